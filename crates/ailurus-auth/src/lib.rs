@@ -1,0 +1,2 @@
+//! SASL mechanisms and password checks as a trait
+#![forbid(unsafe_code)]

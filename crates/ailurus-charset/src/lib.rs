@@ -1,0 +1,2 @@
+//! Charsets, case mapping and decomposition, modified UTF-7
+#![forbid(unsafe_code)]

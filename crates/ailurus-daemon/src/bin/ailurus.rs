@@ -1,0 +1,4 @@
+//! `ailurus`: serve, demo, check, passwd.
+#![forbid(unsafe_code)]
+
+fn main() {}

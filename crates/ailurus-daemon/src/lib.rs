@@ -1,0 +1,2 @@
+//! The programs of the daemon crate share this library.
+#![forbid(unsafe_code)]

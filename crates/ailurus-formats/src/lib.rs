@@ -1,0 +1,2 @@
+//! Local mailbox formats, their locks, and durable files
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! IMAP framing, grammar and printing
+#![forbid(unsafe_code)]

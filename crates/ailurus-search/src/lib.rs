@@ -1,0 +1,2 @@
+//! SEARCH over any mailbox
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The IMAP session engine: no socket, no file, no clock
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Driver traits, names to locations, session views, subscriptions
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! All that is the operating system's: PAM, shadow, setuid, locks, syslog, signals
+#![allow(unsafe_code)]

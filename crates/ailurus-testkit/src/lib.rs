@@ -1,0 +1,2 @@
+//! Fault injection, fixtures, transcripts and corpora for tests
+#![forbid(unsafe_code)]
