@@ -1,2 +1,6 @@
-//! Local mailbox formats, their locks, and durable files
+//! Local mailbox formats on real Unix files: their locks, and the helpers that keep files whole.
+//!
+//! Every change to a file goes through [`disk::Disk`], so that tests can cut the power between any two of them.
 #![forbid(unsafe_code)]
+
+pub mod disk;

@@ -1,2 +1,27 @@
-//! Driver traits, names to locations, session views, subscriptions
+//! The contract between mailbox formats and everything above them.
+//!
+//! A [`Driver`] knows one format; a [`Mailbox`] is one open mailbox; changes go through an [`Edit`], new messages
+//! through an [`Append`]. Drivers deal in UIDs. Sequence numbers, delayed EXPUNGE and \Recent belong to a session's
+//! view. Names become [`Location`]s here, by the rules of spec/storage-common.md §3, and a driver never sees a
+//! name that this crate has not resolved.
+//!
+//! Drivers know neither each other nor any session; sessions know no driver.
 #![forbid(unsafe_code)]
+
+mod driver;
+mod environment;
+mod error;
+mod notice;
+mod snapshot;
+
+pub use driver::{
+    Abilities, Access, Append, AppendMeta, Appended, Claim, Driver, Edit, Extent, Mailbox, Manner, Rejection,
+    Status, Wake,
+};
+pub use environment::{Clock, Environment, Mode, Protections, Restrictions, SharedHomes, SystemClock};
+pub use error::{Error, Result};
+pub use notice::{Level, Notice, Notices};
+pub use snapshot::{Changes, MessageInfo, PermanentFlags, Snapshot};
+
+mod location;
+pub use location::{Location, Place};

@@ -1,0 +1,239 @@
+//! The traits that a mailbox format implements.
+
+use crate::{Changes, Location, Result, Snapshot};
+use ailurus_types::{FlagChange, InternalDate, Keyword, SystemFlags, Uid, UidSet, UidValidity};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// One mailbox format.
+pub trait Driver: Send + Sync {
+    /// Returns the name that `#driver.NAME/` uses: `unix`, `mbx`, …
+    fn name(&self) -> &'static str;
+
+    /// Returns what this format can do. Ask this, never [`Driver::name`].
+    fn abilities(&self) -> Abilities;
+
+    /// Looks whether a mailbox of this format is at the location. Leaves the file's times as they were, so that
+    /// biff programs still see new mail.
+    fn probe(&self, at: &Location) -> Result<Claim>;
+
+    /// Makes an empty mailbox; its parents are there already. [`crate::Error::AlreadyExists`] when something is.
+    fn create(&self, at: &Location) -> Result<()>;
+
+    /// Deletes the mailbox, under the locks that keep others from using it at the time.
+    fn delete(&self, at: &Location) -> Result<()>;
+
+    /// Renames the mailbox. The new name is free and its parents are there. INBOX is replaced by a new one where
+    /// the format does so.
+    fn rename(&self, from: &Location, to: &Location) -> Result<()>;
+
+    /// Counts, without taking part in \Recent and without disturbing another session.
+    fn status(&self, at: &Location) -> Result<Status>;
+
+    /// Opens the mailbox. Asking for [`Access::ReadWrite`] may give less: see [`Snapshot::writable`].
+    fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>>;
+
+    /// Begins to append messages to the mailbox at `at`, which this driver claims as valid or empty, or which is an
+    /// INBOX that does not exist yet and is made then.
+    fn append<'d>(&'d self, at: &Location) -> Result<Box<dyn Append + 'd>>;
+
+    /// Tells whether an entry of a directory is this format's own business and no mailbox name (`.mixmeta`), for
+    /// LIST. `directory` is a mailbox of this format.
+    fn hides(&self, directory: &Path, entry: &OsStr) -> bool {
+        let _ = (directory, entry);
+        false
+    }
+}
+
+/// What a format can do.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Abilities {
+    /// UIDs survive the session.
+    pub sticky_uids: bool,
+    /// How many keywords a mailbox can have; 0 where it has none.
+    pub keywords: usize,
+    /// Several sessions may write at once.
+    pub shared_access: bool,
+    /// Messages may be expunged while other sessions have the mailbox open.
+    pub shared_expunge: bool,
+    /// A mailbox is a directory and can hold others.
+    pub inferiors: bool,
+    /// Messages are stored with CRLF.
+    pub crlf: bool,
+    /// Can be created by name (`phile` and `dummy` cannot).
+    pub creatable: bool,
+}
+
+/// What [`Driver::probe`] found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Claim {
+    /// A mailbox of this format.
+    Valid,
+    /// A file of no octets, or an INBOX that does not exist: may become one of this format by an append.
+    Empty,
+    /// None of this format.
+    No(Rejection),
+}
+
+/// Why a location is no mailbox of a format.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rejection {
+    /// Nothing is there.
+    Missing,
+    /// It may not be read.
+    Denied,
+    /// The name is none for this format.
+    BadName,
+    /// It is something else.
+    WrongFormat,
+}
+
+/// Whether a mailbox is opened to change it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// EXAMINE.
+    ReadOnly,
+    /// SELECT.
+    ReadWrite,
+}
+
+/// For whom a mailbox is opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Manner {
+    /// A person's session: may ask another session for its lock, and gives warnings.
+    Session,
+    /// Our own passing need (STATUS, COPY): no warnings, no kiss of death, given or taken. A lock that cannot be
+    /// had is an error.
+    Silent,
+}
+
+/// What STATUS tells (RFC 3501 §6.3.10).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Status {
+    /// Messages in the mailbox.
+    pub messages: u32,
+    /// Messages that no session has been told of.
+    pub recent: u32,
+    /// Messages without `\Seen`.
+    pub unseen: u32,
+    /// The next UID; `None` when UIDs are used up.
+    pub uid_next: Option<Uid>,
+    /// The UID validity value.
+    pub uid_validity: UidValidity,
+}
+
+/// Which octets of a message are meant; all in CRLF form.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Extent {
+    /// Header and text.
+    Whole,
+    /// The header with its empty line (all of the message if it has no empty line).
+    Header,
+    /// What follows the header.
+    Text,
+}
+
+/// What wakes a waiting session before it calls [`Mailbox::refresh`].
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Wake {
+    /// Files to watch; their directories where they may be replaced or do not exist.
+    pub paths: Vec<PathBuf>,
+}
+
+/// One open mailbox. Dropped without [`Mailbox::close`], it lets go of its locks and writes nothing.
+pub trait Mailbox: Send {
+    /// Returns the format's name, for messages to people.
+    fn driver(&self) -> &'static str;
+
+    /// Returns the file or directory, for the log and for what the reference prints in `[UNSEEN]`.
+    fn path(&self) -> &Path;
+
+    /// Returns the mailbox as last opened, refreshed or committed.
+    fn snapshot(&self) -> &Snapshot;
+
+    /// Appends octets of a message in CRLF form to `out`: at most `most`, from octet `from` of the extent on.
+    /// Returns how many; 0 means that the extent ends there. Reading on where the last call for the same extent
+    /// stopped costs no more than the octets given. NULs are given as they are.
+    fn read(&mut self, uid: Uid, extent: Extent, from: u64, most: usize, out: &mut Vec<u8>) -> Result<usize>;
+
+    /// Returns the From_ line of the message without its line end, where the format has one: COPY keeps it.
+    fn envelope_line(&mut self, uid: Uid) -> Result<Option<Vec<u8>>> {
+        let _ = uid;
+        Ok(None)
+    }
+
+    /// Looks at what other processes did, moves new mail in where the format does so, and finishes own work that
+    /// waited for a lock.
+    fn refresh(&mut self) -> Result<Changes>;
+
+    /// Begins a change: takes what lock the format needs and reads what others did meanwhile.
+    fn edit(&mut self) -> Result<Box<dyn Edit + '_>>;
+
+    /// Writes what is only in memory (CHECK); nothing to do for most formats.
+    fn checkpoint(&mut self) -> Result<Changes>;
+
+    /// Tells whether a checkpoint would have something to write.
+    fn is_dirty(&self) -> bool {
+        false
+    }
+
+    /// Returns what to watch while nothing else happens.
+    fn wake(&self) -> Wake;
+
+    /// Writes what is only in memory and lets go of the mailbox.
+    fn close(self: Box<Self>) -> Result<()>;
+}
+
+/// Changes under way. Dropped without `commit`, nothing happened.
+pub trait Edit {
+    /// Returns the mailbox as this change found it, with the changes made so far.
+    fn snapshot(&self) -> &Snapshot;
+
+    /// Changes flags of those messages that exist. New keywords are made while there is room; the others are
+    /// returned for a warning.
+    fn store(&mut self, uids: &UidSet, change: &FlagChange) -> Result<Vec<Keyword>>;
+
+    /// Expunges those messages, whatever their flags: who may go is the session's rule.
+    fn expunge(&mut self, uids: &UidSet) -> Result<()>;
+
+    /// Makes the changes, and tells all that is different since the snapshot before [`Mailbox::edit`].
+    fn commit(self: Box<Self>) -> Result<Changes>;
+}
+
+/// What an appended message comes with.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct AppendMeta {
+    /// Its system flags.
+    pub system: SystemFlags,
+    /// Its keywords; those that the mailbox neither knows nor can make are dropped with a warning.
+    pub keywords: Vec<Keyword>,
+    /// Its internal date; now, if there is none.
+    pub internal_date: Option<InternalDate>,
+    /// Its size in octets of the CRLF form, as will be written; never 0.
+    pub size: u64,
+    /// The From_ line that it had in its old mailbox, without its line end.
+    pub from_line: Option<Vec<u8>>,
+}
+
+/// Messages being appended. All of them arrive, or none (RFC 3502). Dropped without `commit`, nothing happened.
+pub trait Append {
+    /// Begins a message.
+    fn begin(&mut self, meta: AppendMeta) -> Result<()>;
+
+    /// Takes the next octets of the message, in CRLF form, in pieces of any size.
+    fn write(&mut self, octets: &[u8]) -> Result<()>;
+
+    /// Ends the message. It is an error to have written more or fewer octets than announced.
+    fn end(&mut self) -> Result<()>;
+
+    /// Makes all messages appear in the mailbox, synced to the disk.
+    fn commit(self: Box<Self>) -> Result<Appended>;
+}
+
+/// What came of an append.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Appended {
+    /// The UIDs of the messages in the order of their arrival with the UID validity value (RFC 4315); `None` when
+    /// the format could not tell.
+    pub uids: Option<(UidValidity, Vec<Uid>)>,
+}

@@ -1,0 +1,182 @@
+//! Whose mailboxes these are, and by what rules.
+
+use crate::Notices;
+use ailurus_types::Keyword;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The surroundings of one user's mailboxes (spec/storage-common.md §3.1): settled once after login, then shared by
+/// all drivers of the session.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// The user's login name.
+    pub user: String,
+    /// The home directory.
+    pub home: PathBuf,
+    /// Where plain names are: home, or a directory below it.
+    pub mailbox_dir: PathBuf,
+    /// The spool file (`/var/mail/user`).
+    pub spool: PathBuf,
+    /// Where session locks are: `/tmp` for everybody, since the protocol with other programs says so.
+    pub lock_dir: PathBuf,
+    /// The name of this host, in From_ lines and hitching-post files.
+    pub host: String,
+    /// Which names may be used.
+    pub mode: Mode,
+    /// What the mode leaves, less this.
+    pub restrictions: Restrictions,
+    /// Homes of the shared namespaces.
+    pub shared: SharedHomes,
+    /// File modes.
+    pub protections: Protections,
+    /// The format of CREATE without `#driver.`.
+    pub create_format: &'static str,
+    /// The format that an append gives to an empty file; `None`: such files are no mailboxes.
+    pub empty_format: Option<&'static str>,
+    /// Keywords given to new mailboxes.
+    pub default_keywords: Vec<Keyword>,
+    /// Quote only body lines that are complete From_ lines, not every `From `.
+    pub from_widget_header_only: bool,
+    /// LIST leaves out names that start with a dot.
+    pub hide_dot_files: bool,
+    /// How many levels `*` goes down in LIST.
+    pub list_depth: usize,
+    /// How long a dot-lock is waited for, and how old one is stale, in seconds.
+    pub dot_lock_timeout: u32,
+    /// How often a held session lock is tried again, once a second.
+    pub kiss_tries: u32,
+    /// Where drivers leave what they have to tell.
+    pub notices: Notices,
+    /// The time, which tests hold still.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Environment {
+    /// Returns the surroundings of a user by the usual rules: mailboxes in `home`, open names, the unix format.
+    #[must_use]
+    pub fn new(user: &str, home: PathBuf, spool: PathBuf, host: &str) -> Self {
+        Self {
+            user: user.into(),
+            mailbox_dir: home.clone(),
+            home,
+            spool,
+            lock_dir: "/tmp".into(),
+            host: host.into(),
+            mode: Mode::Open,
+            restrictions: Restrictions::default(),
+            shared: SharedHomes::default(),
+            protections: Protections::default(),
+            create_format: "unix",
+            empty_format: Some("unix"),
+            default_keywords: Vec::new(),
+            from_widget_header_only: false,
+            hide_dot_files: false,
+            list_depth: 20,
+            dot_lock_timeout: 300,
+            kiss_tries: 15,
+            notices: Notices::default(),
+            clock: Arc::new(SystemClock::default()),
+        }
+    }
+}
+
+/// Which names may be used at all.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// Every name that the file system lets the user have.
+    Open,
+    /// All users' mail is in one directory, each in one of its own below this.
+    BlackBox(PathBuf),
+    /// The process is locked into the home by chroot.
+    ClosedBox,
+    /// The anonymous user.
+    Anonymous,
+}
+
+/// What is forbidden beyond the mode (the reference's restrictBox bits).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Restrictions {
+    /// No names that start at the root.
+    pub no_root: bool,
+    /// No names of other users' homes.
+    pub no_other_users: bool,
+    /// Neither `..` nor `//` nor `/~` in a name; set by any restriction in the reference.
+    pub no_dots: bool,
+}
+
+impl Restrictions {
+    /// Returns everything forbidden, as Debian builds the reference.
+    #[must_use]
+    pub const fn all() -> Self {
+        Self { no_root: true, no_other_users: true, no_dots: true }
+    }
+}
+
+/// Homes of the shared namespaces, where there are any.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct SharedHomes {
+    /// `#ftp/`
+    pub ftp: Option<PathBuf>,
+    /// `#public/`
+    pub public: Option<PathBuf>,
+    /// `#shared/`
+    pub shared: Option<PathBuf>,
+}
+
+/// Modes of new files and directories (spec/storage-common.md §3.6), independent of the umask.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Protections {
+    /// A mailbox file of the user's own.
+    pub mailbox: u32,
+    /// A directory of the user's own.
+    pub directory: u32,
+    /// Lock files.
+    pub lock: u32,
+    /// Files and directories below `#ftp/`.
+    pub ftp: (u32, u32),
+    /// Files and directories below `#public/`.
+    pub public: (u32, u32),
+    /// Files and directories below `#shared/`.
+    pub shared: (u32, u32),
+}
+
+impl Default for Protections {
+    fn default() -> Self {
+        Self {
+            mailbox: 0o600,
+            directory: 0o700,
+            lock: 0o666,
+            ftp: (0o644, 0o755),
+            public: (0o666, 0o777),
+            shared: (0o660, 0o770),
+        }
+    }
+}
+
+/// What the time is, and how far local time is from UTC.
+pub trait Clock: Send + Sync + std::fmt::Debug {
+    /// Returns the seconds since 1970 UTC.
+    fn now(&self) -> i64;
+
+    /// Returns the local offset in force now, in minutes east of UTC.
+    fn local_offset(&self) -> i16;
+}
+
+/// The system's clock, with an offset that is looked up once by whoever makes it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock {
+    /// The local offset in minutes east of UTC.
+    pub local_offset: i16,
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    }
+
+    fn local_offset(&self) -> i16 {
+        self.local_offset
+    }
+}
