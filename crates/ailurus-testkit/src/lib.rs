@@ -1,5 +1,6 @@
 //! What tests of several crates share: a disk that fails, mail that looks real.
 #![forbid(unsafe_code)]
 
+pub mod corpus;
 pub mod faulty;
 pub mod random;
