@@ -172,9 +172,12 @@ fn is_hash(field: &[u8]) -> bool {
 
 /// Returns whether the password is the one of which `hash` is the crypt.
 fn matches(password: &[u8], hash: &[u8]) -> Result<bool> {
-    // Computed even where it cannot match, for the time it takes.
-    let computed = crypt(password, hash)?;
-    let equal: bool = computed.is_some_and(|computed| computed.ct_eq(hash).into());
+    let Some(computed) = crypt(password, hash)? else {
+        // Words like `LK` in place of a hash fail at once.
+        spend_a_crypt(password)?;
+        return Ok(false);
+    };
+    let equal: bool = computed.ct_eq(hash).into();
     Ok(equal && !password.is_empty())
 }
 
