@@ -11,7 +11,7 @@
 //! octets of a rejected non-synchronizing literal (RFC 7888) are coming all the same; they are read and thrown away,
 //! with the rest of the line behind them and any further such literals that it announces.
 
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 use std::fmt;
 use std::ops::Range;
 
@@ -468,7 +468,13 @@ impl LiteralScan {
     }
 
     fn feed(&mut self, text: &[u8]) {
-        for octet in text {
+        // Whatever came before the last brace does not matter.
+        let from = match memrchr(b'{', text) {
+            Some(brace) => brace,
+            None if self.stage == Stage::Text => return,
+            None => 0,
+        };
+        for octet in &text[from..] {
             self.stage = match (octet, self.stage) {
                 (b'{', _) => {
                     self.size = 0;
