@@ -421,21 +421,20 @@ impl<'a> Parser<'a, '_> {
 
     /// Returns the comment after an address, which stands for a name, and where the address ends.
     fn trailing_comment(&self, at: usize) -> (Option<Cow<'a, [u8]>>, Option<usize>) {
-        let blanks =
-            self.text.get(at..).unwrap_or_default().iter().take_while(|&&octet| octet == b' ').count();
-        let at = at + blanks;
+        let at = lex::skip_blanks(self.text, at);
         let name = match self.octet(at) {
-            Some(b'(') => comment_end(self.text, at).map(|end| self.comment_text(at + 1, end - 1)),
+            Some(b'(') => comment_end(self.text, at).and_then(|end| self.comment_text(at + 1, end - 1)),
             _ => None,
         };
-        (name.filter(|name| !name.is_empty()), self.unless_end(skip_space(self.text, at)))
+        (name, self.unless_end(skip_space(self.text, at)))
     }
 
-    fn comment_text(&self, start: usize, end: usize) -> Cow<'a, [u8]> {
-        let comment = self.text.get(start..end).unwrap_or_default();
-        let first = comment.iter().position(|&octet| octet != b' ').unwrap_or(comment.len());
-        let last = comment.iter().rposition(|&octet| octet != b' ').map_or(first, |last| last + 1);
-        unquote(comment.get(first..last).unwrap_or_default())
+    /// Returns what a comment says, without the blanks around it; `None` if nothing.
+    fn comment_text(&self, start: usize, end: usize) -> Option<Cow<'a, [u8]>> {
+        let comment = self.text.get(start..end)?;
+        let first = comment.iter().position(|octet| !lex::is_blank(octet))?;
+        let last = comment.iter().rposition(|octet| !lex::is_blank(octet))?;
+        comment.get(first..=last).map(unquote)
     }
 
     fn broken(&mut self, broken: Broken) {
@@ -491,6 +490,7 @@ mod tests {
             ),
             ("Pete (the) Great <pete@x.test>", r#"("Pete (the) Great" NIL "pete" "x.test")"#),
             ("joe@x.test (Joe (the) User )", r#"("Joe (the) User" NIL "joe" "x.test")"#),
+            ("joe@x.test\r\n\t(Joe\r\n )", r#"("Joe" NIL "joe" "x.test")"#),
             ("<joe@x.test (Joe)>", r#"("Joe" NIL "joe" "x.test")"#),
             ("joe at x.test", r#"(NIL NIL "joe" "x.test")"#),
             ("Joe <@node.test,@relay.test:joe@x.test>", r#"("Joe" "@node.test,@relay.test" "joe" "x.test")"#),

@@ -99,7 +99,7 @@ fn print_extension(part: &Part<'_>, out: &mut Vec<u8>) {
     match part.disposition() {
         Some((disposition, parameters)) => {
             out.push(b'(');
-            print::string(&disposition.to_ascii_uppercase(), out);
+            print_name(disposition, out);
             out.push(b' ');
             print_parameters(Some(parameters), out);
             out.push(b')');
@@ -120,14 +120,14 @@ fn print_languages(part: &Part<'_>, out: &mut Vec<u8>) {
         return;
     };
     let Some(second) = languages.next() else {
-        print::string(&first.to_ascii_uppercase(), out);
+        print_name(first, out);
         return;
     };
     out.push(b'(');
-    print::string(&first.to_ascii_uppercase(), out);
+    print_name(first, out);
     for language in std::iter::once(second).chain(languages) {
         out.push(b' ');
-        print::string(&language.to_ascii_uppercase(), out);
+        print_name(language, out);
     }
     out.push(b')');
 }
@@ -138,7 +138,7 @@ fn print_parameters(parameters: Option<Parameters<'_>>, out: &mut Vec<u8>) {
     for parameter in parameters.into_iter().flatten() {
         out.push(separator);
         separator = b' ';
-        print::string(&parameter.name.to_ascii_uppercase(), out);
+        print_name(parameter.name, out);
         out.push(b' ');
         print::string(&parameter.value, out);
     }
@@ -147,6 +147,11 @@ fn print_parameters(parameters: Option<Parameters<'_>>, out: &mut Vec<u8>) {
     } else {
         out.push(b')');
     }
+}
+
+/// Appends a name in upper case.
+fn print_name(name: &[u8], out: &mut Vec<u8>) {
+    print::string(&unfold(name).to_ascii_uppercase(), out);
 }
 
 fn print_text(value: Option<&[u8]>, out: &mut Vec<u8>) {
