@@ -17,7 +17,7 @@
 //!
 //! Input may be of any size; what is made of it is bounded: [`MAX_DEPTH`] levels of parts, [`MAX_PARTS`] parts,
 //! [`MAX_HEADER`] octets kept of one header block and [`MAX_HEADERS`] of all, [`MAX_BOUNDARY_LINE`] octets in a line that
-//! may be a boundary. Time is linear in the input.
+//! may be a boundary, [`MAX_ENTRIES`] addresses and parameters shown. Time is linear in the input.
 //!
 //! ```
 //! use ailurus_message::{Message, SectionText};
@@ -47,7 +47,7 @@ mod text;
 pub mod words;
 
 pub use defect::{Defect, Defects};
-pub use envelope::Envelope;
+pub use envelope::{Envelope, MAX_ENTRIES};
 pub use message::{Kind, Message, Part, SectionText};
 pub use scan::{MAX_BOUNDARY_LINE, MAX_DEPTH, MAX_HEADER, MAX_HEADERS, MAX_PARTS, Scanner};
 pub use text::PartDecoder;
