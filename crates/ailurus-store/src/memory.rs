@@ -1,0 +1,1 @@
+//! A driver that keeps its mailboxes in memory, for tests.
