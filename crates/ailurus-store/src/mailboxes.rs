@@ -7,8 +7,8 @@ use crate::resolve::{Forced, forced_format, is_shared, modes, naming_defect};
 use crate::standin::StandIn;
 use crate::subscriptions::Subscriptions;
 use crate::{
-    Access, Append, Claim, Driver, Environment, Error, Level, Listed, Location, Mailbox, Manner, Namespaces,
-    Place, Rejection, Result, Status, list, namespaces, resolve,
+    Access, Append, Claim, Driver, Environment, Error, Level, Listed, Listing, Location, Mailbox, Manner,
+    Namespaces, Place, Rejection, Result, Status, list, namespaces, resolve,
 };
 use ailurus_types::MailboxName;
 use std::os::unix::ffi::OsStrExt;
@@ -152,7 +152,13 @@ impl Mailboxes {
 
     /// Reports the mailboxes whose names match a pattern as they are found (LIST, RFC 3501 §6.3.8), INBOX last.
     pub fn list(&self, reference: &[u8], pattern: &[u8], found: &mut dyn FnMut(Listed)) -> Result<()> {
-        list::list(self, reference, pattern, found)
+        self.listing(reference, pattern)?.try_for_each(|listed| listed.map(&mut *found))
+    }
+
+    /// Returns what [`Mailboxes::list`] reports, found only as it is asked for: links can make a handful of
+    /// directories a million names.
+    pub fn listing(&self, reference: &[u8], pattern: &[u8]) -> Result<Listing> {
+        Listing::new(self.clone(), reference, pattern)
     }
 
     /// Reports the subscribed names that match a pattern (LSUB, RFC 3501 §6.3.9), whether or not there is such a
@@ -260,14 +266,17 @@ impl Mailboxes {
             _ if at.path().is_some_and(Path::is_dir) => return Err(Error::NotSelectable(at.name.clone())),
             _ => {}
         }
+        let indeterminate = || Error::Refused(format!("Indeterminate mailbox format: {}", at.name));
+        // Something that no format knows.
+        if at.path().is_some_and(|path| fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)) {
+            return Err(indeterminate());
+        }
         let format = match self.environment.empty_format {
             // INBOX takes mail whatever else.
             None if at.name.is_inbox() => Some(self.environment.create_format),
             format => format,
         };
-        format
-            .and_then(|format| self.driver(|known| known == format))
-            .ok_or_else(|| Error::Refused(format!("Indeterminate mailbox format: {}", at.name)))
+        format.and_then(|format| self.driver(|known| known == format)).ok_or_else(indeterminate)
     }
 
     fn forced_target<'d>(&self, driver: &'d Arc<dyn Driver>, at: &Location) -> Result<&'d Arc<dyn Driver>> {
