@@ -4,4 +4,6 @@
 #![forbid(unsafe_code)]
 
 pub mod disk;
+pub mod journal;
 pub mod lock;
+pub mod rewrite;
