@@ -149,7 +149,7 @@ fn decode_shifted(inside: &[u8], text: &mut String) -> Result<(), Fault> {
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 
 fn digit(bits: u32) -> char {
-    DIGITS.iter().nth((bits & 63) as usize).map_or('A', |&octet| char::from(octet))
+    char::from(DIGITS[(bits & 63) as usize])
 }
 
 fn sextet(octet: u8) -> Option<u32> {
