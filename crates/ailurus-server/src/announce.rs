@@ -6,8 +6,8 @@ use crate::wording;
 use ailurus_proto::response::{self, Code, PermanentFlags, Status};
 use ailurus_proto::print::{self, Recency};
 use ailurus_proto::{CommandName, Numbering};
-use ailurus_store::{Access, Error, MessageInfo};
-use ailurus_types::{Keywords, SeqNum, Uid};
+use ailurus_store::{Access, Announcement, Error, Expunges, MessageInfo};
+use ailurus_types::{Keywords, SystemFlags, Uid};
 
 /// How changes are told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,189 +55,121 @@ impl Style {
     }
 }
 
-/// What the client was told, and what it is being told.
+/// Announcements that are being sent.
 #[derive(Default)]
-pub(crate) struct Told {
-    /// Numbers of EXPUNGE responses, and how many of them were sent.
-    expunges: Vec<u32>,
-    expunges_sent: usize,
-    exists: Option<u32>,
-    recent: Option<u32>,
-    uid_validity: Option<ailurus_types::UidValidity>,
-    keywords: Option<Keywords>,
-    writable: Option<bool>,
-    /// Messages may have come, gone, or stopped being recent.
-    counts_due: bool,
-    /// FETCH responses that are due: ranges of sequence numbers, and which is next.
-    flags: Vec<(u32, u32)>,
+pub(crate) struct Announcing {
+    due: Vec<Announcement>,
+    sent: usize,
+    taken: bool,
     hint: usize,
-}
-
-impl Told {
-    pub(crate) fn exists(&self) -> u32 {
-        self.exists.unwrap_or(0)
-    }
-
-    pub(crate) fn recent(&self) -> u32 {
-        self.recent.unwrap_or(0)
-    }
-
-    pub(crate) fn counts_are_due(&mut self) {
-        self.counts_due = true;
-    }
 }
 
 impl Selected {
     /// Appends what the client does not know yet, until `limit` octets wait; `true` when that is all.
     pub(crate) fn announce(&mut self, style: Style, out: &mut Vec<u8>, limit: usize) -> bool {
-        if style.expunge && self.view.has_expunged() {
-            self.told.expunges.extend(self.view.expunge(self.mailbox.snapshot()));
-            self.told.counts_due = true;
+        if !self.announcing.taken {
+            let expunges = if style.expunge { Expunges::Announce } else { Expunges::Hold };
+            self.announcing.due = self.view.take_announcements(self.mailbox.snapshot(), expunges);
+            self.announcing.taken = true;
         }
-        let had_expunges = !self.told.expunges.is_empty();
-        if had_expunges && !self.announce_expunges(out, limit) {
-            return false;
-        }
-        if self.told.counts_due || self.told.exists.is_none() {
-            self.announce_counts(had_expunges, out);
-        }
-        self.announce_mailbox(out);
-        if self.told.flags.is_empty() {
-            let changed = self.view.take_changed();
-            self.told.flags = self.view.seqs_of(&changed);
-            self.told.flags.reverse();
-        }
-        self.announce_flags(style, out, limit)
-    }
-
-    fn announce_expunges(&mut self, out: &mut Vec<u8>, limit: usize) -> bool {
-        let told = &mut self.told;
-        for number in &told.expunges[told.expunges_sent..] {
+        while let Some(announcement) = self.announcing.due.get(self.announcing.sent) {
             if out.len() >= limit {
                 return false;
             }
-            told.expunges_sent += 1;
-            if let Some(seq) = SeqNum::new(*number) {
-                response::expunge(out, seq);
-            }
+            let announcement = *announcement;
+            self.announcing.sent += 1;
+            self.announce_one(announcement, style, out);
         }
-        (told.expunges, told.expunges_sent) = (Vec::new(), 0);
+        self.announcing = Announcing::default();
         true
     }
 
-    fn announce_counts(&mut self, anyway: bool, out: &mut Vec<u8>) {
-        let snapshot = self.mailbox.snapshot();
-        self.view.arrive(snapshot);
-        let (exists, recent) = (Some(self.view.exists()), Some(self.view.recent(snapshot)));
-        let told = &mut self.told;
-        if anyway || told.exists != exists {
-            response::exists(out, self.view.exists());
-        }
-        if anyway || told.recent != recent {
-            response::recent(out, recent.unwrap_or(0));
-        }
-        (told.exists, told.recent, told.counts_due) = (exists, recent, false);
-    }
-
-    /// Tells of the mailbox as a whole: UID validity, flags, the first unseen message.
-    fn announce_mailbox(&mut self, out: &mut Vec<u8>) {
-        let snapshot = self.mailbox.snapshot();
-        let first = self.told.uid_validity.is_none();
-        if self.told.uid_validity != Some(snapshot.uid_validity) {
-            self.told.uid_validity = Some(snapshot.uid_validity);
-            let code = Code::UidValidity(snapshot.uid_validity);
-            response::untagged(out, Status::Ok, Some(code), "UID validity status");
-            let next = snapshot.uid_next.unwrap_or(Uid::MAX);
-            response::untagged(out, Status::Ok, Some(Code::UidNext(next)), "Predicted next UID");
-            if !snapshot.sticky_uids {
-                let text = format!("Non-permanent unique identifiers: {}", self.mailbox.path().display());
+    fn announce_one(&mut self, announcement: Announcement, style: Style, out: &mut Vec<u8>) {
+        let path = || self.mailbox.path().display();
+        match announcement {
+            Announcement::Expunge(seq) => response::expunge(out, seq),
+            Announcement::Exists(messages) => response::exists(out, messages),
+            Announcement::Recent(messages) => response::recent(out, messages),
+            Announcement::UidValidity(validity) => {
+                response::untagged(out, Status::Ok, Some(Code::UidValidity(validity)), "UID validity status");
+            }
+            Announcement::UidNext(uid) => {
+                response::untagged(out, Status::Ok, Some(Code::UidNext(uid)), "Predicted next UID");
+            }
+            Announcement::UidNotSticky => {
+                let text = format!("Non-permanent unique identifiers: {}", path());
                 response::untagged(out, Status::No, Some(Code::UidNotSticky), text);
             }
-        }
-        let writable = self.is_writable();
-        let snapshot = self.mailbox.snapshot();
-        if self.told.writable.is_some_and(|told| told != writable) {
-            let code = if writable { Code::ReadWrite } else { Code::ReadOnly };
-            response::untagged(out, Status::Ok, Some(code), "Mailbox status");
-        }
-        if self.told.writable != Some(writable) || self.told.keywords.as_ref() != Some(&snapshot.keywords) {
-            self.told.writable = Some(writable);
-            self.told.keywords = Some(snapshot.keywords.clone());
-            response::flags(out, &snapshot.keywords);
-            let none = Keywords::default();
-            let permanent = snapshot.permanent;
-            let flags = if writable {
-                PermanentFlags {
-                    keywords: if permanent.keywords { &snapshot.keywords } else { &none },
-                    new_keywords: permanent.new_keywords,
-                    system: permanent.system,
+            Announcement::Flags => self.announce_flags(out),
+            Announcement::Unseen(seq) => {
+                let text = format!("first unseen message in {}", path());
+                response::untagged(out, Status::Ok, Some(Code::Unseen(seq)), text);
+            }
+            Announcement::Access(access) => {
+                let code = if access == Access::ReadWrite { Code::ReadWrite } else { Code::ReadOnly };
+                response::untagged(out, Status::Ok, Some(code), "Mailbox status");
+                self.announce_flags(out);
+            }
+            Announcement::MessageFlags(seq, uid) => {
+                let mut hint = self.announcing.hint;
+                if let Some(message) = self.message(uid, &mut hint) {
+                    response::fetch_start(out, seq);
+                    self.append_flags(&message, out);
+                    if style.uid {
+                        out.extend_from_slice(b" UID ");
+                        print::number(out, uid.get().into());
+                    }
+                    response::fetch_end(out);
                 }
-            } else {
-                PermanentFlags { keywords: &none, new_keywords: false, system: ailurus_types::SystemFlags::NONE }
-            };
-            response::untagged(out, Status::Ok, Some(Code::PermanentFlags(flags)), "Permanent flags");
-        }
-        if first {
-            self.announce_unseen(out);
+                self.announcing.hint = hint;
+            }
         }
     }
 
-    fn announce_unseen(&self, out: &mut Vec<u8>) {
-        let is_unseen = |message: &MessageInfo| !message.flags().system.contains(ailurus_types::SystemFlags::SEEN);
-        let first = self.mailbox.snapshot().messages.iter().position(is_unseen);
-        if let Some(seq) = first.and_then(SeqNum::from_index) {
-            let text = format!("first unseen message in {}", self.mailbox.path().display());
-            response::untagged(out, Status::Ok, Some(Code::Unseen(seq)), text);
-        }
+    fn announce_flags(&self, out: &mut Vec<u8>) {
+        let snapshot = self.mailbox.snapshot();
+        response::flags(out, &snapshot.keywords);
+        let none = Keywords::default();
+        let permanent = snapshot.permanent;
+        let flags = if self.is_writable() {
+            PermanentFlags {
+                keywords: if permanent.keywords { &snapshot.keywords } else { &none },
+                new_keywords: permanent.new_keywords,
+                system: permanent.system,
+            }
+        } else {
+            PermanentFlags { keywords: &none, new_keywords: false, system: SystemFlags::NONE }
+        };
+        response::untagged(out, Status::Ok, Some(Code::PermanentFlags(flags)), "Permanent flags");
     }
 
-    fn announce_flags(&mut self, style: Style, out: &mut Vec<u8>, limit: usize) -> bool {
-        let snapshot = self.mailbox.snapshot();
-        while let Some((first, last)) = self.told.flags.last_mut() {
-            if out.len() >= limit {
-                return false;
-            }
-            let seq = *first;
-            if first == last {
-                self.told.flags.pop();
-            } else {
-                *first += 1;
-            }
-            let seq = SeqNum::new(seq);
-            if let Some((seq, uid)) = seq.and_then(|seq| Some((seq, self.view.uid(seq)?)))
-                && let Some(message) = self.view.message(snapshot, uid, &mut self.told.hint)
-            {
-                response::fetch_start(out, seq);
-                flags(out, &message, &snapshot.keywords);
-                if style.uid {
-                    out.extend_from_slice(b" UID ");
-                    print::number(out, uid.get().into());
-                }
-                response::fetch_end(out);
-            }
+    /// Returns a message as this session sees it; `None` if it is gone. `hint` is where in the snapshot it probably is, and
+    /// becomes where the next one probably is.
+    pub(crate) fn message(&self, uid: Uid, hint: &mut usize) -> Option<MessageInfo> {
+        if self.view.holds_expunges() && self.view.is_expunged(uid) {
+            return None;
         }
-        true
+        let snapshot = self.mailbox.snapshot();
+        let position = snapshot.position(uid, *hint)?;
+        *hint = position + 1;
+        let mut message = snapshot.messages[position];
+        if let Some(flags) = self.own_flags.get(&uid) {
+            message.set_flags(*flags);
+        }
+        Some(message)
+    }
+
+    /// Appends `FLAGS (...)`.
+    pub(crate) fn append_flags(&self, message: &MessageInfo, out: &mut Vec<u8>) {
+        let recency = if self.view.is_recent(message.uid()) { Recency::Recent } else { Recency::NotRecent };
+        out.extend_from_slice(b"FLAGS ");
+        print::message_flags(out, recency, message.flags(), &self.mailbox.snapshot().keywords);
     }
 
     /// Tells whether changes reach the mailbox.
     pub(crate) fn is_writable(&self) -> bool {
         self.access == Access::ReadWrite && self.mailbox.snapshot().writable
     }
-
-    /// Takes note of what became different in the mailbox.
-    pub(crate) fn note(&mut self, changes: &ailurus_store::Changes) {
-        if !changes.is_empty() {
-            self.view.note(changes);
-            self.told.counts_due = true;
-        }
-    }
-}
-
-/// Appends `FLAGS (...)`.
-pub(crate) fn flags(out: &mut Vec<u8>, message: &MessageInfo, keywords: &Keywords) {
-    let recency = if message.is_recent() { Recency::Recent } else { Recency::NotRecent };
-    out.extend_from_slice(b"FLAGS ");
-    print::message_flags(out, recency, message.flags(), keywords);
 }
 
 impl Session {
@@ -245,7 +177,7 @@ impl Session {
     pub(crate) fn refresh(&mut self, _name: CommandName) -> Result<(), ()> {
         let State::Selected(_, selected) = &mut self.state else { return Ok(()) };
         match selected.mailbox.refresh() {
-            Ok(changes) => selected.note(&changes),
+            Ok(changes) => selected.view.note(&changes),
             Err(error) => {
                 let error = self.notes_or_fatal(error);
                 if let Some(text) = error {

@@ -5,8 +5,8 @@ use crate::tagged::Outcome;
 use crate::wording;
 use ailurus_proto::response::Status;
 use ailurus_proto::{CommandName, Tag};
-use ailurus_store::{Result, Snapshot};
-use ailurus_types::{SystemFlags, UidSet};
+use ailurus_store::{MessageInfo, Result, Snapshot};
+use ailurus_types::{SystemFlags, Uid, UidSet};
 
 impl Session {
     /// CLOSE: expunges without a word, then leaves the mailbox.
@@ -38,7 +38,7 @@ impl Session {
         selected.last_checkpoint = self.now;
         let outcome = match selected.mailbox.checkpoint() {
             Ok(changes) => {
-                selected.note(&changes);
+                selected.view.note(&changes);
                 Outcome::ok()
             }
             Err(error) => wording::failure(&error, CommandName::Check, &selected.name),
@@ -61,19 +61,19 @@ impl Session {
 
 /// Expunges all messages with `\Deleted`.
 fn expunge_deleted(mailbox: &mut dyn ailurus_store::Mailbox) -> Result<()> {
-    if deleted(mailbox.snapshot()).is_empty() {
+    if deleted(mailbox.snapshot(), |_| true).is_empty() {
         return Ok(());
     }
     let mut edit = mailbox.edit()?;
-    let uids = deleted(edit.snapshot());
+    let uids = deleted(edit.snapshot(), |_| true);
     edit.expunge(&uids)?;
     let _changes = edit.commit()?;
     Ok(())
 }
 
-/// Returns the messages with `\Deleted`.
-pub(crate) fn deleted(snapshot: &Snapshot) -> UidSet {
+/// Returns the messages with `\Deleted` that are wanted.
+pub(crate) fn deleted(snapshot: &Snapshot, wanted: impl Fn(Uid) -> bool) -> UidSet {
     let messages = snapshot.messages.iter();
     let deleted = messages.filter(|message| message.flags().system.contains(SystemFlags::DELETED));
-    deleted.map(ailurus_store::MessageInfo::uid).collect()
+    deleted.map(MessageInfo::uid).filter(|uid| wanted(*uid)).collect()
 }

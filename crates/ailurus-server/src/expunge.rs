@@ -32,9 +32,9 @@ impl Session {
 }
 
 impl Expunge {
-    pub(crate) fn step(&mut self, selected: &mut Selected, notes: &mut Notes) -> Step {
+    pub(crate) fn step(&mut self, selected: &mut Selected, notes: &mut Notes, out: &mut Vec<u8>) -> Step {
         if !selected.is_writable() {
-            notes.warn("Expunge ignored on readonly mailbox", &mut Vec::new());
+            notes.warn("Expunge ignored on readonly mailbox", out);
             return Step::Next(Task::Refresh(Outcome::ok()));
         }
         let outcome = match self.expunge(selected) {
@@ -45,19 +45,13 @@ impl Expunge {
     }
 
     fn expunge(&self, selected: &mut Selected) -> Result<String> {
-        let wanted = |snapshot| {
-            let uids = deleted(snapshot);
-            match &self.uids {
-                Some(only) => uids.intersection(only),
-                None => uids,
-            }
-        };
+        let wanted = |snapshot| deleted(snapshot, |uid| self.uids.as_ref().is_none_or(|only| only.contains(uid)));
         if wanted(selected.mailbox.snapshot()).is_empty() {
             if !selected.mailbox.is_dirty() {
                 return Ok("No messages deleted, so no update needed".into());
             }
             let changes = selected.mailbox.checkpoint()?;
-            selected.note(&changes);
+            selected.view.note(&changes);
             return Ok("Mailbox checkpointed, but no messages expunged".into());
         }
         let mut edit = selected.mailbox.edit()?;
@@ -65,7 +59,7 @@ impl Expunge {
         let count = edit.snapshot().messages.iter().filter(|message| uids.contains(message.uid())).count();
         edit.expunge(&uids)?;
         let changes = edit.commit()?;
-        selected.note(&changes);
+        selected.view.note(&changes);
         Ok(format!("Expunged {count} messages"))
     }
 }

@@ -96,7 +96,7 @@ impl Session {
     /// Tells of a message that is not there.
     fn make_up_mail(&mut self) {
         let (Work::Idle(idle), State::Selected(_, selected)) = (&mut self.work, &self.state) else { return };
-        let (exists, recent) = *idle.faked.get_or_insert((selected.told.exists(), selected.told.recent()));
+        let (exists, recent) = *idle.faked.get_or_insert((selected.view.exists(), selected.view.recent()));
         idle.announcing = false;
         response::exists(&mut self.output, exists.saturating_add(1));
         response::recent(&mut self.output, recent.saturating_add(1));
@@ -109,7 +109,7 @@ impl Session {
         }
         selected.last_checkpoint = self.now;
         match selected.mailbox.checkpoint() {
-            Ok(changes) => selected.note(&changes),
+            Ok(changes) => selected.view.note(&changes),
             Err(error) => {
                 if let Some(text) = self.notes_or_fatal(error) {
                     return self.lose_mailbox(&text);

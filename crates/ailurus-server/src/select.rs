@@ -1,14 +1,14 @@
 //! SELECT and EXAMINE (RFC 3501 §6.3.1, §6.3.2; spec/imapd.md §7).
 
-use crate::announce::Told;
+use crate::announce::Announcing;
 use crate::session::{Session, State};
 use crate::tagged::Outcome;
-use crate::view::View;
 use crate::wording;
 use ailurus_proto::response::Code;
 use ailurus_proto::{CommandName, Tag};
-use ailurus_store::{Access, Mailbox};
-use ailurus_types::MailboxName;
+use ailurus_store::{Access, Mailbox, View};
+use ailurus_types::{Flags, MailboxName, Uid};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// The selected mailbox.
@@ -16,7 +16,9 @@ pub(crate) struct Selected {
     pub(crate) name: MailboxName,
     pub(crate) mailbox: Box<dyn Mailbox>,
     pub(crate) view: View,
-    pub(crate) told: Told,
+    pub(crate) announcing: Announcing,
+    /// Flags that this session alone sees: those stored in a mailbox that may not be written.
+    pub(crate) own_flags: BTreeMap<Uid, Flags>,
     /// What the client asked for.
     pub(crate) access: Access,
     /// Since when there are changes in memory only.
@@ -34,16 +36,16 @@ impl Session {
         let account = account.clone();
         match account.mailboxes.select(&mailbox, access) {
             Ok(opened) => {
-                let mut selected = Selected {
+                let selected = Selected {
                     name: mailbox,
+                    view: View::new(opened.snapshot()),
                     mailbox: opened,
-                    view: View::default(),
-                    told: Told::default(),
+                    announcing: Announcing::default(),
+                    own_flags: BTreeMap::new(),
                     access,
                     dirty_since: None,
                     last_checkpoint: self.now,
                 };
-                selected.told.counts_are_due();
                 let code = if selected.is_writable() { Code::ReadWrite } else { Code::ReadOnly };
                 let outcome = Outcome::ok().with(code).with_text(format!("{name} completed"));
                 self.state = State::Selected(account, Box::new(selected));

@@ -342,10 +342,10 @@ impl Session {
         let limit = self.config.limits.output;
         match &mut running.task {
             Task::Fetch(fetch) => fetch.step(selected, &mut self.notes, &mut self.output, limit),
-            Task::Store(storing) => storing.step(selected, &mut self.output, limit),
+            Task::Store(storing) => storing.step(selected, &mut self.notes, &mut self.output),
             Task::Search(search) => search.step(selected, account, &running.tag, &mut self.output),
             Task::Copy(copy) => copy.step(selected, running.name),
-            Task::Expunge(expunge) => expunge.step(selected, &mut self.notes),
+            Task::Expunge(expunge) => expunge.step(selected, &mut self.notes, &mut self.output),
             Task::Refresh(outcome) => {
                 let outcome = std::mem::take(outcome);
                 match self.refresh(running.name) {

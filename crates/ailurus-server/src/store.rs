@@ -2,9 +2,10 @@
 
 use crate::select::Selected;
 use crate::session::{Session, State, Step, Task};
-use crate::tagged::Outcome;
+use crate::tagged::{Notes, Outcome};
 use crate::wording;
 use ailurus_proto::{CommandName, FlagWord, Numbering, StoreArgs, StoreResponse, SyntaxError, Tag, WrittenSet};
+use ailurus_store::Error;
 use ailurus_types::{FlagChange, Flags, Keyword, KeywordMask, SystemFlags, UidSet};
 
 /// A change of flags that is to be done.
@@ -56,15 +57,21 @@ impl Session {
 }
 
 impl Storing {
-    pub(crate) fn step(&mut self, selected: &mut Selected, out: &mut Vec<u8>, _limit: usize) -> Step {
-        let _ = out;
+    pub(crate) fn step(&mut self, selected: &mut Selected, notes: &mut Notes, out: &mut Vec<u8>) -> Step {
         let outcome = match self.store(selected) {
             Ok(unknown) => {
+                for keyword in unknown {
+                    notes.warn(format!("Unknown flag: {keyword}"), out);
+                }
                 match self.response {
                     StoreResponse::Flags => selected.view.tell_flags(&self.uids),
-                    StoreResponse::Silent => selected.view.keep_flags(&self.uids),
+                    StoreResponse::Silent => selected.view.flags_told(&self.uids),
                 }
-                self.outcome(selected, unknown)
+                if selected.names_expunged(&self.uids) {
+                    wording::failure(&Error::Expunged { uid: 0 }, self.name, &selected.name)
+                } else {
+                    Outcome::ok()
+                }
             }
             Err(error) => wording::failure(&error, self.name, &selected.name),
         };
@@ -80,39 +87,33 @@ impl Storing {
         let mut edit = selected.mailbox.edit()?;
         let unknown = edit.store(&self.uids, &self.change)?;
         let changes = edit.commit()?;
-        selected.note(&changes);
+        selected.view.note(&changes);
         Ok(unknown)
     }
 
     /// Makes the change for this session alone: the mailbox may not be written, and the reference says OK.
     fn store_for_session(&self, selected: &mut Selected) {
-        let snapshot = selected.mailbox.snapshot();
-        let known = self.change.keywords.iter().filter_map(|keyword| snapshot.keywords.find(keyword.as_str()));
-        let keywords = known.fold(KeywordMask::NONE, |mask, slot| mask.union(KeywordMask::slot(slot)));
+        let known = &selected.mailbox.snapshot().keywords;
+        let slots = self.change.keywords.iter().filter_map(|keyword| known.find(keyword.as_str()));
+        let keywords = slots.fold(KeywordMask::NONE, |mask, slot| mask.union(KeywordMask::slot(slot)));
         let by = Flags { system: self.change.system, keywords };
         let mut hint = 0;
-        for (first, last) in selected.view.seqs_of(&self.uids) {
-            for seq in (first..=last).filter_map(ailurus_types::SeqNum::new) {
-                if let Some(uid) = selected.view.uid(seq)
-                    && let Some(message) = selected.view.message(snapshot, uid, &mut hint)
-                {
-                    selected.view.set_own(uid, message.flags().changed(self.change.op, by));
-                }
-            }
-        }
+        let messages = selected.view.messages_by_uid(&self.uids);
+        let changed = messages.filter_map(|(_, uid)| {
+            let message = selected.message(uid, &mut hint)?;
+            Some((uid, message.flags().changed(self.change.op, by)))
+        });
+        let changed: Vec<_> = changed.collect();
+        selected.own_flags.extend(changed);
     }
+}
 
-    fn outcome(&self, selected: &Selected, unknown: Vec<Keyword>) -> Outcome {
-        let snapshot = selected.mailbox.snapshot();
-        let gone = selected.view.has_expunged()
-            && selected.view.seqs_of(&self.uids).iter().any(|(first, last)| {
-                let mut seqs = (*first..=*last).filter_map(ailurus_types::SeqNum::new);
-                seqs.any(|seq| selected.view.uid(seq).is_some_and(|uid| snapshot.message(uid).is_none()))
-            });
-        if gone {
-            return wording::failure(&ailurus_store::Error::Expunged { uid: 0 }, self.name, &selected.name);
-        }
-        Outcome { unknown_keywords: unknown, ..Outcome::ok() }
+impl Selected {
+    /// Tells whether a set names messages that are gone, of which the client does not know that yet.
+    pub(crate) fn names_expunged(&self, uids: &UidSet) -> bool {
+        let all = [(1, self.view.exists())];
+        self.view.holds_expunges()
+            && self.view.messages(&all).any(|(_, uid)| self.view.is_expunged(uid) && uids.contains(uid))
     }
 }
 
@@ -124,7 +125,7 @@ pub(crate) fn uids_of(selected: &Selected, name: CommandName, set: WrittenSet) -
         Numbering::Uid => Ok(set.uids(selected.view.largest_uid())),
         Numbering::SeqNum => {
             let ranges = set.seqs(selected.view.exists()).map_err(bogus)?;
-            Ok(selected.view.uids_of(&ranges))
+            Ok(selected.view.messages(&ranges).map(|(_, uid)| uid).collect())
         }
     }
 }

@@ -86,7 +86,7 @@ impl Session {
         // Tried again after the same time if it fails.
         selected.dirty_since = Some(self.now);
         match selected.mailbox.checkpoint() {
-            Ok(changes) => selected.note(&changes),
+            Ok(changes) => selected.view.note(&changes),
             Err(error) => {
                 if let Some(text) = self.notes_or_fatal(error) {
                     return self.lose_mailbox(&text);

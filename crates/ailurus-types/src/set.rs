@@ -198,49 +198,6 @@ impl UidSet {
         }
     }
 
-    /// Returns the UIDs of either set.
-    #[must_use]
-    pub fn union(&self, other: &Self) -> Self {
-        match (self.is_empty(), other.is_empty()) {
-            (_, true) => self.clone(),
-            (true, _) => other.clone(),
-            _ => Self(merge([self.0.as_slice(), &other.0].concat())),
-        }
-    }
-
-    /// Returns the UIDs of this set that are not in the other.
-    #[must_use]
-    pub fn without(&self, other: &Self) -> Self {
-        let mut left = Vec::new();
-        let mut cuts = other.0.iter().peekable();
-        for (first, last) in &self.0 {
-            let mut first = *first;
-            while let Some((from, to)) = cuts.peek() {
-                if *to < first {
-                    cuts.next();
-                    continue;
-                }
-                if *from > *last {
-                    break;
-                }
-                if *from > first {
-                    left.push((first, from - 1));
-                }
-                match to.checked_add(1) {
-                    Some(next) if *to < *last => first = next,
-                    _ => {
-                        first = 0;
-                        break;
-                    }
-                }
-            }
-            if first != 0 {
-                left.push((first, *last));
-            }
-        }
-        Self(left)
-    }
-
     /// Tells whether the UID is in the set.
     #[must_use]
     pub fn contains(&self, uid: Uid) -> bool {
@@ -323,22 +280,6 @@ mod tests {
     fn printing_and_parsing_agree() {
         for text in ["1", "1:3", "*", "4:*,2", "*:1"] {
             assert_eq!(parse(text).unwrap().to_string(), text);
-        }
-    }
-
-    #[test]
-    fn uid_sets_are_joined_and_cut() {
-        let set = |text: &str| parse(text).unwrap().uids(None);
-        assert_eq!(set("1:3,9").union(&set("4,20")).to_string(), "1:4,9,20");
-        for (whole, cut, left) in [
-            ("1:10", "3,5:6", "1:2,4,7:10"),
-            ("1:10", "1:10", ""),
-            ("1:3,7:9", "2:8", "1,9"),
-            ("5", "1:4,6", "5"),
-            ("1:4294967295", "2:4294967295", "1"),
-            ("1:2,5:6,9", "2:5", "1,6,9"),
-        ] {
-            assert_eq!(set(whole).without(&set(cut)).to_string(), left, "{whole} {cut}");
         }
     }
 
