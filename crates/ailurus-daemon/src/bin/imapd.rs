@@ -1,0 +1,4 @@
+//! `imapd`: one IMAP connection on standard input and output.
+#![forbid(unsafe_code)]
+
+fn main() {}
