@@ -6,4 +6,3 @@
 
 pub mod tls;
 pub mod transport;
-mod watch;

@@ -7,7 +7,8 @@
 //! Sockets are read and written with `MSG_DONTWAIT`, so that the descriptor's own flags, which others may share,
 //! stay as they are. Pipes and terminals are only touched when poll says that this does not block.
 
-use crate::watch::Watch;
+use ailurus_sys::notify::Watch;
+use ailurus_sys::signals::{Signal as SystemSignal, SignalPipe};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -54,6 +55,23 @@ pub enum Request {
     StartTls,
     /// The end, with this exit status.
     Close(u8),
+}
+
+impl Signals for &'static SignalPipe {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+
+    /// Signals are a set: of several of one kind, one is seen; of different ones the gravest counts.
+    fn take(&mut self) -> Option<Signal> {
+        let came = SignalPipe::take(self);
+        let order = [
+            (SystemSignal::Terminate, Signal::Terminate),
+            (SystemSignal::Hangup, Signal::Hangup),
+            (SystemSignal::User2, Signal::Kiss),
+        ];
+        order.into_iter().find(|(signal, _)| came.contains(*signal)).map(|(_, signal)| signal)
+    }
 }
 
 /// The signals that an engine knows.
@@ -134,7 +152,8 @@ pub struct Transport {
     sent: usize,
     ended: Option<String>,
     stalled: Option<Instant>,
-    watch: Option<Watch>,
+    watched: Vec<PathBuf>,
+    watches: Vec<Watch>,
 }
 
 enum Link {
@@ -156,8 +175,7 @@ impl Transport {
         let socket = rustix::net::sockopt::socket_type(&output).is_ok()
             && rustix::net::sockopt::socket_type(&input).is_ok();
         if socket {
-            // Not every socket is TCP: best effort.
-            rustix::net::sockopt::set_tcp_nodelay(&output, true).ok();
+            ailurus_sys::socket::set_nodelay(&output).ok(); // fails for sockets that are not TCP
         }
         Self {
             input,
@@ -170,7 +188,8 @@ impl Transport {
             sent: 0,
             ended: None,
             stalled: None,
-            watch: None,
+            watched: Vec::new(),
+            watches: Vec::new(),
         }
     }
 
@@ -409,7 +428,7 @@ impl Transport {
         let now = Instant::now();
         let paths = engine.wake_paths();
         let watching = paths.is_some();
-        self.watch_for(paths);
+        self.watch_for(paths.unwrap_or_default());
         let limit = if matches!(request, Some(Request::Close(_))) { LINGER_LIMIT } else { STALL_LIMIT };
         let until = [
             engine.poll_timeout(),
@@ -423,21 +442,20 @@ impl Transport {
         {
             self.end(&error);
         }
-        if watching && (ready.watch || ready.timed_out) {
-            // Before the engine looks: what changes while it looks is a new notice.
-            if let Some(watch) = &mut self.watch {
-                watch.drain();
-            }
+        // Drained before the engine looks: what changes while it looks is a new notice.
+        let noticed = ready.watch && self.watches.iter_mut().fold(false, |any, watch| watch.drain() || any);
+        if watching && (noticed || ready.timed_out) {
             engine.handle_wake(Instant::now());
         }
     }
 
-    fn watch_for(&mut self, paths: Option<Vec<PathBuf>>) {
-        match (paths, &mut self.watch) {
-            (None, watch) => *watch = None,
-            (Some(paths), Some(watch)) => watch.set(&paths),
-            (Some(paths), empty) => *empty = Watch::new(&paths),
+    fn watch_for(&mut self, paths: Vec<PathBuf>) {
+        if self.watched == paths {
+            return;
         }
+        let watch = |path: &PathBuf| if path.is_dir() { Watch::directory(path) } else { Watch::file(path) };
+        self.watches = paths.iter().filter_map(watch).collect();
+        self.watched = paths;
     }
 
     fn poll(&self, reading: bool, left: Option<Duration>, signals: &dyn Signals) -> Ready {
@@ -450,14 +468,18 @@ impl Transport {
         if !self.is_drained() {
             add(self.output.as_fd(), PollFlags::OUT);
         }
-        let watch = self.watch.as_ref().map(|watch| add(watch.descriptor(), PollFlags::IN));
+        let watches: Vec<_> = self.watches.iter().map(|watch| add(watch.as_fd(), PollFlags::IN)).collect();
         let timeout = left.map(|left| Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(left.subsec_nanos()),
         });
         let count = poll(&mut waiting, timeout.as_ref()).unwrap_or(0);
-        let came = |index: Option<usize>| index.is_some_and(|index| !waiting[index].revents().is_empty());
-        Ready { input: came(input), watch: came(watch), timed_out: count == 0 }
+        let came = |index: usize| !waiting[index].revents().is_empty();
+        Ready {
+            input: input.is_some_and(came),
+            watch: watches.into_iter().any(came),
+            timed_out: count == 0,
+        }
     }
 
     /// Reads what has come; the error is the cause for the engine.
