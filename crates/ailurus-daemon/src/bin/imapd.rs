@@ -1,4 +1,6 @@
 //! `imapd`: one IMAP connection on standard input and output.
 #![forbid(unsafe_code)]
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    ailurus_daemon::cli::imapd_main()
+}
