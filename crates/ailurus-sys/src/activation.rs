@@ -129,6 +129,8 @@ fn send_abstract(_socket: &UnixDatagram, _name: &[u8], _state: &str) -> io::Resu
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::IntoRawFd;
+
     use super::*;
 
     #[test]
@@ -148,6 +150,17 @@ mod tests {
     #[test]
     fn a_descriptor_that_is_not_there_is_an_error() {
         assert!(matches!(take(999_999), Err(Error::Os { .. })));
+    }
+
+    #[test]
+    fn a_descriptor_is_taken() {
+        let (one, two) = UnixDatagram::pair().expect("a pair");
+        let fd = one.into_raw_fd();
+        let taken = take(fd).expect("it is open");
+        let flags = rustix::io::fcntl_getfd(&taken).expect("it is open");
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+        assert_eq!(UnixDatagram::from(taken).send(b"x").expect("the peer is there"), 1);
+        drop(two);
     }
 
     #[test]

@@ -68,16 +68,8 @@ impl<F: AsFd> Flock<F> {
     ///
     /// As [`Flock::lock`].
     pub fn lock_reporting(file: F, mode: Mode, report: &mut dyn FnMut(&io::Error)) -> Result<Self> {
-        loop {
-            match acquire(file.as_fd(), operation(mode)) {
-                Ok(held) => return Ok(Self { file: Some(file), mode, held }),
-                Err(Errno::NOLCK) => {
-                    report(&Errno::NOLCK.into());
-                    thread::sleep(RETRY);
-                }
-                Err(error) => return Err(Error::os(OP)(error)),
-            }
-        }
+        let held = wait_for(file.as_fd(), mode, report)?;
+        Ok(Self { file: Some(file), mode, held })
     }
 
     /// Locks a file if that is possible now.
@@ -102,8 +94,11 @@ impl<F: AsFd> Flock<F> {
     /// # Errors
     ///
     /// As [`Flock::lock`]; the old lock is gone.
-    pub fn convert(self, mode: Mode) -> Result<Self> {
-        Self::lock(self.into_locked_file(), mode)
+    pub fn convert(mut self, mode: Mode) -> Result<Self> {
+        // Should it fail, dropping `self` releases whatever is left.
+        self.held = wait_for(self.file().as_fd(), mode, &mut |_| ())?;
+        self.mode = mode;
+        Ok(self)
     }
 
     /// As [`Flock::convert`], without waiting. On [`Attempt::Busy`] the old lock **is gone** too.
@@ -111,23 +106,23 @@ impl<F: AsFd> Flock<F> {
     /// # Errors
     ///
     /// As [`Flock::try_lock`]; the old lock is gone.
-    pub fn try_convert(self, mode: Mode) -> Result<Attempt<F>> {
-        let held = self.held;
-        match Self::try_lock(self.into_locked_file(), mode)? {
-            Attempt::Busy(file) => {
-                // Linux has dropped the old lock; where a system has kept it, drop it here.
-                release(file.as_fd(), held);
-                Ok(Attempt::Busy(file))
+    pub fn try_convert(mut self, mode: Mode) -> Result<Attempt<F>> {
+        match acquire(self.file().as_fd(), operation_without_waiting(mode)) {
+            Ok(held) => {
+                self.held = held;
+                self.mode = mode;
+                Ok(Attempt::Locked(self))
             }
-            locked => Ok(locked),
+            // Linux has dropped the old lock; where a system has kept it, it is dropped here.
+            Err(Errno::WOULDBLOCK) => Ok(Attempt::Busy(self.unlock())),
+            Err(error) => Err(Error::os(OP)(error)),
         }
     }
 
     /// Releases the lock and returns the file.
-    pub fn unlock(self) -> F {
-        let held = self.held;
-        let file = self.into_locked_file();
-        release(file.as_fd(), held);
+    pub fn unlock(mut self) -> F {
+        let file = self.file.take().expect("the file is taken out only by value");
+        release(file.as_fd(), self.held);
         file
     }
 
@@ -139,11 +134,6 @@ impl<F: AsFd> Flock<F> {
     /// Returns the mode of the lock.
     pub fn mode(&self) -> Mode {
         self.mode
-    }
-
-    /// Takes the file out without releasing the lock.
-    fn into_locked_file(mut self) -> F {
-        self.file.take().expect("the file is taken out only by value")
     }
 }
 
@@ -175,6 +165,19 @@ fn operation_without_waiting(mode: Mode) -> FlockOperation {
     match mode {
         Mode::Shared => FlockOperation::NonBlockingLockShared,
         Mode::Exclusive => FlockOperation::NonBlockingLockExclusive,
+    }
+}
+
+fn wait_for(file: BorrowedFd<'_>, mode: Mode, report: &mut dyn FnMut(&io::Error)) -> Result<Held> {
+    loop {
+        match acquire(file, operation(mode)) {
+            Ok(held) => return Ok(held),
+            Err(Errno::NOLCK) => {
+                report(&Errno::NOLCK.into());
+                thread::sleep(RETRY);
+            }
+            Err(error) => return Err(Error::os(OP)(error)),
+        }
     }
 }
 

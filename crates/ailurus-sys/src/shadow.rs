@@ -172,32 +172,50 @@ fn is_hash(field: &[u8]) -> bool {
 
 /// Returns whether the password is the one of which `hash` is the crypt.
 fn matches(password: &[u8], hash: &[u8]) -> Result<bool> {
-    // Computed even where it cannot match, for the time it takes.
-    let computed = crypt(password, hash)?;
-    let equal: bool = computed.is_some_and(|computed| computed.ct_eq(hash).into());
+    let Some(computed) = crypt(password, hash)? else {
+        // Words like `LK` in place of a hash fail at once.
+        spend_a_crypt(password)?;
+        return Ok(false);
+    };
+    let equal: bool = computed.ct_eq(hash).into();
     Ok(equal && !password.is_empty())
 }
 
+/// Takes the time of a check that fails.
 fn spend_a_crypt(password: &[u8]) -> Result<()> {
-    matches(password, stand_in()).map(drop)
+    // A method that this libcrypt lacks takes no time.
+    if crypt(password, stand_in())?.is_none() {
+        drop(crypt(password, FALLBACK)?);
+    }
+    Ok(())
 }
 
-/// The field of the last usable account of shadow, whose method and cost are probably those of most.
+const FALLBACK: &[u8] = b"$6$ailurus.ailurus$";
+
+/// Returns the setting of the last usable account of shadow, whose method and cost are probably those of most.
 fn stand_in() -> &'static [u8] {
     static STAND_IN: OnceLock<Vec<u8>> = OnceLock::new();
     STAND_IN.get_or_init(|| {
         let shadow = Zeroizing::new(std::fs::read("/etc/shadow").unwrap_or_default());
-        last_setting(&shadow).unwrap_or(b"$6$ailurus.ailurus$").to_vec()
+        last_setting(&shadow).unwrap_or(FALLBACK).to_vec()
     })
 }
+
+/// `$2b$12$` and the salt.
+const BCRYPT_SETTING: usize = 29;
 
 /// Returns method, cost and salt of the last hash of a shadow file, without the hash itself.
 fn last_setting(shadow: &[u8]) -> Option<&[u8]> {
     let mut fields =
         shadow.split(|&byte| byte == b'\n').filter_map(|line| line.split(|&byte| byte == b':').nth(1));
     let hash = fields.rfind(|field| field.starts_with(b"$"))?;
-    let end = hash.iter().rposition(|&byte| byte == b'$')?;
-    hash.get(..=end).filter(|setting| setting.len() > 3)
+    // bcrypt has no `$` between its salt of 22 characters and the hash.
+    let end = if hash.starts_with(b"$2") {
+        BCRYPT_SETTING
+    } else {
+        hash.iter().rposition(|&byte| byte == b'$')? + 1
+    };
+    hash.get(..end).filter(|setting| setting.len() > 3)
 }
 
 /// Returns the crypt of a password with the setting (or whole hash) given, `None` if it cannot be made.
@@ -346,10 +364,24 @@ mod tests {
     }
 
     #[test]
+    fn the_stand_ins_cost_a_crypt() {
+        if !available() {
+            return println!("no libcrypt: not run");
+        }
+        for setting in [FALLBACK, b"$2b$05$abcdefghijklmnopqrstuu"] {
+            let computed = crypt(b"adapw", setting).expect("libcrypt is there").expect("a known method");
+            assert!(computed.len() > setting.len() && computed.starts_with(setting));
+        }
+    }
+
+    #[test]
     fn the_stand_in_is_like_the_last_account() {
         let shadow =
             b"root:$6$a$b:1::::::\nada:$y$j9T$salt$hash:2::::::\nlocked:!$6$x$y:3::::::\nbin:*:4::::::\n";
         assert_eq!(last_setting(shadow), Some(&b"$y$j9T$salt$"[..]));
+        let bcrypt = b"ada:$2b$05$abcdefghijklmnopqrstuuHASHHASHHASHHASHHASHHASHHASH:1:::::\n";
+        assert_eq!(last_setting(bcrypt), Some(&b"$2b$05$abcdefghijklmnopqrstuu"[..]));
+        assert_eq!(last_setting(b"ada:$2b$05$short:1:::::"), None);
         assert_eq!(last_setting(b"bin:*:4::::::\n"), None);
         assert_eq!(last_setting(b""), None);
         assert_eq!(last_setting(b"a:$:\nb:$$:"), None);

@@ -55,7 +55,8 @@ pub struct SignalPipe {
 }
 
 impl SignalPipe {
-    /// Begins to note these signals, besides those of earlier calls.
+    /// Begins to note these signals, besides those of earlier calls. Where the parent process has left them blocked, they
+    /// are unblocked for the calling thread.
     ///
     /// # Errors
     ///
@@ -65,6 +66,7 @@ impl SignalPipe {
         for &signal in signals {
             set_action(signal.number(), note as extern "C" fn(c_int) as libc::sighandler_t)?;
         }
+        unblock(signals)?;
         Ok(pipe)
     }
 
@@ -176,6 +178,20 @@ fn set_action(number: c_int, handler: libc::sighandler_t) -> Result<()> {
     // SAFETY: the action is initialised; the handler is SIG_IGN or `note`, which is async-signal-safe.
     let result = unsafe { libc::sigaction(number, &raw const action, ptr::null_mut()) };
     if result == 0 { Ok(()) } else { Err(Error::last("set a signal handler")) }
+}
+
+fn unblock(signals: &[Signal]) -> Result<()> {
+    // SAFETY: a sigset_t of zeros is a value of the type; sigemptyset and sigaddset take a live set and a real signal, the
+    // mask is the calling thread's own.
+    let result = unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for signal in signals {
+            libc::sigaddset(&raw mut set, signal.number());
+        }
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, ptr::null_mut())
+    };
+    if result == 0 { Ok(()) } else { Err(Error::number("unblock signals", result)) }
 }
 
 #[cfg(test)]

@@ -110,7 +110,15 @@ fn endpoint(
     }
     let address =
         SocketAddr::try_from(address).map_err(|error| Error::Os { op, source: io::Error::from(error) })?;
-    Ok(Some(Endpoint::Ip(SocketAddr::new(address.ip().to_canonical(), address.port()))))
+    Ok(Some(Endpoint::Ip(undressed(address))))
+}
+
+fn undressed(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),
+        // As it is, with its scope.
+        IpAddr::V6(_) => address,
+    }
 }
 
 /// Runs a look-up, and gives up waiting for it after a while.

@@ -303,6 +303,10 @@ mod tests {
         );
         assert_eq!(text(b"a b\\\n").to_string(), "a b\\134\\012");
         assert_eq!(field(&[b'a'; 100]).to_string(), "a".repeat(80));
+        for octet in 0..=255_u8 {
+            let logged = field(&[octet]).to_string();
+            assert!(logged.bytes().all(|octet| octet.is_ascii_graphic()), "{octet}");
+        }
         let split = [&[b'a'; 79][..], "\u{f6}".as_bytes()].concat();
         assert_eq!(field(&split).to_string(), format!("{}\\303", "a".repeat(79)));
     }

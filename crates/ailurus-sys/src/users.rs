@@ -67,9 +67,10 @@ pub fn current() -> Result<Option<User>> {
 
 /// Returns the name of who logged in at our controlling terminal, if there is one and it is known.
 pub fn login_name() -> Option<Vec<u8>> {
-    let mut buffer: [c_char; 256] = [0; 256];
+    const LENGTH: u16 = 256;
+    let mut buffer: [c_char; LENGTH as usize] = [0; LENGTH as usize];
     // SAFETY: the buffer is writable and of that length.
-    let result = unsafe { getlogin_r(buffer.as_mut_ptr(), buffer.len()) };
+    let result = unsafe { getlogin_r(buffer.as_mut_ptr(), LoginLength::from(LENGTH)) };
     if result != 0 {
         return None;
     }
@@ -109,8 +110,13 @@ pub fn is_member(user: &[u8], group: &[u8]) -> Result<bool> {
 
 unsafe extern "C" {
     /// getlogin(3); the libc crate lacks it.
-    fn getlogin_r(buffer: *mut c_char, length: usize) -> c_int;
+    fn getlogin_r(buffer: *mut c_char, length: LoginLength) -> c_int;
 }
+
+#[cfg(target_os = "freebsd")]
+type LoginLength = c_int;
+#[cfg(not(target_os = "freebsd"))]
+type LoginLength = usize;
 
 /// Returns the account and its password field (often `x`).
 pub(crate) fn entry_by_name(name: &[u8]) -> Result<Option<(User, Zeroizing<Vec<u8>>)>> {

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ailurus_sys::pam::PamError;
 use ailurus_sys::shadow::{Reason, Verdict, Warning};
@@ -59,8 +59,10 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         fs::remove_file(&self.service).ok();
-        for (command, name) in [("userdel", &self.name), ("groupdel", &self.group)] {
-            Command::new(command).arg(name).stderr(Stdio::null()).status().ok();
+        // With what some systems make besides, as a mailbox.
+        let removals = [["userdel", "--remove", &self.name], ["groupdel", "--", &self.group]];
+        for [command, option, name] in removals {
+            Command::new(command).args([option, name]).stderr(Stdio::null()).status().ok();
         }
     }
 }
@@ -95,6 +97,7 @@ fn logins_of_an_account() {
     let account = Account::new();
     accounts_are_looked_up(&account);
     shadow_tells_right_from_wrong(&account);
+    shadow_does_not_tell_by_time(&account);
     shadow_minds_expiry(&account);
     if pam::available() {
         pam_tells_right_from_wrong(&account);
@@ -138,6 +141,26 @@ fn shadow_tells_right_from_wrong(account: &Account) {
     run("usermod", &["--lock", &account.name]);
     assert_eq!(check(account, PASSWORD), Verdict::Refused(Reason::NoPassword));
     run("usermod", &["--unlock", &account.name]);
+}
+
+fn shadow_does_not_tell_by_time(account: &Account) {
+    let fastest = |name: &str| {
+        let once = |_| {
+            let start = Instant::now();
+            drop(shadow::check(name.as_bytes(), b"wrong horse").expect("root reads shadow"));
+            start.elapsed()
+        };
+        (0..5).map(once).min().expect("five times")
+    };
+    let wrong = fastest(&account.name);
+    let unknown = fastest("ailurus-nobody-has-this");
+    run("usermod", &["--lock", &account.name]);
+    let locked = fastest(&account.name);
+    run("usermod", &["--unlock", &account.name]);
+    // The account is the last of shadow, and so what a stand-in is taken from.
+    for (what, time) in [("unknown", unknown), ("locked", locked)] {
+        assert!(time * 3 > wrong && time < wrong * 3, "wrong {wrong:?}, {what} {time:?}");
+    }
 }
 
 fn shadow_minds_expiry(account: &Account) {
