@@ -1,6 +1,6 @@
 //! The traits that a mailbox format implements.
 
-use crate::{Changes, Location, Result, Snapshot};
+use crate::{Changes, ListQuery, Listed, Location, Result, Snapshot};
 use ailurus_types::{FlagChange, InternalDate, Keyword, SystemFlags, Uid, UidSet, UidValidity};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,25 @@ pub trait Driver: Send + Sync {
     fn hides(&self, directory: &Path, entry: &OsStr) -> bool {
         let _ = (directory, entry);
         false
+    }
+
+    /// Reports the mailboxes of this format that are no files or directories where the common walker finds them
+    /// (`#mh/…`, `#news.…`). INBOX is not reported here.
+    fn list(&self, query: &ListQuery<'_>, found: &mut dyn FnMut(Listed)) -> Result<()> {
+        let _ = (query, found);
+        Ok(())
+    }
+
+    /// Tells whether this driver only stands in where no format claims anything: for directories, empty files, and
+    /// an INBOX that is not there yet.
+    fn stands_in(&self) -> bool {
+        self.name() == "dummy"
+    }
+
+    /// Tells whether mailboxes are files or directories at the location's path, so that their parents have to be
+    /// made first.
+    fn has_files(&self) -> bool {
+        true
     }
 }
 

@@ -28,6 +28,13 @@ pub struct Environment {
     pub restrictions: Restrictions,
     /// Homes of the shared namespaces.
     pub shared: SharedHomes,
+    /// Who knows other users' homes, for `~user/name`.
+    pub homes: Arc<dyn Homes>,
+    /// The directory below a home where plain names are (`mail-subdirectory`), for other users' homes; for this
+    /// user it is part of `mailbox_dir` already.
+    pub mail_subdirectory: Option<PathBuf>,
+    /// Which namespaces NAMESPACE tells of.
+    pub advertise: Advertise,
     /// File modes.
     pub protections: Protections,
     /// The format of CREATE without `#driver.`.
@@ -66,6 +73,9 @@ impl Environment {
             mode: Mode::Open,
             restrictions: Restrictions::default(),
             shared: SharedHomes::default(),
+            homes: Arc::new(NoHomes),
+            mail_subdirectory: None,
+            advertise: Advertise::Usual,
             protections: Protections::default(),
             create_format: "unix",
             empty_format: Some("unix"),
@@ -111,6 +121,34 @@ impl Restrictions {
     pub const fn all() -> Self {
         Self { no_root: true, no_other_users: true, no_dots: true }
     }
+}
+
+/// Knows the homes of users.
+pub trait Homes: Send + Sync + std::fmt::Debug {
+    /// Returns the home directory of a user, as the password file has it.
+    fn home(&self, user: &str) -> Option<PathBuf>;
+}
+
+/// Knows no user: every `~user/name` is refused.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoHomes;
+
+impl Homes for NoHomes {
+    fn home(&self, _user: &str) -> Option<PathBuf> {
+        None
+    }
+}
+
+/// Which namespaces NAMESPACE tells of (spec/storage-common.md §3.5).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Advertise {
+    /// The user's own, other users' and the shared ones.
+    #[default]
+    Usual,
+    /// The root of the file system as well (`advertise-the-world`).
+    World,
+    /// Neither other users' nor what the whole world may read (`limited-advertise`).
+    Limited,
 }
 
 /// Homes of the shared namespaces, where there are any.

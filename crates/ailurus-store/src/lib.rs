@@ -11,17 +11,34 @@
 mod driver;
 mod environment;
 mod error;
+mod list;
+mod location;
+mod mailboxes;
+#[cfg(any(test, feature = "memory"))]
+pub mod memory;
+mod namespaces;
 mod notice;
+mod pattern;
+mod resolve;
 mod snapshot;
+mod standin;
+mod subscriptions;
+mod view;
 
 pub use driver::{
     Abilities, Access, Append, AppendMeta, Appended, Claim, Driver, Edit, Extent, Mailbox, Manner, Rejection,
     Status, Wake,
 };
-pub use environment::{Clock, Environment, Mode, Protections, Restrictions, SharedHomes, SystemClock};
+pub use environment::{
+    Advertise, Clock, Environment, Homes, Mode, NoHomes, Protections, Restrictions, SharedHomes, SystemClock,
+};
 pub use error::{Error, Result};
-pub use notice::{Level, Notice, Notices};
-pub use snapshot::{Changes, MessageInfo, PermanentFlags, Snapshot};
-
-mod location;
+pub use list::{Attributes, ListQuery, Listed};
 pub use location::{Location, Place};
+pub use mailboxes::Mailboxes;
+pub use namespaces::{Namespace, Namespaces};
+pub use notice::{Level, Notice, Notices};
+pub use pattern::Pattern;
+pub use resolve::resolve;
+pub use snapshot::{Changes, MessageInfo, PermanentFlags, Snapshot};
+pub use view::{Announcement, Expunges, View};

@@ -1,0 +1,359 @@
+//! Header blocks: their fields, and filters on them.
+
+use std::borrow::Cow;
+
+/// One field of a header block, borrowed from it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Field<'a> {
+    /// The octets before the colon, without trailing blanks.
+    pub name: &'a [u8],
+    /// The octets after the colon and the blanks that follow it, still folded, without the line end.
+    pub value: &'a [u8],
+    /// Where `value` begins in the header block.
+    pub value_at: usize,
+    /// The whole field as it stands, with its line ends.
+    pub raw: &'a [u8],
+}
+
+impl<'a> Field<'a> {
+    /// Returns whether this is the field `name`, which is told without regard to case.
+    pub fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    /// Returns the value on one line; see [`unfold`].
+    pub fn unfolded(&self) -> Cow<'a, [u8]> {
+        unfold(self.value)
+    }
+}
+
+/// Returns the fields of a header block in their order, up to its empty line or its end.
+///
+/// Lines that are neither a field nor the continuation of one are passed over.
+pub fn fields(header: &[u8]) -> Fields<'_> {
+    Fields { header, at: 0, skipped: false }
+}
+
+/// The iterator of [`fields`].
+#[derive(Clone, Debug)]
+pub struct Fields<'a> {
+    header: &'a [u8],
+    at: usize,
+    skipped: bool,
+}
+
+impl Fields<'_> {
+    /// Returns whether a line was passed over.
+    pub(crate) fn skipped(&self) -> bool {
+        self.skipped
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Field<'a>;
+
+    fn next(&mut self) -> Option<Field<'a>> {
+        loop {
+            let rest = self.header.get(self.at..)?;
+            if rest.is_empty() || is_empty_line(rest) {
+                return None;
+            }
+            let raw = rest.get(..field_end(rest)).unwrap_or(rest);
+            let start = self.at;
+            self.at += raw.len();
+            match field(raw) {
+                Some(field) => return Some(Field { value_at: start + field.value_at, ..field }),
+                None => self.skipped = true,
+            }
+        }
+    }
+}
+
+/// Takes a field apart; `value_at` counts from its own start.
+fn field(raw: &[u8]) -> Option<Field<'_>> {
+    let colon = memchr::memchr(b':', raw)?;
+    let (name, value) = raw.split_at(colon);
+    // A name is on one line: a colon on a continuation makes no field.
+    if memchr::memchr(b'\n', name).is_some() {
+        return None;
+    }
+    let name_end = name.iter().rposition(|&octet| !is_blank(octet)).map_or(0, |last| last + 1);
+    let value = without_line_end(value.get(1..).unwrap_or_default());
+    let value_start = value.iter().position(|&octet| !is_blank(octet)).unwrap_or(value.len());
+    Some(Field {
+        name: name.get(..name_end).unwrap_or_default(),
+        value: value.get(value_start..).unwrap_or_default(),
+        value_at: colon + 1 + value_start,
+        raw,
+    })
+}
+
+/// Returns the value of the first field `name` of a header block, still folded.
+pub fn first<'a>(header: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    fields(header).find(|field| field.is(name)).map(|field| field.value)
+}
+
+/// Returns a field's value on one line: line ends are dropped, tabs become blanks.
+pub fn unfold(value: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr2(b'\n', b'\t', value).is_none() {
+        return Cow::Borrowed(value);
+    }
+    let mut line = Vec::with_capacity(value.len());
+    let mut octets = value.iter().copied().peekable();
+    while let Some(octet) = octets.next() {
+        match octet {
+            b'\n' => {}
+            b'\r' if octets.peek() == Some(&b'\n') => {}
+            b'\t' => line.push(b' '),
+            _ => line.push(octet),
+        }
+    }
+    Cow::Owned(line)
+}
+
+/// Returns the pieces of a header block: fields, whatever else stands between, and the empty line, each with its line ends.
+pub(crate) fn pieces(header: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = header;
+    std::iter::from_fn(move || {
+        let (raw, after) = rest.split_at_checked(field_end(rest)).filter(|(raw, _)| !raw.is_empty())?;
+        rest = after;
+        Some(raw)
+    })
+}
+
+/// Whether a filter keeps the named fields or all others.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Keep {
+    /// The named ones: `HEADER.FIELDS`.
+    Named,
+    /// All but the named ones: `HEADER.FIELDS.NOT`.
+    Others,
+}
+
+/// Appends the fields of `header` that a filter keeps to `out`, as they stand, then its empty line if it has one.
+///
+/// Names are compared without regard to case. Lines that begin with white space where no field goes before are kept, lines
+/// without a colon count as fields named by their first word. RFC 3501 §6.4.5.
+pub fn filter<N: AsRef<[u8]>>(header: &[u8], names: &[N], keep: Keep, out: &mut Vec<u8>) {
+    let mut rest = header;
+    while !rest.is_empty() {
+        let (raw, after) = rest.split_at(field_end(rest));
+        rest = after;
+        let name_end = raw.iter().position(|octet| matches!(octet, b':' | b' ' | b'\t' | b'\r' | b'\n'));
+        let name = raw.get(..name_end.unwrap_or(raw.len())).unwrap_or_default();
+        let named = names.iter().any(|wanted| wanted.as_ref().eq_ignore_ascii_case(name));
+        if name.is_empty() || named == (keep == Keep::Named) {
+            out.extend_from_slice(raw);
+        }
+    }
+}
+
+/// [`filter`] for a header block that arrives in pieces, as one too large to hold does.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    names: Vec<Box<[u8]>>,
+    keep: Keep,
+    longest: usize,
+    state: FilterState,
+    /// The start of a line whose name is not yet known.
+    held: Vec<u8>,
+    /// Whether the field that goes on is kept.
+    keeping: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum FilterState {
+    /// At the start of a line that may continue a field.
+    LineStart,
+    /// At the start of a line that begins anew, or in its name.
+    Name,
+    /// After a CR that may belong to an empty line.
+    EmptyLine,
+    /// After the name, up to the end of the line.
+    Line,
+}
+
+impl Filter {
+    /// Returns a filter at the start of a header block.
+    pub fn new<N: AsRef<[u8]>>(names: &[N], keep: Keep) -> Self {
+        let longest = names.iter().map(|name| name.as_ref().len()).max().unwrap_or(0);
+        let names = names.iter().map(|name| name.as_ref().into()).collect();
+        Self { names, keep, longest, state: FilterState::Name, held: Vec::new(), keeping: false }
+    }
+
+    /// Appends what is kept of the next piece, and of what was held back before it.
+    pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+        let mut rest = piece;
+        while let Some((&octet, after)) = rest.split_first() {
+            match self.state {
+                FilterState::Line => {
+                    let (line, after) = rest.split_at(line_end(rest));
+                    if self.keeping {
+                        out.extend_from_slice(line);
+                    }
+                    if line.ends_with(b"\n") {
+                        self.state = FilterState::LineStart;
+                    }
+                    rest = after;
+                }
+                FilterState::LineStart => {
+                    self.state = if is_blank(octet) { FilterState::Line } else { FilterState::Name };
+                }
+                FilterState::EmptyLine => {
+                    // The empty line is no field to continue: the next line begins anew.
+                    self.state = if octet == b'\n' { FilterState::Name } else { FilterState::Line };
+                    if octet == b'\n' {
+                        out.push(octet);
+                        rest = after;
+                    }
+                }
+                FilterState::Name => {
+                    self.name(octet, out);
+                    rest = after;
+                }
+            }
+        }
+    }
+
+    /// Ends the header block and appends what was held back.
+    pub fn finish(mut self, out: &mut Vec<u8>) {
+        if self.state == FilterState::Name && !self.held.is_empty() {
+            self.decide(out);
+        }
+    }
+
+    fn name(&mut self, octet: u8, out: &mut Vec<u8>) {
+        let ends = matches!(octet, b':' | b' ' | b'\t' | b'\r' | b'\n');
+        let starts = self.held.is_empty();
+        if ends || self.held.len() > self.longest {
+            self.decide(out);
+            if self.keeping {
+                out.push(octet);
+            }
+            self.state = match octet {
+                b'\n' if starts => FilterState::Name,
+                b'\r' if starts => FilterState::EmptyLine,
+                b'\n' => FilterState::LineStart,
+                _ => FilterState::Line,
+            };
+        } else {
+            self.held.push(octet);
+        }
+    }
+
+    fn decide(&mut self, out: &mut Vec<u8>) {
+        let named = self.names.iter().any(|name| name.eq_ignore_ascii_case(&self.held));
+        self.keeping = self.held.is_empty() || named == (self.keep == Keep::Named);
+        if self.keeping {
+            out.extend_from_slice(&self.held);
+        }
+        self.held.clear();
+    }
+}
+
+/// Returns the length of a header block at the start of `text`, its empty line included; all of it if there is none.
+pub fn length(text: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        let empty = is_empty_line(rest);
+        at += line_end(rest);
+        if empty {
+            break;
+        }
+    }
+    at
+}
+
+/// Returns the length of the field at the start of `text`, continuations and line ends included.
+fn field_end(text: &[u8]) -> usize {
+    // The empty line is no field to continue.
+    if is_empty_line(text) {
+        return line_end(text);
+    }
+    let mut at = 0;
+    loop {
+        at += line_end(text.get(at..).unwrap_or_default());
+        if !matches!(text.get(at), Some(b' ' | b'\t')) {
+            return at;
+        }
+    }
+}
+
+/// Returns the length of the line at the start of `text`, with its line end if it has one.
+fn line_end(text: &[u8]) -> usize {
+    memchr::memchr(b'\n', text).map_or(text.len(), |at| at + 1)
+}
+
+fn is_empty_line(text: &[u8]) -> bool {
+    matches!(text, [b'\n', ..] | [b'\r', b'\n', ..])
+}
+
+fn is_blank(octet: u8) -> bool {
+    matches!(octet, b' ' | b'\t')
+}
+
+fn without_line_end(text: &[u8]) -> &[u8] {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    text.strip_suffix(b"\r").unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &[u8] = b"From: Carol <c@d>\r\nSubject : Lunch\r\n\tplans\r\ngarbage\r\nTo: a@b\r\n\r\n";
+
+    #[test]
+    fn fields_are_found_and_unfolded() {
+        let mut iter = fields(HEADER);
+        let names: Vec<_> = iter.by_ref().map(|field| field.name).collect();
+        assert_eq!(names, [&b"From"[..], b"Subject", b"To"]);
+        assert!(iter.skipped());
+        assert_eq!(first(HEADER, "subject"), Some(&b"Lunch\r\n\tplans"[..]));
+        assert_eq!(unfold(b"Lunch\r\n\tplans"), Cow::Borrowed(b"Lunch plans"));
+        assert_eq!(first(b"A:x\nB:\n", "b"), Some(&b""[..]));
+        assert_eq!(first(b"A:x", "A"), Some(&b"x"[..]));
+    }
+
+    fn filtered(names: &[&str], keep: Keep) -> Vec<u8> {
+        let mut out = Vec::new();
+        filter(HEADER, names, keep, &mut out);
+        out
+    }
+
+    #[test]
+    fn filters_keep_folding_and_the_empty_line() {
+        assert_eq!(filtered(&["SUBJECT", "x y"], Keep::Named), b"Subject : Lunch\r\n\tplans\r\n\r\n");
+        assert_eq!(filtered(&["none"], Keep::Named), b"\r\n");
+        let others = b"Subject : Lunch\r\n\tplans\r\ngarbage\r\n\r\n";
+        assert_eq!(filtered(&["from", "TO"], Keep::Others), others);
+        assert_eq!(filtered(&[], Keep::Others), HEADER);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn filters_take_pieces(text in "([a-c:]{0,3}[ \t]?[a-c]?(\r?\n|\r)){0,8}[ab]?", size in 1usize..5) {
+            for keep in [Keep::Named, Keep::Others] {
+                for names in [&["a", "BC"][..], &[]] {
+                    let (mut whole, mut pieces) = (Vec::new(), Vec::new());
+                    filter(text.as_bytes(), names, keep, &mut whole);
+                    let mut pushed = Filter::new(names, keep);
+                    for piece in text.as_bytes().chunks(size) {
+                        pushed.push(piece, &mut pieces);
+                    }
+                    pushed.finish(&mut pieces);
+                    proptest::prop_assert_eq!(&pieces, &whole);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn header_blocks_end_at_the_empty_line() {
+        assert_eq!(length(b"A: b\r\n\r\nbody"), 8);
+        assert_eq!(length(b"A: b\n\nbody"), 6);
+        assert_eq!(length(b"\r\nbody"), 2);
+        assert_eq!(length(b"A: b\r\nC: d"), 10);
+        assert_eq!(length(b""), 0);
+    }
+}

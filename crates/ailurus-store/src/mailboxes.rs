@@ -1,0 +1,388 @@
+//! One user's mailboxes: names, and which format each of them has.
+//!
+//! Formats are asked in the order in which they were given; the first that claims a location has it
+//! (spec/storage-common.md §2, §4).
+
+use crate::resolve::{Forced, forced_format, is_shared, modes, naming_defect};
+use crate::standin::StandIn;
+use crate::subscriptions::Subscriptions;
+use crate::{
+    Access, Append, Claim, Driver, Environment, Error, Level, Listed, Location, Mailbox, Manner, Namespaces,
+    Place, Rejection, Result, Status, list, namespaces, resolve,
+};
+use ailurus_types::MailboxName;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::{fmt, fs, io};
+
+/// All mailboxes that one user can name.
+#[derive(Clone)]
+pub struct Mailboxes {
+    environment: Arc<Environment>,
+    drivers: Arc<[Arc<dyn Driver>]>,
+}
+
+impl Mailboxes {
+    /// Returns the mailboxes of the environment's user in these formats, which are asked in this order.
+    #[must_use]
+    pub fn new(environment: Arc<Environment>, drivers: Vec<Arc<dyn Driver>>) -> Self {
+        Self { environment, drivers: drivers.into() }
+    }
+
+    /// Returns whose mailboxes these are; notices of all calls are left there.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// Returns what a name means, without looking whether anything is there. [`Error::InvalidName`] when it may not
+    /// be used here.
+    pub fn resolve(&self, name: &MailboxName) -> Result<Location> {
+        resolve(&self.environment, name)
+    }
+
+    /// Opens a mailbox for a person's session. An INBOX that does not exist and an empty file open as an empty
+    /// mailbox, and become the real one at a refresh after mail came.
+    ///
+    /// [`Error::NotFound`] where no mailbox is, also for names that may not be used: the difference is nobody's
+    /// business. [`Error::NotSelectable`] for a directory.
+    pub fn select(&self, name: &MailboxName, access: Access) -> Result<Box<dyn Mailbox>> {
+        let at = self.existing(name)?;
+        let driver = self.claimant(&at)?;
+        let mailbox = driver.open(&at, access, Manner::Session)?;
+        if !driver.stands_in() {
+            return Ok(mailbox);
+        }
+        Ok(Box::new(StandIn::new(mailbox, at, access, self.clone())))
+    }
+
+    /// Makes a mailbox with the directories above it; only a directory when the name ends in `/`.
+    ///
+    /// [`Error::InvalidName`] with the reference's reason for what it would not make, [`Error::AlreadyExists`],
+    /// and [`Error::Refused`] with a whole sentence for the rest.
+    pub fn create(&self, name: &MailboxName) -> Result<()> {
+        let text = name.as_bytes();
+        if text.iter().any(|octet| matches!(octet, 0 | b'\r' | b'\n')) {
+            return Err(Error::Refused("Can't create mailbox with such a name".into()));
+        }
+        if name.is_inbox() {
+            return Err(Error::Refused("Can't create INBOX".into()));
+        }
+        if let Some(why) = naming_defect(text) {
+            return Err(Error::InvalidName { name: name.clone(), why });
+        }
+        let (forced, plain) = self.forced(name, "create", |known, asked| known == asked)?;
+        let at = self.resolve(&plain)?;
+        let driver = match forced {
+            Some(driver) => driver,
+            None => self.prototype(&at)?,
+        };
+        if !driver.abilities().creatable {
+            return Err(unknown_driver("create", name));
+        }
+        self.create_at(driver.as_ref(), &at)
+    }
+
+    fn create_at(&self, driver: &dyn Driver, at: &Location) -> Result<()> {
+        let Some(path) = at.path().filter(|_| driver.has_files()) else { return driver.create(at) };
+        let text = at.name.as_bytes();
+        let (file_mode, directory_mode) = modes(&self.environment, text);
+        if text.ends_with(b"/") {
+            return make_directories(path, directory_mode, &at.name)
+                .and_then(|made| made.then_some(()).ok_or_else(|| Error::AlreadyExists(at.name.clone())));
+        }
+        self.make_parents(path, at)?;
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(Error::AlreadyExists(at.name.clone()));
+        }
+        driver.create(at)?;
+        if is_shared(text) { set_mode(path, file_mode) } else { Ok(()) }
+    }
+
+    /// Deletes a mailbox, or an empty directory.
+    pub fn delete(&self, name: &MailboxName) -> Result<()> {
+        if name.is_inbox() {
+            return Err(Error::Refused("Can't delete INBOX".into()));
+        }
+        let at = self.existing(name)?;
+        self.claimant(&at)?.delete(&at)
+    }
+
+    /// Renames a mailbox or a directory; directories above the new name are made.
+    ///
+    /// Errors that tell of the new name hold the new name: [`Error::InvalidName`], [`Error::AlreadyExists`].
+    pub fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
+        let from = self.existing(from)?;
+        let driver = self.claimant(&from)?;
+        if let Some(why) = naming_defect(to.as_bytes()) {
+            return Err(Error::InvalidName { name: to.clone(), why });
+        }
+        let to = self.resolve(to)?;
+        if self.is_taken(&to)? {
+            return Err(Error::AlreadyExists(to.name));
+        }
+        if let Some(path) = to.path().filter(|_| driver.has_files()) {
+            self.make_parents(path, &to)?;
+        }
+        driver.rename(&from, &to)
+    }
+
+    /// Begins to append messages to a mailbox. A missing INBOX is made.
+    ///
+    /// [`Error::NotFound`] when the mailbox could be created first (`[TRYCREATE]`); [`Error::InvalidName`] when it
+    /// could not.
+    pub fn append(&self, name: &MailboxName) -> Result<Box<dyn Append + '_>> {
+        let (forced, plain) =
+            self.forced(name, "append to", |known, asked| known.eq_ignore_ascii_case(asked))?;
+        let at = self.resolve(&plain)?;
+        let driver = match forced {
+            Some(driver) => self.forced_target(driver, &at)?,
+            None => self.append_target(&at)?,
+        };
+        driver.append(&at)
+    }
+
+    /// Counts what is in a mailbox, without taking part in \Recent.
+    pub fn status(&self, name: &MailboxName) -> Result<Status> {
+        let at = self.existing(name)?;
+        self.claimant(&at)?.status(&at)
+    }
+
+    /// Reports the mailboxes whose names match a pattern as they are found (LIST, RFC 3501 §6.3.8), INBOX last.
+    pub fn list(&self, reference: &[u8], pattern: &[u8], found: &mut dyn FnMut(Listed)) -> Result<()> {
+        list::list(self, reference, pattern, found)
+    }
+
+    /// Reports the subscribed names that match a pattern (LSUB, RFC 3501 §6.3.9), whether or not there is such a
+    /// mailbox now.
+    pub fn lsub(&self, reference: &[u8], pattern: &[u8], found: &mut dyn FnMut(Listed)) -> Result<()> {
+        list::lsub(self, &self.subscriptions(), reference, pattern, found)
+    }
+
+    /// Subscribes to a mailbox that is there.
+    pub fn subscribe(&self, name: &MailboxName) -> Result<()> {
+        let missing = || Error::Refused(format!("Can't subscribe to mailbox {name}: no such mailbox"));
+        let at = match self.existing(name) {
+            Err(Error::NotFound(_)) => return Err(missing()),
+            at => at?,
+        };
+        let driver = match self.claimant(&at) {
+            Err(Error::NotFound(_)) => return Err(missing()),
+            driver => driver?,
+        };
+        if driver.stands_in() {
+            if at.place == Place::Inbox && !self.environment.spool.exists() {
+                return Err(Error::Refused("Can't subscribe INBOX: not a mailbox".into()));
+            }
+            if at.path().is_some_and(Path::is_dir) {
+                let text = format!("CLIENT BUG DETECTED: subscribe of non-mailbox directory {name}");
+                self.environment.notices.tell(Level::Warning, text);
+            }
+        }
+        self.subscriptions().add(name)
+    }
+
+    /// Ends a subscription, whether or not there is such a mailbox.
+    pub fn unsubscribe(&self, name: &MailboxName) -> Result<()> {
+        self.subscriptions().remove(name)
+    }
+
+    /// Returns what NAMESPACE tells (RFC 2342).
+    #[must_use]
+    pub fn namespaces(&self) -> Namespaces {
+        namespaces::namespaces(&self.environment)
+    }
+
+    pub(crate) fn drivers(&self) -> &[Arc<dyn Driver>] {
+        &self.drivers
+    }
+
+    fn subscriptions(&self) -> Subscriptions<'_> {
+        Subscriptions::new(&self.environment)
+    }
+
+    /// Resolves the name of something that should be there: whatever is wrong with it, it is not there.
+    fn existing(&self, name: &MailboxName) -> Result<Location> {
+        self.resolve(name).map_err(|error| match error {
+            Error::InvalidName { name, .. } => Error::NotFound(name),
+            error => error,
+        })
+    }
+
+    /// Returns the driver of what is at the location.
+    pub(crate) fn claimant(&self, at: &Location) -> Result<&Arc<dyn Driver>> {
+        check_file_type(at)?;
+        let (mut standing_in, mut empty, mut denied) = (None, None, false);
+        for driver in &*self.drivers {
+            match driver.probe(at)? {
+                Claim::Valid | Claim::Empty if driver.stands_in() => {
+                    standing_in = standing_in.or(Some(driver))
+                }
+                Claim::Valid => return Ok(driver),
+                Claim::Empty => empty = empty.or(Some(driver)),
+                Claim::No(Rejection::Denied) => denied = true,
+                Claim::No(_) => {}
+            }
+        }
+        match standing_in.or(empty) {
+            Some(driver) => Ok(driver),
+            None if denied => {
+                let path = at.path().unwrap_or(Path::new("INBOX"));
+                Err(Error::io("open", path)(io::ErrorKind::PermissionDenied.into()))
+            }
+            None => Err(Error::NotFound(at.name.clone())),
+        }
+    }
+
+    /// Tells whether a new mailbox of this name would hit something.
+    fn is_taken(&self, at: &Location) -> Result<bool> {
+        // INBOX is there even when its file is not.
+        if at.name.is_inbox() || at.path().is_some_and(|path| fs::symlink_metadata(path).is_ok()) {
+            return Ok(true);
+        }
+        match self.claimant(at) {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn append_target(&self, at: &Location) -> Result<&Arc<dyn Driver>> {
+        let driver = self.claimant(at)?;
+        if !driver.stands_in() && driver.probe(at)? == Claim::Valid {
+            return Ok(driver);
+        }
+        if at.path().is_some_and(Path::is_dir) {
+            return Err(Error::NotSelectable(at.name.clone()));
+        }
+        let missing = at.name.is_inbox() && at.path().is_none_or(|path| !path.exists());
+        let format = match self.environment.empty_format {
+            None if missing => Some(self.environment.create_format),
+            format => format,
+        };
+        format
+            .and_then(|format| self.driver(|known| known == format))
+            .ok_or_else(|| Error::Refused(format!("Indeterminate mailbox format: {}", at.name)))
+    }
+
+    fn forced_target<'d>(&self, driver: &'d Arc<dyn Driver>, at: &Location) -> Result<&'d Arc<dyn Driver>> {
+        check_file_type(at)?;
+        match driver.probe(at)? {
+            Claim::Valid | Claim::Empty => Ok(driver),
+            Claim::No(Rejection::WrongFormat) => Err(Error::WrongFormat {
+                format: driver.name(),
+                path: at.path().unwrap_or(Path::new("INBOX")).into(),
+            }),
+            Claim::No(Rejection::Denied) => {
+                let path = at.path().unwrap_or(Path::new("INBOX"));
+                Err(Error::io("open", path)(io::ErrorKind::PermissionDenied.into()))
+            }
+            Claim::No(_) => Err(Error::NotFound(at.name.clone())),
+        }
+    }
+
+    /// Returns the format that a new mailbox gets when its name does not ask for one.
+    fn prototype(&self, at: &Location) -> Result<&Arc<dyn Driver>> {
+        let indeterminate =
+            || Error::Refused(format!("Can't create mailbox {}: indeterminate format", at.name));
+        if at.place != Place::Special {
+            return self.driver(|known| known == self.environment.create_format).ok_or_else(indeterminate);
+        }
+        for driver in &*self.drivers {
+            match driver.probe(at)? {
+                Claim::Valid => return Err(Error::AlreadyExists(at.name.clone())),
+                Claim::Empty | Claim::No(Rejection::Missing) => return Ok(driver),
+                Claim::No(_) => {}
+            }
+        }
+        Err(indeterminate())
+    }
+
+    /// Takes `#driver.FMT/` off the name and returns that driver.
+    fn forced(
+        &self,
+        name: &MailboxName,
+        verb: &str,
+        same: impl Fn(&[u8], &[u8]) -> bool,
+    ) -> Result<(Option<&Arc<dyn Driver>>, MailboxName)> {
+        match forced_format(name.as_bytes()) {
+            Forced::No => Ok((None, name.clone())),
+            Forced::Bad => Err(Error::Refused(format!("Can't {verb} mailbox {name}: bad driver syntax"))),
+            Forced::Format(format, plain) => {
+                let driver = self.driver(|known| same(known.as_bytes(), format));
+                let driver = driver.ok_or_else(|| unknown_driver(verb, name))?;
+                Ok((Some(driver), MailboxName::new(plain)))
+            }
+        }
+    }
+
+    fn driver(&self, is_it: impl Fn(&str) -> bool) -> Option<&Arc<dyn Driver>> {
+        self.drivers.iter().find(|driver| is_it(driver.name()))
+    }
+
+    fn make_parents(&self, path: &Path, at: &Location) -> Result<()> {
+        let (_, directory_mode) = modes(&self.environment, at.name.as_bytes());
+        match path.parent() {
+            Some(parent) => make_directories(parent, directory_mode, &at.name).map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Mailboxes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let drivers: Vec<_> = self.drivers.iter().map(|driver| driver.name()).collect();
+        f.debug_struct("Mailboxes").field("user", &self.environment.user).field("drivers", &drivers).finish()
+    }
+}
+
+fn unknown_driver(verb: &str, name: &MailboxName) -> Error {
+    Error::Refused(format!("Can't {verb} mailbox {name}: unknown driver"))
+}
+
+/// Refuses what only a hostile or mistaken hand puts there: to open a FIFO or a device can block, or do something.
+/// Dangling links are nothing that is there.
+fn check_file_type(at: &Location) -> Result<()> {
+    let Some(metadata) = at.path().and_then(|path| fs::metadata(path).ok()) else { return Ok(()) };
+    if metadata.is_file() || metadata.is_dir() { Ok(()) } else { Err(Error::NotFound(at.name.clone())) }
+}
+
+/// Makes a directory with those above it; tells whether it was missing.
+fn make_directories(directory: &Path, mode: u32, name: &MailboxName) -> Result<bool> {
+    let mut missing = Vec::new();
+    for ancestor in directory.ancestors().filter(|ancestor| !ancestor.as_os_str().as_bytes().is_empty()) {
+        match fs::metadata(ancestor) {
+            Ok(metadata) if metadata.is_dir() => break,
+            Ok(_) => return Err(Error::AlreadyExists(name.clone())),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(ancestor),
+            Err(error) => return Err(Error::io("look at", ancestor)(error)),
+        }
+    }
+    for ancestor in missing.iter().rev() {
+        match fs::DirBuilder::new().mode(0o700).create(ancestor) {
+            Ok(()) => set_mode(ancestor, mode)?,
+            // Another session was faster; a dangling link is caught by what comes next.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && ancestor.is_dir() => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(Error::AlreadyExists(name.clone()));
+            }
+            Err(error) => return Err(Error::io("make directory", ancestor)(error)),
+        }
+    }
+    Ok(!missing.is_empty())
+}
+
+/// Sets the mode whatever the umask says. A directory also gets `x` wherever it has `r` or `w`, and keeps setgid.
+fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    let metadata = fs::metadata(path).map_err(Error::io("look at", path))?;
+    let mode = if metadata.is_dir() {
+        let search = (mode & 0o444) >> 2 | (mode & 0o222) >> 1;
+        mode | search | metadata.permissions().mode() & 0o2000
+    } else {
+        mode
+    };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(Error::io("set the mode of", path))
+}

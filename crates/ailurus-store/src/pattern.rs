@@ -1,0 +1,79 @@
+//! LIST patterns: `*` stands for any octets, `%` for any but the hierarchy delimiter (RFC 3501 §6.3.8).
+
+/// A pattern, in which everything but its wildcards stands for itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pattern {
+    /// No two wildcards side by side.
+    octets: Vec<u8>,
+}
+
+const DELIMITER: u8 = b'/';
+
+impl Pattern {
+    /// Returns the pattern that these octets write.
+    #[must_use]
+    pub fn new(pattern: &[u8]) -> Self {
+        let mut octets: Vec<u8> = Vec::with_capacity(pattern.len());
+        for octet in pattern {
+            match (octets.last(), octet) {
+                // Two wildcards side by side are what the stronger one is.
+                (Some(b'*'), b'*' | b'%') | (Some(b'%'), b'%') => {}
+                (Some(b'%'), b'*') => *octets.last_mut().expect("there is a last octet") = b'*',
+                _ => octets.push(*octet),
+            }
+        }
+        Self { octets }
+    }
+
+    /// Tells whether the pattern matches the whole name.
+    #[must_use]
+    pub fn matches(&self, name: &[u8]) -> bool {
+        self.after(name).contains(&self.octets.len())
+    }
+
+    /// Tells whether the pattern could match something longer than the name, which ends in the delimiter: whether
+    /// it is worthwhile to look below that directory.
+    #[must_use]
+    pub fn goes_below(&self, name: &[u8]) -> bool {
+        self.after(name).iter().any(|position| *position < self.octets.len())
+    }
+
+    /// Returns the places in the pattern, ascending, where one can be after having matched all of the name.
+    ///
+    /// All places are followed at once, so that the time is at most that of one look at each octet of the pattern
+    /// for each octet of the name, whatever wildcards there are.
+    fn after(&self, name: &[u8]) -> Vec<usize> {
+        let mut places = Vec::new();
+        self.enter(0, &mut places);
+        let mut next = Vec::new();
+        for octet in name {
+            for place in places.drain(..) {
+                match self.octets.get(place) {
+                    Some(b'*') => self.enter(place, &mut next),
+                    Some(b'%') if *octet != DELIMITER => self.enter(place, &mut next),
+                    Some(known) if known == octet && *known != b'%' => self.enter(place + 1, &mut next),
+                    _ => {}
+                }
+            }
+            std::mem::swap(&mut places, &mut next);
+            if places.is_empty() {
+                break;
+            }
+        }
+        places
+    }
+
+    /// Adds a place, and what lies behind it when it is a wildcard that matches nothing.
+    fn enter(&self, place: usize, places: &mut Vec<usize>) {
+        let wild = self.octets.get(place).copied();
+        if wild == Some(b'*') {
+            // What comes before a `*` that was reached can match nothing that the `*` cannot.
+            places.clear();
+        }
+        for place in place..=place + usize::from(matches!(wild, Some(b'*' | b'%'))) {
+            if places.last().is_none_or(|last| *last < place) {
+                places.push(place);
+            }
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What mailbox names mean: spec/storage-common.md §3.2 to §3.4.
+//!
+//! A name is turned into a path by its text alone. Symbolic links are followed by whoever opens the path, as in the
+//! reference: a user who can make links in their own home could reach the same files in any other way, and the
+//! process has no more rights than the user. In black box mode, where all users' mail may belong to one system
+//! user, links can only come from the administrator, since no protocol of ours makes one.
+
+use crate::{Environment, Error, Location, Mode, Place, Result};
+use ailurus_types::MailboxName;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// The longest mailbox name in octets; also the longest reference and pattern of LIST.
+pub(crate) const MAX_NAME: usize = 256;
+
+/// Returns what a mailbox name means to this user.
+///
+/// Nothing is looked up on the disk. [`Error::InvalidName`] when the name is none, is one of another host
+/// (`{host}name`), is forbidden here, or is that of a file of our own.
+pub fn resolve(environment: &Environment, name: &MailboxName) -> Result<Location> {
+    let text = name.as_bytes();
+    let invalid = || Error::InvalidName { name: name.clone(), why: "invalid name" };
+    if text.iter().any(|octet| matches!(octet, 0 | b'\r' | b'\n')) || is_our_own(text) {
+        return Err(invalid());
+    }
+    let place = match mailbox_file(environment, text) {
+        Some(place) => place,
+        None if is_special(environment, text) => Place::Special,
+        None => return Err(invalid()),
+    };
+    Ok(Location { name: name.clone(), place })
+}
+
+/// Returns where a name points, or `None` if it may not be used: the reference's `mailboxfile`. Names that a driver
+/// parses itself are none here. Also takes LIST patterns and names of directories with their `/`.
+pub(crate) fn mailbox_file(environment: &Environment, name: &[u8]) -> Option<Place> {
+    if name.is_empty() || name.len() > MAX_NAME || name.contains(&0) || name[0] == b'{' {
+        return None;
+    }
+    if (name[0] == b'#' || is_confined(environment)) && leaves_its_directory(name) {
+        return None;
+    }
+    match name[0] {
+        b'#' => shared_file(environment, name).map(Place::Path),
+        b'/' => absolute_file(environment, name).map(Place::Path),
+        b'~' => home_file(environment, &name[1..]).map(Place::Path),
+        _ if name.eq_ignore_ascii_case(b"INBOX") => Some(inbox(environment)),
+        _ => Some(Place::Path(below(&environment.mailbox_dir, name))),
+    }
+}
+
+/// Which shared namespace a name is in, for the modes of what is made there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Space {
+    Ftp,
+    Public,
+    Shared,
+}
+
+/// Returns the modes of a new file and of a new directory with this name (spec/storage-common.md §3.6).
+pub(crate) fn modes(environment: &Environment, name: &[u8]) -> (u32, u32) {
+    let protections = &environment.protections;
+    match shared_prefix(name) {
+        Some((Space::Ftp, _)) => protections.ftp,
+        Some((Space::Public, _)) => protections.public,
+        Some((Space::Shared, _)) => protections.shared,
+        None => (protections.mailbox, protections.directory),
+    }
+}
+
+/// Tells whether the name is in one of the shared namespaces.
+pub(crate) fn is_shared(name: &[u8]) -> bool {
+    shared_prefix(name).is_some()
+}
+
+/// Tells whether the entry of a directory is a file of our own, which is nobody's mailbox.
+pub(crate) fn is_our_entry(entry: &[u8]) -> bool {
+    entry.starts_with(b".ailurus") || entry.starts_with(b".") && entry.ends_with(b".ailurus-journal")
+}
+
+/// Returns what is wrong with a name that is to be made: the reference's phrase, or `None` for a good name.
+///
+/// Between `&` and `-` only letters, digits, `+` and `,` may stand (RFC 3501 §5.1.3).
+pub(crate) fn naming_defect(name: &[u8]) -> Option<&'static str> {
+    if !name.is_ascii() {
+        return Some("mailbox name with 8-bit octet");
+    }
+    let mut shifted = false;
+    for octet in name {
+        shifted = match (shifted, *octet) {
+            (false, octet) => octet == b'&',
+            (true, b'-') => false,
+            (true, octet) if octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b',') => true,
+            (true, _) => return Some("invalid modified UTF-7 name"),
+        };
+    }
+    shifted.then_some("unterminated modified UTF-7 name")
+}
+
+/// A name that asks for a format: `#driver.FMT/name`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Forced<'n> {
+    /// It does not ask.
+    No,
+    /// It begins to ask and has no delimiter.
+    Bad,
+    /// The format's name, and the mailbox name proper.
+    Format(&'n [u8], &'n [u8]),
+}
+
+/// Takes `#driver.FMT/` off a name; the prefix counts in any letter case, and the delimiter may be `/`, `\` or `:`.
+pub(crate) fn forced_format(name: &[u8]) -> Forced<'_> {
+    let Some(rest) = after_prefix(name, b"#driver.") else { return Forced::No };
+    match rest.iter().position(|octet| matches!(octet, b'/' | b'\\' | b':')) {
+        Some(end) => Forced::Format(&rest[..end], &rest[end + 1..]),
+        None => Forced::Bad,
+    }
+}
+
+/// Tells whether some rule keeps this user to certain directories.
+fn is_confined(environment: &Environment) -> bool {
+    let restrictions = environment.restrictions;
+    matches!(environment.mode, Mode::BlackBox(_) | Mode::Anonymous)
+        || restrictions.no_root
+        || restrictions.no_other_users
+        || restrictions.no_dots
+}
+
+fn leaves_its_directory(name: &[u8]) -> bool {
+    name.windows(2).any(|pair| matches!(pair, b".." | b"//" | b"/~"))
+}
+
+fn is_our_own(name: &[u8]) -> bool {
+    name.split(|octet| *octet == b'/').any(is_our_entry)
+}
+
+/// Tells whether a driver with names of its own may take it.
+fn is_special(environment: &Environment, name: &[u8]) -> bool {
+    let known = name.eq_ignore_ascii_case(b"#mhinbox")
+        || after_prefix(name, b"#mh/").is_some_and(|rest| !rest.is_empty())
+        || after_prefix(name, b"#news.").is_some_and(|rest| !rest.is_empty());
+    let allowed = environment.mode != Mode::Anonymous || after_prefix(name, b"#news.").is_some();
+    known && allowed && name.len() <= MAX_NAME && !leaves_its_directory(name)
+}
+
+fn inbox(environment: &Environment) -> Place {
+    match environment.mode {
+        Mode::Open => Place::Inbox,
+        Mode::BlackBox(_) | Mode::ClosedBox | Mode::Anonymous => {
+            Place::Path(below(&environment.mailbox_dir, b"INBOX"))
+        }
+    }
+}
+
+fn shared_prefix(name: &[u8]) -> Option<(Space, &[u8])> {
+    let known =
+        [(Space::Ftp, &b"#ftp/"[..]), (Space::Public, &b"#public/"[..]), (Space::Shared, &b"#shared/"[..])];
+    known.into_iter().find_map(|(which, prefix)| Some((which, after_prefix(name, prefix)?)))
+}
+
+fn shared_file(environment: &Environment, name: &[u8]) -> Option<PathBuf> {
+    let (which, rest) = shared_prefix(name)?;
+    let homes = &environment.shared;
+    match which {
+        Space::Ftp => Some(below(homes.ftp.as_ref()?, rest)),
+        Space::Public => Some(below(homes.public.as_ref()?, canonical_inbox(rest))),
+        Space::Shared if environment.mode == Mode::Anonymous => None,
+        Space::Shared => Some(below(homes.shared.as_ref()?, canonical_inbox(rest))),
+    }
+}
+
+/// `/rest`
+fn absolute_file(environment: &Environment, name: &[u8]) -> Option<PathBuf> {
+    match &environment.mode {
+        Mode::Anonymous => None,
+        Mode::BlackBox(_) if environment.restrictions.no_other_users => None,
+        Mode::BlackBox(all) => {
+            let rest = &name[1..];
+            Some(match rest.iter().position(|octet| *octet == b'/') {
+                Some(slash) if rest[slash + 1..].eq_ignore_ascii_case(b"INBOX") => {
+                    below(&below(all, &rest[..slash]), b"INBOX")
+                }
+                _ => below(all, rest),
+            })
+        }
+        Mode::Open | Mode::ClosedBox => {
+            let own = below(&environment.mailbox_dir, b"");
+            let allowed = !environment.restrictions.no_root
+                || name == environment.spool.as_os_str().as_bytes()
+                || name.starts_with(own.as_os_str().as_bytes());
+            allowed.then(|| path(name))
+        }
+    }
+}
+
+/// `~/rest` and `~user/rest`; `name` is what follows the `~`.
+fn home_file(environment: &Environment, name: &[u8]) -> Option<PathBuf> {
+    if name.is_empty() || environment.mode == Mode::Anonymous {
+        return None;
+    }
+    let slash = name.iter().position(|octet| *octet == b'/');
+    let (user, rest) = match slash {
+        Some(0) => return Some(below(&environment.mailbox_dir, &name[1..])),
+        Some(slash) => (&name[..slash], &name[slash + 1..]),
+        None => (name, &b""[..]),
+    };
+    if environment.restrictions.no_other_users {
+        return None;
+    }
+    match &environment.mode {
+        Mode::ClosedBox | Mode::Anonymous => None,
+        // COMPAT(c-client): the INBOX test is inverted there, so that every name becomes that user's INBOX.
+        Mode::BlackBox(all) => Some(below(&below(all, user), canonical_inbox(rest))),
+        Mode::Open => {
+            let home = environment.homes.home(std::str::from_utf8(user).ok()?)?;
+            if environment.restrictions.no_root && home == Path::new("/") {
+                return None;
+            }
+            let home = home.as_os_str().as_bytes();
+            let home = path(home.strip_suffix(b"/").unwrap_or(home));
+            let mail = match &environment.mail_subdirectory {
+                Some(directory) => below(&home, directory.as_os_str().as_bytes()),
+                None => home,
+            };
+            Some(below(&mail, canonical_inbox(rest)))
+        }
+    }
+}
+
+fn canonical_inbox(rest: &[u8]) -> &[u8] {
+    if rest.eq_ignore_ascii_case(b"INBOX") { b"INBOX" } else { rest }
+}
+
+fn after_prefix<'n>(name: &'n [u8], prefix: &[u8]) -> Option<&'n [u8]> {
+    let (head, rest) = name.split_at_checked(prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
+/// Returns `directory/rest`. Not `Path::join`, for which a `rest` that starts with `/` would be absolute.
+fn below(directory: &Path, rest: &[u8]) -> PathBuf {
+    let directory = directory.as_os_str().as_bytes();
+    path(&[directory, b"/", rest].concat())
+}
+
+fn path(octets: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from_vec(octets.to_vec()))
+}
