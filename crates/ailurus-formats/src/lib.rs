@@ -7,3 +7,13 @@ pub mod disk;
 pub mod journal;
 pub mod lock;
 pub mod rewrite;
+
+mod drivers;
+mod dummy;
+mod mbx;
+mod phile;
+
+pub use drivers::drivers;
+pub use dummy::Dummy;
+pub use mbx::Mbx;
+pub use phile::Phile;
