@@ -3,7 +3,7 @@
 //! Formats are asked in the order in which they were given; the first that claims a location has it
 //! (spec/storage-common.md §2, §4).
 
-use crate::resolve::{Forced, forced_format, is_shared, modes, naming_defect};
+use crate::resolve::{Forced, forced_format, is_shared, modes};
 use crate::standin::StandIn;
 use crate::subscriptions::Subscriptions;
 use crate::{
@@ -70,9 +70,7 @@ impl Mailboxes {
         if name.is_inbox() {
             return Err(Error::Refused("Can't create INBOX".into()));
         }
-        if let Some(why) = naming_defect(text) {
-            return Err(Error::InvalidName { name: name.clone(), why });
-        }
+        check_new_name(name)?;
         let (forced, plain) = self.forced(name, "create", |known, asked| known == asked)?;
         let at = self.resolve(&plain)?;
         let driver = match forced {
@@ -116,9 +114,7 @@ impl Mailboxes {
     pub fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
         let from = self.existing(from)?;
         let driver = self.claimant(&from)?;
-        if let Some(why) = naming_defect(to.as_bytes()) {
-            return Err(Error::InvalidName { name: to.clone(), why });
-        }
+        check_new_name(to)?;
         let to = self.resolve(to)?;
         if self.is_taken(&to)? {
             return Err(Error::AlreadyExists(to.name));
@@ -364,6 +360,12 @@ impl fmt::Debug for Mailboxes {
         let drivers: Vec<_> = self.drivers.iter().map(|driver| driver.name()).collect();
         f.debug_struct("Mailboxes").field("user", &self.environment.user).field("drivers", &drivers).finish()
     }
+}
+
+/// Refuses a name that is no modified UTF-7 (RFC 3501 §5.1.3) for something to be made.
+fn check_new_name(name: &MailboxName) -> Result<()> {
+    let check = ailurus_charset::utf7::check(name.as_bytes());
+    check.map_err(|fault| Error::InvalidName { name: name.clone(), why: fault.as_str() })
 }
 
 fn unknown_driver(verb: &str, name: &MailboxName) -> Error {
