@@ -120,6 +120,8 @@ pub(crate) enum Step {
     Next(Task),
     /// The command is done.
     Done(Outcome),
+    /// A response was begun that cannot be ended: nothing that the client could understand can follow.
+    Abort(String),
 }
 
 impl Session {
@@ -324,6 +326,11 @@ impl Session {
                 running.task = task;
                 self.work = Work::Running(running);
             }
+            Step::Abort(text) => {
+                let text = format!("{text} {}", self.who());
+                self.log(Facility::Mail, Priority::Alert, text);
+                self.end("Session ended within a response", 1);
+            }
             Step::Done(outcome) => {
                 self.answer(&running.tag, running.name, outcome);
                 self.command_ended();
@@ -336,15 +343,15 @@ impl Session {
         if matches!(self.work, Work::Closed) {
             return Step::Yield;
         }
-        let State::Selected(account, selected) = &mut self.state else {
+        let State::Selected(_, selected) = &mut self.state else {
             return Step::Done(running.task.take_outcome());
         };
         let limit = self.config.limits.output;
         match &mut running.task {
             Task::Fetch(fetch) => fetch.step(selected, &mut self.notes, &mut self.output, limit),
             Task::Store(storing) => storing.step(selected, &mut self.notes, &mut self.output),
-            Task::Search(search) => search.step(selected, account, &running.tag, &mut self.output),
-            Task::Copy(copy) => copy.step(selected, running.name),
+            Task::Search(search) => search.step(selected, &running.tag, &mut self.output, limit),
+            Task::Copy(copy) => copy.step(selected, running.name, &mut self.output),
             Task::Expunge(expunge) => expunge.step(selected, &mut self.notes, &mut self.output),
             Task::Refresh(outcome) => {
                 let outcome = std::mem::take(outcome);
