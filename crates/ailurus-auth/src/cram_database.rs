@@ -10,6 +10,7 @@
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::SecretOctets;
 use crate::cram_md5::SecretLookup;
 use crate::identity::{names_to_try, passwords_to_try};
 use crate::password::{Accepted, CheckError, PasswordCheck, Verdict};
@@ -51,8 +52,8 @@ impl std::fmt::Debug for CramDatabase {
 }
 
 impl SecretLookup for CramDatabase {
-    fn secret(&self, user: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, CheckError> {
-        Ok(self.lookup(user).map(|secret| Zeroizing::new(secret.to_vec())))
+    fn secret(&self, user: &[u8]) -> Result<Option<SecretOctets>, CheckError> {
+        Ok(self.lookup(user).map(crate::secret))
     }
 }
 

@@ -3,8 +3,8 @@
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
 
+use crate::SecretOctets;
 use crate::identity::Identity;
 use crate::mechanism::{
     Advertised, Authorization, Failure, InitialResponse, Mechanism, Needs, Outcome, Plaintext, Properties,
@@ -28,7 +28,7 @@ pub trait SecretLookup {
     /// # Errors
     ///
     /// If the secrets cannot be read.
-    fn secret(&self, user: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, CheckError>;
+    fn secret(&self, user: &[u8]) -> Result<Option<SecretOctets>, CheckError>;
 }
 
 /// The server side of CRAM-MD5.
@@ -69,10 +69,10 @@ impl<S: SecretLookup> CramMd5<S> {
         };
         // A name without a secret costs what any other costs.
         let (known, secret) = match secret {
-            Some(secret) if !secret.is_empty() => (true, secret),
-            _ => (false, Zeroizing::new(b"no such user".to_vec())),
+            Some(secret) if !secret.expose().is_empty() => (true, secret),
+            _ => (false, crate::secret(b"no such user")),
         };
-        let right: bool = hmac_md5_hex(&secret, &self.challenge).ct_eq(digest).into();
+        let right: bool = hmac_md5_hex(secret.expose(), &self.challenge).ct_eq(digest).into();
         if known && right {
             Step::Done(Outcome::Verified(identity))
         } else {
@@ -133,7 +133,7 @@ mod tests {
 
     fn decoded(line: &[u8]) -> Vec<u8> {
         match decode_response(line) {
-            Ok(Response::Data(data)) => data.to_vec(),
+            Ok(Response::Data(data)) => data.expose().to_vec(),
             other => panic!("{other:?}"),
         }
     }

@@ -1,15 +1,18 @@
 //! The base64 layer between protocol and mechanism (RFC 3501 §6.2.2, RFC 4959, RFC 5034).
 
+use ailurus_types::Secret;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use zeroize::Zeroizing;
 
-/// A client's answer to a challenge. It may hold a password, so it is wiped when dropped.
+use crate::{SecretOctets, secret};
+
+/// A client's answer to a challenge. It may hold a password.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Response {
     /// The decoded octets; may be empty.
-    Data(Zeroizing<Vec<u8>>),
+    Data(SecretOctets),
     /// The client gave up (`*`).
     Cancelled,
 }
@@ -33,10 +36,10 @@ pub enum DecodeError {
 /// # Errors
 ///
 /// [`DecodeError::Syntax`] rejects the command, [`DecodeError::Incomplete`] fails the exchange.
-pub fn decode_initial_response(argument: &[u8]) -> Result<Zeroizing<Vec<u8>>, DecodeError> {
+pub fn decode_initial_response(argument: &[u8]) -> Result<SecretOctets, DecodeError> {
     match argument {
         b"" => Err(DecodeError::Syntax),
-        b"=" => Ok(Zeroizing::new(Vec::new())),
+        b"=" => Ok(secret(b"")),
         _ => decode(argument),
     }
 }
@@ -52,7 +55,7 @@ pub fn decode_initial_response(argument: &[u8]) -> Result<Zeroizing<Vec<u8>>, De
 pub fn decode_response(line: &[u8]) -> Result<Response, DecodeError> {
     match line {
         [b'*', ..] => Ok(Response::Cancelled),
-        b"" | b"=" => Ok(Response::Data(Zeroizing::new(Vec::new()))),
+        b"" | b"=" => Ok(Response::Data(secret(b""))),
         _ => decode(line).map(Response::Data),
     }
 }
@@ -68,7 +71,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-fn decode(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, DecodeError> {
+fn decode(text: &[u8]) -> Result<SecretOctets, DecodeError> {
     let pads = text.iter().rev().take_while(|&&byte| byte == b'=').count();
     let (body, _) = text.split_at(text.len() - pads);
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
@@ -78,7 +81,10 @@ fn decode(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, DecodeError> {
     if !text.len().is_multiple_of(4) {
         return Err(DecodeError::Incomplete);
     }
-    LENIENT.decode(text).map(Zeroizing::new).map_err(|_| DecodeError::Incomplete)
+    LENIENT
+        .decode(text)
+        .map(|octets| Secret::new(Zeroizing::new(octets)))
+        .map_err(|_| DecodeError::Incomplete)
 }
 
 #[cfg(test)]
@@ -88,7 +94,7 @@ mod tests {
     use super::*;
 
     fn data(octets: &[u8]) -> Result<Response, DecodeError> {
-        Ok(Response::Data(Zeroizing::new(octets.to_vec())))
+        Ok(Response::Data(secret(octets)))
     }
 
     #[test]
@@ -116,10 +122,10 @@ mod tests {
         // fixtures/transcripts/imap-login-and-sasl.txt, "AUTH errors"
         assert_eq!(decode_initial_response(b"!!!"), Err(DecodeError::Syntax));
         assert_eq!(decode_initial_response(b"abc"), Err(DecodeError::Incomplete));
-        assert_eq!(decode_initial_response(b"=").as_deref(), Ok(&Vec::new()));
+        assert_eq!(decode_initial_response(b"="), Ok(secret(b"")));
         assert_eq!(decode_initial_response(b""), Err(DecodeError::Syntax));
         assert_eq!(decode_initial_response(b"*"), Err(DecodeError::Syntax));
-        assert_eq!(decode_initial_response(b"YWRh").as_deref(), Ok(&b"ada".to_vec()));
+        assert_eq!(decode_initial_response(b"YWRh"), Ok(secret(b"ada")));
     }
 
     proptest! {

@@ -7,8 +7,9 @@
 //! 1. it takes a mechanism by name from [`mechanism::PROPERTIES`], minding the plaintext rule of the session;
 //! 2. it decodes an initial response with [`encoding::decode_initial_response`], each later one with
 //!    [`encoding::decode_response`], and feeds them to the [`Mechanism`];
-//! 3. on [`Outcome::Check`] it asks the edge for a password check (spending one try of its [`AttemptBudget`]), on
-//!    [`Outcome::Verified`] the identity is already proven;
+//! 3. on [`Outcome::Check`] it spends one try of its [`AttemptBudget`] and asks the edge for a password check; on
+//!    [`Outcome::Verified`] or [`Failure::WrongProof`] it spends one too, and if that is refused a right proof counts for
+//!    nothing;
 //! 4. the edge decides whether that identity may act as the authorization identity, and becomes the user.
 //!
 //! User names are octets here: they become text when the system's user database has said that they exist.
@@ -24,12 +25,20 @@ pub mod mechanism;
 pub mod password;
 pub mod plain;
 
+/// Octets that prove an identity: `Debug` does not print them, and they are wiped from memory when dropped.
+pub type SecretOctets = ailurus_types::Secret<zeroize::Zeroizing<Vec<u8>>>;
+
+/// Makes octets a secret. The originals are the caller's to wipe.
+pub fn secret(octets: &[u8]) -> SecretOctets {
+    ailurus_types::Secret::new(zeroize::Zeroizing::new(octets.to_vec()))
+}
+
 pub use attempts::{AttemptBudget, Refusal};
 pub use cram_database::{CramDatabase, CramEditor};
 pub use cram_md5::{CramMd5, SecretLookup};
 pub use encoding::{decode_initial_response, decode_response};
 pub use identity::Identity;
 pub use login::Login;
-pub use mechanism::{Credentials, Failure, Mechanism, Outcome, Properties, Step};
+pub use mechanism::{Circumstances, Credentials, Failure, Mechanism, Outcome, Properties, Step};
 pub use password::{Accepted, CheckError, PasswordCheck, Verdict};
 pub use plain::Plain;

@@ -2,13 +2,12 @@
 //!
 //! COMPAT(imapd): both challenges carry a terminating NUL, since clients compare their base64 form.
 
-use zeroize::Zeroizing;
-
 use crate::identity::Identity;
 use crate::mechanism::{
     Advertised, Authorization, Credentials, Failure, InitialResponse, Mechanism, Needs, Outcome, Plaintext,
     Properties, Step,
 };
+use crate::secret;
 
 pub(crate) const PROPERTIES: Properties = Properties {
     name: "LOGIN",
@@ -67,7 +66,7 @@ impl Mechanism for Login {
                 Step::Challenge(PASSWORD.to_vec())
             }
             State::Password(identity) => {
-                let password = Zeroizing::new(text.to_vec());
+                let password = secret(text);
                 Step::Done(Outcome::Check(Credentials { identity, password }))
             }
             State::Finished => Step::Failed(Failure::Finished),
@@ -109,7 +108,7 @@ mod tests {
         for (user, password) in [(&b"ben*postmgr"[..], &b"mgrpw"[..]), (b"ben*postmgr\0", b"mgrpw\0")] {
             let Step::Done(Outcome::Check(check)) = run(user, password) else { panic!("not done") };
             assert_eq!(check.identity, Identity::parse_star(b"ben*postmgr"));
-            assert_eq!(&check.password[..], b"mgrpw");
+            assert_eq!(&check.password.expose()[..], b"mgrpw");
         }
     }
 

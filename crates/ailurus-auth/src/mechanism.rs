@@ -3,10 +3,7 @@
 //! The engine owns the framing (base64, `+ `, `*`); a mechanism sees decoded octets and returns a [`Step`]. It is used
 //! for one exchange and then dropped.
 
-use std::fmt;
-
-use zeroize::Zeroizing;
-
+use crate::SecretOctets;
 use crate::identity::Identity;
 
 /// The server side of one SASL exchange.
@@ -42,20 +39,12 @@ pub enum Outcome {
 }
 
 /// An identity and the password that is to prove it.
-///
-/// The password is wiped from memory when this is dropped, and `Debug` does not print it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// Who logs in, and as whom.
     pub identity: Identity,
     /// The password as the client sent it; may be empty (which every check refuses), holds no NUL.
-    pub password: Zeroizing<Vec<u8>>,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("identity", &self.identity).finish_non_exhaustive()
-    }
+    pub password: SecretOctets,
 }
 
 /// Why an exchange failed. This is for the log; the peer is never told.
@@ -151,18 +140,29 @@ pub fn properties(name: &[u8]) -> Option<&'static Properties> {
     PROPERTIES.iter().find(|properties| name.eq_ignore_ascii_case(properties.name.as_bytes()))
 }
 
+/// What of a session decides which mechanisms it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Circumstances {
+    /// Plaintext logins are disabled now (spec/auth.md §6; TLS may have lifted it).
+    pub plaintext_disabled: bool,
+    /// The session is inside TLS.
+    pub in_tls: bool,
+    /// The database of shared secrets existed when the session began.
+    pub shared_secrets: bool,
+}
+
 impl Properties {
-    /// Returns whether the mechanism may be tried in a session, given whether plaintext is disabled there (spec/auth.md
-    /// §6: TLS lifts it) and whether the secrets that it needs exist.
-    pub fn usable(&self, plaintext_disabled: bool, shared_secrets: bool) -> bool {
-        let allowed = self.plaintext == Plaintext::No || !plaintext_disabled;
-        let present = self.needs != Needs::SharedSecrets || shared_secrets;
+    /// Returns whether the mechanism may be tried.
+    pub fn is_usable(&self, now: Circumstances) -> bool {
+        let allowed = self.plaintext == Plaintext::No || !now.plaintext_disabled;
+        let present = self.needs != Needs::SharedSecrets || now.shared_secrets;
         allowed && present
     }
 
-    /// Returns whether a usable mechanism is listed as `AUTH=` or `SASL`, given whether the session is inside TLS.
-    pub fn advertised(&self, in_tls: bool) -> bool {
-        self.advertised == Advertised::Always || in_tls
+    /// Returns whether the mechanism is listed (`AUTH=`, `SASL`): it may be tried, and in the open it is none that sends
+    /// the password.
+    pub fn is_advertised(&self, now: Circumstances) -> bool {
+        self.is_usable(now) && (self.advertised == Advertised::Always || now.in_tls)
     }
 }
 
@@ -173,16 +173,19 @@ mod tests {
     #[test]
     fn the_table_is_that_of_the_specification() {
         let find = |name: &str| properties(name.as_bytes()).expect("built in");
-        for name in ["PLAIN", "login"] {
-            let properties = find(name);
-            assert!(!properties.usable(true, true), "{name}");
-            assert!(properties.usable(false, false), "{name}");
-            assert!(properties.advertised(true) && !properties.advertised(false), "{name}");
+        let open = Circumstances { plaintext_disabled: false, in_tls: false, shared_secrets: false };
+        let disabled = Circumstances { plaintext_disabled: true, ..open };
+        let in_tls = Circumstances { in_tls: true, ..open };
+        for plaintext in [find("PLAIN"), find("login")] {
+            assert!(plaintext.is_usable(open) && !plaintext.is_advertised(open), "hidden, but it works");
+            assert!(!plaintext.is_usable(disabled) && !plaintext.is_advertised(disabled));
+            assert!(plaintext.is_usable(in_tls) && plaintext.is_advertised(in_tls));
+            assert!(!plaintext.is_advertised(Circumstances { plaintext_disabled: true, ..in_tls }));
         }
         let cram = find("CRAM-MD5");
-        assert!(cram.usable(true, true));
-        assert!(!cram.usable(false, false));
-        assert!(cram.advertised(false));
+        let with_secrets = Circumstances { shared_secrets: true, ..disabled };
+        assert!(cram.is_usable(with_secrets) && cram.is_advertised(with_secrets));
+        assert!(!cram.is_usable(in_tls) && !cram.is_advertised(in_tls));
         assert_eq!(cram.initial_response, InitialResponse::Forbidden);
         assert_eq!(find("plain").initial_response, InitialResponse::Allowed);
         assert!(properties(b"NOSUCH").is_none());
@@ -194,7 +197,7 @@ mod tests {
     fn credentials_do_not_print_the_password() {
         let credentials = Credentials {
             identity: Identity { authcid: b"ada".to_vec(), authzid: None },
-            password: Zeroizing::new(b"adapw".to_vec()),
+            password: crate::secret(b"adapw"),
         };
         let printed = format!("{credentials:?}");
         assert!(!printed.contains("adapw") && !printed.contains("97, 100, 97, 112"), "{printed}");

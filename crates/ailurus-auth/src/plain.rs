@@ -1,12 +1,11 @@
 //! PLAIN (RFC 4616): one response, `[authzid] NUL authcid NUL password`.
 
-use zeroize::Zeroizing;
-
 use crate::identity::Identity;
 use crate::mechanism::{
     Advertised, Authorization, Credentials, Failure, InitialResponse, Mechanism, Needs, Outcome, Plaintext,
     Properties, Step,
 };
+use crate::secret;
 
 pub(crate) const PROPERTIES: Properties = Properties {
     name: "PLAIN",
@@ -59,7 +58,7 @@ fn parse(message: &[u8]) -> Option<Credentials> {
     let authzid = (!authzid.is_empty()).then(|| authzid.to_vec());
     Some(Credentials {
         identity: Identity { authcid: authcid.to_vec(), authzid },
-        password: Zeroizing::new(password.to_vec()),
+        password: secret(password),
     })
 }
 
@@ -82,11 +81,11 @@ mod tests {
         assert_eq!(plain.start(None), Step::Challenge(Vec::new()));
         let check = credentials(plain.step(b"\0tim\0tanstaaftanstaaf"));
         assert_eq!(check.identity, Identity { authcid: b"tim".to_vec(), authzid: None });
-        assert_eq!(&check.password[..], b"tanstaaftanstaaf");
+        assert_eq!(&check.password.expose()[..], b"tanstaaftanstaaf");
 
         let check = credentials(Plain::new().start(Some(b"Ursel\0Kurt\0xipj3plmq")));
         assert_eq!(check.identity, Identity { authcid: b"Kurt".to_vec(), authzid: Some(b"Ursel".to_vec()) });
-        assert_eq!(&check.password[..], b"xipj3plmq");
+        assert_eq!(&check.password.expose()[..], b"xipj3plmq");
     }
 
     #[test]
@@ -103,7 +102,7 @@ mod tests {
 
     #[test]
     fn an_empty_password_is_left_to_the_check() {
-        assert!(credentials(Plain::new().start(Some(b"\0ada\0"))).password.is_empty());
+        assert!(credentials(Plain::new().start(Some(b"\0ada\0"))).password.expose().is_empty());
     }
 
     #[test]
@@ -125,7 +124,7 @@ mod tests {
             match Plain::new().start(Some(&response)) {
                 Step::Done(Outcome::Check(check)) => {
                     let authzid = check.identity.authzid.unwrap_or_default();
-                    let printed = [&authzid[..], &check.identity.authcid, &check.password].join(&0);
+                    let printed = [&authzid[..], &check.identity.authcid, check.password.expose()].join(&0);
                     prop_assert_eq!(printed, response);
                 }
                 step => prop_assert_eq!(step, Step::Failed(Failure::Malformed)),
