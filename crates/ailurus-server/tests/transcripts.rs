@@ -18,6 +18,7 @@ const DIFFERENCES: &[(&str, &[&str])] = &[
     // BINARY is a later issue: it is not listed, and its items are none.
     ("* 2 FETCH (BINARY[1] {13}", &[]),
     ("Caf<E9> at noon? BINARY.SIZE[2] 8)", &[]),
+    ("* 2 FETCH (FLAGS (\\Recent \\Seen))", &[]),
     ("a16 OK FETCH completed", &["a16 BAD Bogus attribute list in FETCH"]),
     ("* 2 FETCH (BINARY[2] {8}", &[]),
     ("<NUL><01><02><03><04><05><06><07>)", &[]),
@@ -26,6 +27,7 @@ const DIFFERENCES: &[(&str, &[&str])] = &[
     ("* 2 FETCH ()", &[]),
     ("a21b NO [UNKNOWN-CTE] FETCH failed: Invalid body part", &["a21b BAD Bogus attribute list in FETCH"]),
     ("b15 BAD Syntax error in partial text specifier", &["b15 BAD Bogus attribute list in FETCH"]),
+    ("a19 OK FETCH completed", &["* 2 FETCH (FLAGS (\\Recent \\Seen))", "a19 OK FETCH completed"]),
     // A command of ours that the reference has not.
     ("b36 BAD Command unrecognized: ID", &["* ID (\"name\" \"Ailurus IMAP\" \"version\" \"0.1.0\")", "b36 OK ID completed"]),
     ("b37 BAD Command unrecognized: ENABLE", &["* ENABLED", "b37 OK ENABLE completed"]),
@@ -114,8 +116,8 @@ fn idle_and_autologout() {
             continue;
         }
         let in_login = section.name.contains("not logged in");
-        // After a logout the recorder went on talking to a closed connection.
-        if section.name.starts_with("IDLE without mailbox") {
+        // After a logout the recorder went on talking to a closed connection; or it slept before a command.
+        if section.name.starts_with("IDLE without mailbox") || section.name.contains("total 3 minute") {
             continue;
         }
         let mut harness = match in_login {
