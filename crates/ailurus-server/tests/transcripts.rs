@@ -18,7 +18,6 @@ const DIFFERENCES: &[(&str, &[&str])] = &[
     // BINARY is a later issue: it is not listed, and its items are none.
     ("* 2 FETCH (BINARY[1] {13}", &[]),
     ("Caf<E9> at noon? BINARY.SIZE[2] 8)", &[]),
-    ("* 2 FETCH (FLAGS (\\Recent \\Seen))", &[]),
     ("a16 OK FETCH completed", &["a16 BAD Bogus attribute list in FETCH"]),
     ("* 2 FETCH (BINARY[2] {8}", &[]),
     ("<NUL><01><02><03><04><05><06><07>)", &[]),
@@ -143,6 +142,8 @@ fn sections(file: &str) -> Vec<Section> {
     let text = std::fs::read_to_string(&path).expect("a fixture");
     // A defect of the reference: it prints memory that was somebody else's.
     let text = text.replace("(5 BAD Missing or invalid argument to STATUS\nS: )\n", "()\n");
+    // BINARY is a later issue, and so sets no flag.
+    let text = text.replace("SIZE[2] 8)\nS: * 2 FETCH (FLAGS (\\Recent \\Seen))\n", "SIZE[2] 8)\n");
     let mut sections: Vec<Section> = Vec::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("== ").and_then(|line| line.strip_suffix(" ==")) {
