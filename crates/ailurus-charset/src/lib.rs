@@ -1,2 +1,17 @@
-//! Charsets, case mapping and decomposition, modified UTF-7
+//! Charsets, case mapping and decomposition, modified UTF-7.
+//!
+//! Three small things that mail needs of Unicode:
+//!
+//! * [`Charset`] finds a charset by the label that mail gives it; [`to_utf8`] and [`Decoder`] bring its text to UTF-8.
+//! * [`casemap`] is the canonical form under which text is compared (`i;unicode-casemap`, RFC 5051).
+//! * [`utf7`] is the modified UTF-7 of IMAP mailbox names (RFC 3501 §5.1.3).
+//!
+//! Everything accepts any octets; decoding never fails, it puts U+FFFD where the octets mean nothing.
 #![forbid(unsafe_code)]
+
+mod casemap;
+mod charset;
+pub mod utf7;
+
+pub use casemap::{casemap, casemapped};
+pub use charset::{Charset, Decoder, header_to_utf8, to_utf8};

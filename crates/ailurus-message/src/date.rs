@@ -1,0 +1,299 @@
+//! The `Date:` field (RFC 5322 §3.3, §4.3), and the forms beyond it that mail has.
+
+use crate::lex::skip_space;
+
+/// A date and time as a header states it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Date {
+    /// The year, with its century.
+    pub year: i32,
+    /// The month, from 1.
+    pub month: u8,
+    /// The day of the month, from 1 to 31 whatever the month.
+    pub day: u8,
+    /// The hour.
+    pub hour: u8,
+    /// The minute.
+    pub minute: u8,
+    /// The second; 60 in a leap second.
+    pub second: u8,
+    /// Minutes east of UTC; `None` where the zone is missing or unknown.
+    pub zone: Option<i16>,
+}
+
+impl Date {
+    /// Reads the value of a field, still folded. `None` if no date can be made out.
+    ///
+    /// Read are `[Www,] dd Mmm yy[yy]` (also with `-` between, and with full month names), `mm/dd/yy[yy]`, `yyyy-mm-dd` and
+    /// `yyyymmdd`, each with an optional time `hh:mm[:ss]` and zone. Comments may stand anywhere. Years up to 48 are of this
+    /// century, other years of two or three digits count from 1900.
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let mut parser = Parser { text: value, at: 0 };
+        parser.skip_day_name();
+        let (year, month, day) = parser.date()?;
+        if !(1..=31).contains(&day) || !(1..=12).contains(&month) {
+            return None;
+        }
+        let mut date = Self { year, month, day, hour: 0, minute: 0, second: 0, zone: None };
+        if parser.peek().is_some() {
+            (date.hour, date.minute, date.second) = parser.time()?;
+            date.zone = parser.zone();
+        }
+        Some(date)
+    }
+
+    /// Returns the instant in seconds since 1970 UTC. An unknown zone counts as UTC.
+    pub fn timestamp(&self) -> i64 {
+        let time = i64::from(self.hour) * 3600 + i64::from(self.minute) * 60 + i64::from(self.second);
+        self.days() * 86_400 + time - i64::from(self.zone.unwrap_or(0)) * 60
+    }
+
+    /// Returns the days from 1970-01-01 to the calendar date as written, in whatever zone: what SENTON compares.
+    pub fn days(&self) -> i64 {
+        // Years begin in March here, so that the leap day is their last.
+        let early = self.month <= 2;
+        let year = i64::from(self.year) - i64::from(early);
+        let month = i64::from(self.month) + if early { 9 } else { -3 };
+        let day_of_year = (153 * month + 2) / 5 + i64::from(self.day) - 1;
+        let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+        year * 365 + leap_days + day_of_year - 719_468
+    }
+}
+
+struct Parser<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn peek(&mut self) -> Option<u8> {
+        self.at = skip_space(self.text, self.at);
+        self.text.get(self.at).copied()
+    }
+
+    fn eat(&mut self, octet: u8) -> bool {
+        let there = self.peek() == Some(octet);
+        self.at += usize::from(there);
+        there
+    }
+
+    fn run(&mut self, is_in: fn(&u8) -> bool) -> &'a [u8] {
+        self.peek();
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let length = rest.iter().take_while(|octet| is_in(octet)).count();
+        self.at += length;
+        rest.get(..length).unwrap_or_default()
+    }
+
+    fn letters(&mut self) -> &'a [u8] {
+        self.run(u8::is_ascii_alphabetic)
+    }
+
+    /// Reads a number of at most eight digits; returns also how many there are.
+    fn number(&mut self) -> Option<(u32, usize)> {
+        let digits = self.run(u8::is_ascii_digit);
+        if digits.is_empty() || digits.len() > 8 {
+            return None;
+        }
+        Some((digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')), digits.len()))
+    }
+
+    fn small_number(&mut self) -> Option<u8> {
+        u8::try_from(self.number()?.0).ok()
+    }
+
+    fn skip_day_name(&mut self) {
+        self.letters();
+        self.eat(b',');
+    }
+
+    fn date(&mut self) -> Option<(i32, u8, u8)> {
+        let (first, digits) = self.number()?;
+        match self.peek() {
+            Some(b'/') => {
+                self.at += 1;
+                let day = self.small_number()?;
+                let year = self.eat(b'/').then(|| self.year())??;
+                Some((year, u8::try_from(first).ok()?, day))
+            }
+            None if digits == 8 => {
+                let part = |number: u32| u8::try_from(number % 100).ok();
+                Some((i32::try_from(first / 10_000).ok()?, part(first / 100)?, part(first)?))
+            }
+            _ => {
+                let dash = self.eat(b'-');
+                if dash && self.peek()?.is_ascii_digit() {
+                    return self.iso_date(first);
+                }
+                let month = month_number(self.letters())?;
+                self.eat(b'-');
+                Some((self.year()?, month, u8::try_from(first).ok()?))
+            }
+        }
+    }
+
+    fn iso_date(&mut self, year: u32) -> Option<(i32, u8, u8)> {
+        let month = self.small_number()?;
+        let day = self.eat(b'-').then(|| self.small_number())??;
+        self.eat(b'T');
+        Some((i32::try_from(year).ok()?, month, day))
+    }
+
+    fn year(&mut self) -> Option<i32> {
+        let (number, digits) = self.number()?;
+        let year = i32::try_from(number).ok()?;
+        match digits {
+            1..=3 if year < 49 => Some(year + 2000),
+            1..=3 => Some(year + 1900),
+            4 => Some(year),
+            _ => None,
+        }
+    }
+
+    fn time(&mut self) -> Option<(u8, u8, u8)> {
+        let hour = self.small_number()?;
+        let minute = self.eat(b':').then(|| self.small_number())??;
+        let second = if self.eat(b':') { self.small_number()? } else { 0 };
+        (hour <= 23 && minute <= 59 && second <= 60).then_some((hour, minute, second))
+    }
+
+    fn zone(&mut self) -> Option<i16> {
+        let sign = match self.peek()? {
+            b'+' => 1,
+            b'-' => -1,
+            _ => return zone_offset(self.letters()),
+        };
+        self.at += 1;
+        let (number, digits) = match self.number() {
+            Some(found) => found,
+            // The names may follow a dash, as in "12:00-PST".
+            None => return zone_offset(self.letters()),
+        };
+        let (hours, minutes) = (number / 100, number % 100);
+        if digits != 4 || minutes > 59 {
+            return None;
+        }
+        Some(sign * i16::try_from(hours * 60 + minutes).ok()?)
+    }
+}
+
+fn month_number(name: &[u8]) -> Option<u8> {
+    const MONTHS: [&[u8; 3]; 12] =
+        [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
+    let start = name.get(..3)?;
+    let index = MONTHS.iter().position(|month| month.eq_ignore_ascii_case(start))?;
+    u8::try_from(index + 1).ok()
+}
+
+/// Returns the offset in minutes of a zone by its name: those of RFC 822, its military letters with the signs that they
+/// were meant to have, and some that mail has besides.
+fn zone_offset(name: &[u8]) -> Option<i16> {
+    const NAMES: [(&str, i16); 19] = [
+        ("UT", 0),
+        ("UTC", 0),
+        ("GMT", 0),
+        ("MET", 1),
+        ("EET", 2),
+        ("JST", 9),
+        ("ADT", -3),
+        ("AST", -4),
+        ("EDT", -4),
+        ("EST", -5),
+        ("CDT", -5),
+        ("CST", -6),
+        ("MDT", -6),
+        ("MST", -7),
+        ("PDT", -7),
+        ("PST", -8),
+        ("YDT", -8),
+        ("YST", -9),
+        ("HST", -10),
+    ];
+    if let [letter] = name {
+        return military_offset(letter.to_ascii_uppercase()).map(|hours| hours * 60);
+    }
+    let known = NAMES.iter().find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name));
+    known.map(|&(_, hours)| hours * 60)
+}
+
+fn military_offset(letter: u8) -> Option<i16> {
+    match letter {
+        b'A'..=b'I' => Some(i16::from(letter - b'A') + 1),
+        b'K'..=b'M' => Some(i16::from(letter - b'K') + 10),
+        b'N'..=b'Y' => Some(-i16::from(letter - b'N') - 1),
+        b'Z' => Some(0),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(value: &str) -> Option<(i64, Option<i16>)> {
+        Date::parse(value.as_bytes()).map(|date| (date.timestamp(), date.zone))
+    }
+
+    #[test]
+    fn dates_of_mail() {
+        for (value, seconds, zone) in [
+            ("Fri, 21 Nov 1997 09:55:06 -0600", 880_127_706, Some(-360)),
+            ("Thu, 13\r\n Feb\r\n 1969\r\n 23:32\r\n -0330 (Newfoundland Time)", -27_723_480, Some(-210)),
+            ("21 Nov 97 09:55:06 GMT", 880_106_106, Some(0)),
+            ("Fri, 21 Nov 1997 09(comment):   55  :  06 -0600", 880_127_706, Some(-360)),
+            ("Tue, 8 Sep 2026 13:30:00 +0200", 1_788_867_000, Some(120)),
+            ("1 Jan 1970 00:00:00 +0000", 0, Some(0)),
+            ("1 January 1970 00:00 EST", 18_000, Some(-300)),
+            ("1-Jan-70 00:00-pst", 28_800, Some(-480)),
+            ("1/2/1970", 86_400, None),
+            ("1970-01-02", 86_400, None),
+            ("19700102", 86_400, None),
+            ("1970-01-02T00:00:00Z", 86_400, Some(0)),
+            ("29 Feb 2000 12:00 XYZ", 951_825_600, None),
+            ("31 Dec 48 23:59:60 Z", 2_493_072_000, Some(0)),
+            ("1 Jan 100 00:00 n", 946_688_400, Some(-60)),
+        ] {
+            assert_eq!(read(value), Some((seconds, zone)), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_date() {
+        for value in [
+            "",
+            "now",
+            "Mon,",
+            "32 Jan 2000",
+            "1 Foo 2000",
+            "1 Jan",
+            "1 Jan 2000 24:00",
+            "1 Jan 2000 noon",
+            "0 Jan 2000",
+            "99999999999 Jan 2000",
+            "1 Jan 20000",
+        ] {
+            assert_eq!(read(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_calendar_date_is_that_of_its_own_zone() {
+        let date = Date::parse(b"Wed, 9 Sep 2026 23:30:00 -0500").expect("a date");
+        assert_eq!((date.year, date.month, date.day), (2026, 9, 9));
+        assert_eq!(date.days() * 86_400 + 86_400 - 1_800 + 5 * 3_600, date.timestamp());
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_do(value in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _seconds = Date::parse(&value).map(|date| date.timestamp());
+        }
+
+        #[test]
+        fn near_dates_do(value in "([0-9]{1,9}|[A-Za-z]{1,4}|[-+:/ ,()]){0,14}") {
+            let _seconds = Date::parse(value.as_bytes()).map(|date| date.timestamp());
+        }
+    }
+}

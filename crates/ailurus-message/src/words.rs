@@ -1,0 +1,208 @@
+//! Encoded words in headers (RFC 2047).
+
+use ailurus_charset::{Charset, Decoder, header_to_utf8};
+
+use crate::{decode::hex_digit, header::unfold};
+
+/// Returns a field's value, still folded, as text with its encoded words decoded.
+///
+/// White space between adjacent encoded words is dropped, and a character may be split over two words of one charset.
+/// Words that are malformed or of an unknown charset stay as they are. Raw octets are UTF-8, else windows-1252.
+pub fn decode(value: &[u8]) -> String {
+    let line = unfold(value);
+    let Some(first) = memchr::memmem::find(&line, b"=?") else {
+        return header_to_utf8(&line).into_owned();
+    };
+    let mut text = Text { out: String::with_capacity(line.len()), open: None };
+    let mut rest: &[u8] = &line;
+    let mut plain = first;
+    loop {
+        match rest.get(plain..).and_then(Word::parse) {
+            Some((word, after)) => {
+                text.plain(rest.get(..plain).unwrap_or_default());
+                text.word(&word);
+                rest = after;
+                plain = 0;
+            }
+            None => plain += 2,
+        }
+        match rest.get(plain..).and_then(|tail| memchr::memmem::find(tail, b"=?")) {
+            Some(next) => plain += next,
+            None => break,
+        }
+    }
+    text.plain(rest);
+    text.finish()
+}
+
+struct Word<'a> {
+    label: &'a [u8],
+    charset: Charset,
+    base64: bool,
+    text: &'a [u8],
+}
+
+impl<'a> Word<'a> {
+    /// Reads `=?charset*language?encoding?text?=` at the start of `line`, and returns what follows.
+    fn parse(line: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let rest = line.strip_prefix(b"=?")?;
+        let (label, rest) = split_at_mark(rest)?;
+        let (encoding, rest) = split_at_mark(rest)?;
+        let (text, rest) = split_at_mark(rest)?;
+        let rest = rest.strip_prefix(b"=")?;
+        let label = label.split(|&octet| octet == b'*').next().unwrap_or(label);
+        let base64 = match encoding {
+            b"B" | b"b" => true,
+            b"Q" | b"q" => false,
+            _ => return None,
+        };
+        Some((Self { label, charset: Charset::for_label(label)?, base64, text }, rest))
+    }
+
+    fn octets(&self) -> Vec<u8> {
+        let mut octets = Vec::with_capacity(self.text.len());
+        if self.base64 {
+            let mut decoder = crate::decode::Base64::default();
+            decoder.push(self.text, &mut octets);
+            decoder.finish(&mut octets);
+        } else {
+            decode_q(self.text, &mut octets);
+        }
+        octets
+    }
+}
+
+fn split_at_mark(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mark = memchr::memchr(b'?', text)?;
+    Some((text.get(..mark)?, text.get(mark + 1..)?))
+}
+
+fn decode_q(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some((&octet, after)) = rest.split_first() {
+        rest = after;
+        match (octet, rest) {
+            (b'_', _) => out.push(b' '),
+            (b'=', [high, low, after @ ..]) => match (hex_digit(*high), hex_digit(*low)) {
+                (Some(high), Some(low)) => {
+                    out.push(high << 4 | low);
+                    rest = after;
+                }
+                _ => out.push(octet),
+            },
+            _ => out.push(octet),
+        }
+    }
+}
+
+struct Text<'a> {
+    out: String,
+    /// The charset of the word just decoded, whose last character may yet be cut short.
+    open: Option<(&'a [u8], Decoder)>,
+}
+
+impl<'a> Text<'a> {
+    fn plain(&mut self, octets: &[u8]) {
+        if self.open.is_some()
+            && octets.iter().all(|octet| matches!(octet, b' ' | b'\r' | b'\n'))
+            && !octets.is_empty()
+        {
+            // White space counts only where no word follows; `word` drops it, `finish` cannot tell and keeps none.
+            return;
+        }
+        if !octets.is_empty() {
+            self.close();
+            self.out.push_str(&header_to_utf8(octets));
+        }
+    }
+
+    fn word(&mut self, word: &Word<'a>) {
+        let same = matches!(&self.open, Some((label, _)) if label.eq_ignore_ascii_case(word.label));
+        if !same {
+            self.close();
+            self.open = Some((word.label, Decoder::new(word.charset)));
+        }
+        if let Some((_, decoder)) = &mut self.open {
+            decoder.push(&word.octets(), &mut self.out);
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some((_, decoder)) = self.open.take() {
+            decoder.finish(&mut self.out);
+        }
+    }
+
+    fn finish(mut self) -> String {
+        self.close();
+        self.out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn examples_of_rfc_2047() {
+        for (value, text) in [
+            ("=?US-ASCII?Q?Keith_Moore?= <moore@cs.utk.edu>", "Keith Moore <moore@cs.utk.edu>"),
+            ("=?ISO-8859-1?Q?Andr=E9?= Pirard", "André Pirard"),
+            (
+                "=?ISO-8859-1?B?SWYgeW91IGNhbiByZWFkIHRoaXMgeW8=?=\r\n =?ISO-8859-2?B?dSB1bmRlcnN0YW5kIHRoZSBleGFtcGxlLg==?=",
+                "If you can read this you understand the example.",
+            ),
+            ("=?ISO-8859-1?Q?a?= b", "a b"),
+            ("=?ISO-8859-1?Q?a?= =?ISO-8859-1?Q?b?=", "ab"),
+            ("=?ISO-8859-1?Q?a?=\r\n    =?ISO-8859-1?Q?b?=", "ab"),
+            ("=?ISO-8859-1?Q?a_b?=", "a b"),
+            ("=?ISO-8859-1?Q?a?= =?ISO-8859-2?Q?_b?=", "a b"),
+            ("=?US-ASCII*EN?Q?Keith_Moore?=", "Keith Moore"),
+            ("=?iso-2022-jp?B?GyRCRnwbKEI=?=", "日"),
+        ] {
+            assert_eq!(decode(value.as_bytes()), text, "{value}");
+        }
+    }
+
+    #[test]
+    fn odd_words() {
+        for (value, text) in [
+            ("=?utf-8?b?5pel5pw=?= =?UTF-8?B?rOiqng==?=", "日本語"),
+            ("=?utf-8?q?caf=C3?= =?utf-8?q?=A9?=", "café"),
+            ("=?x-none?q?a?= b", "=?x-none?q?a?= b"),
+            ("=?utf-8?x?a?= =?utf-8?q?b?=", "=?utf-8?x?a?= b"),
+            ("=?utf-8?q?open", "=?utf-8?q?open"),
+            ("=? =?utf-8?q?b?=", "=? b"),
+            ("=?utf-8?q?a=4?=", "a=4"),
+            ("(=?utf-8?q?a?=)", "(a)"),
+            ("=?=?utf-8?q?a?=", "=?a"),
+            ("a=?", "a=?"),
+            ("plain\r\n\tfolded", "plain folded"),
+        ] {
+            assert_eq!(decode(value.as_bytes()), text, "{value}");
+        }
+        assert_eq!(decode(b"caf\xE9 =?utf-8?q?x?="), "café x");
+    }
+
+    #[test]
+    fn time_is_linear() {
+        for piece in ["=?", "=?a", "=?a?", "=?a?q", "=?utf-8?q?", "=?utf-8?q?a?= "] {
+            let value = piece.repeat(200_000);
+            assert!(decode(value.as_bytes()).len() <= value.len());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_do(value in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _text = decode(&value);
+        }
+
+        #[test]
+        fn text_without_words_stays(text in "[^=\t\r\n]*") {
+            prop_assert_eq!(decode(text.as_bytes()), text);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Printers of the grammar's small pieces: numbers, strings, flags, sets. Each appends to the output.
+
+use ailurus_types::{Flags, InternalDate, Keywords, SystemFlags};
+use std::fmt::{self, Write as _};
+
+/// The most octets of a peer's text that a response echoes.
+const MAX_ECHO: usize = 80;
+/// The most octets of text in one status response.
+const MAX_TEXT: usize = 1000;
+
+/// Appends a number.
+pub fn number(out: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b"0123456789"[usize::try_from(value % 10).unwrap_or(0)];
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[first..]);
+}
+
+/// Tells whether a string may be sent in quotes: every octet is 0x20..0x7f, without `"` and `\`.
+#[must_use]
+pub fn is_quotable(octets: &[u8]) -> bool {
+    octets.iter().all(|octet| matches!(octet, 0x20..=0x7f) && !matches!(octet, b'"' | b'\\'))
+}
+
+/// Appends a string: in quotes if it may be, else as a literal. The empty string is `""`.
+pub fn string(out: &mut Vec<u8>, octets: &[u8]) {
+    if is_quotable(octets) { quoted(out, octets) } else { literal(out, octets) }
+}
+
+/// Appends a string, or `NIL`.
+pub fn nstring(out: &mut Vec<u8>, octets: Option<&[u8]>) {
+    match octets {
+        Some(octets) => string(out, octets),
+        None => out.extend_from_slice(b"NIL"),
+    }
+}
+
+/// Appends a string as an atom if it can be one, else as [`string`] does. `NIL` in any letter case is quoted: as an
+/// atom it would be read as nothing.
+pub fn astring(out: &mut Vec<u8>, octets: &[u8]) {
+    let atom = octets.iter().all(|octet| {
+        octet.is_ascii_graphic() && !matches!(octet, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\' | b']')
+    });
+    if atom && !octets.is_empty() && !octets.eq_ignore_ascii_case(b"NIL") {
+        out.extend_from_slice(octets);
+    } else {
+        string(out, octets);
+    }
+}
+
+/// Appends a literal whole. NUL is not allowed in one (RFC 3501 §4.3) and becomes 0x80, as the reference sends it.
+pub fn literal(out: &mut Vec<u8>, octets: &[u8]) {
+    literal_size(out, octets.len());
+    let data = out.len();
+    out.extend_from_slice(octets);
+    if octets.contains(&0) {
+        out[data..].iter_mut().filter(|octet| **octet == 0).for_each(|octet| *octet = 0x80);
+    }
+}
+
+/// Appends the announcement of a literal of so many octets, which are to follow.
+pub fn literal_size(out: &mut Vec<u8>, size: usize) {
+    out.push(b'{');
+    number(out, u64::try_from(size).unwrap_or(u64::MAX));
+    out.extend_from_slice(b"}\r\n");
+}
+
+fn quoted(out: &mut Vec<u8>, octets: &[u8]) {
+    out.push(b'"');
+    out.extend_from_slice(octets);
+    out.push(b'"');
+}
+
+/// Appends an internal date in quotes: `" 7-Jan-2020 10:11:12 +0100"`.
+pub fn internal_date(out: &mut Vec<u8>, date: &InternalDate) {
+    out.push(b'"');
+    date.append_to(out);
+    out.push(b'"');
+}
+
+/// Whether a message is recent: what only the session knows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Recency {
+    /// `\Recent` is shown.
+    Recent,
+    /// It is not.
+    NotRecent,
+}
+
+/// Appends the flags of a message in parentheses: `\Recent \Seen \Deleted \Flagged \Answered \Draft`, then keywords in
+/// the mailbox's order.
+pub fn message_flags(out: &mut Vec<u8>, recency: Recency, flags: Flags, keywords: &Keywords) {
+    out.push(b'(');
+    let first = out.len();
+    if recency == Recency::Recent {
+        list_item(out, first, b"\\Recent");
+    }
+    for (flag, name) in SystemFlags::NAMED {
+        if flags.system.contains(flag) {
+            list_item(out, first, name.as_bytes());
+        }
+    }
+    if flags.keywords.0 != 0 {
+        for keyword in keywords.named(flags.keywords) {
+            list_item(out, first, keyword.as_str().as_bytes());
+        }
+    }
+    out.push(b')');
+}
+
+/// Appends `item` to a list that began at `first`, after a space if it is not the first item.
+pub(crate) fn list_item(out: &mut Vec<u8>, first: usize, item: &[u8]) {
+    if out.len() > first {
+        out.push(b' ');
+    }
+    out.extend_from_slice(item);
+}
+
+/// Appends ranges of numbers, both ends included: `1:3,7`.
+pub fn ranges(out: &mut Vec<u8>, ranges: &[(u32, u32)]) {
+    for (position, (first, last)) in ranges.iter().enumerate() {
+        if position > 0 {
+            out.push(b',');
+        }
+        number(out, (*first).into());
+        if first != last {
+            out.push(b':');
+            number(out, (*last).into());
+        }
+    }
+}
+
+/// Appends the text of a status response: never a CR, LF or NUL (each becomes a space), at most 1000 octets.
+pub fn text(out: &mut Vec<u8>, text: impl fmt::Display) {
+    let mut safe = SafeText { left: MAX_TEXT, out };
+    // An error only says that the text was cut.
+    let _cut = write!(safe, "{text}");
+}
+
+/// Returns octets of the peer as they may be shown to it again: at most 80, each that is not printable ASCII as `?`.
+#[must_use]
+pub fn echo(octets: &[u8]) -> Box<str> {
+    let shown =
+        |octet: &u8| if octet.is_ascii_graphic() || *octet == b' ' { char::from(*octet) } else { '?' };
+    octets.iter().take(MAX_ECHO).map(shown).collect::<String>().into()
+}
+
+struct SafeText<'o> {
+    left: usize,
+    out: &'o mut Vec<u8>,
+}
+
+impl fmt::Write for SafeText<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let shown = &text[..text.floor_char_boundary(self.left)];
+        self.left -= shown.len();
+        self.out
+            .extend(shown.bytes().map(|octet| if matches!(octet, 0 | b'\r' | b'\n') { b' ' } else { octet }));
+        if shown.len() < text.len() {
+            self.left = 0;
+            return Err(fmt::Error);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ailurus_types::Keyword;
+
+    fn printed(print: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        print(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_decimal() {
+        for value in [0, 7, 10, 4_294_967_295, u64::MAX] {
+            assert_eq!(printed(|out| number(out, value)), value.to_string());
+        }
+    }
+
+    #[test]
+    fn strings_are_quoted_when_they_may_be() {
+        assert_eq!(printed(|out| string(out, b"")), "\"\"");
+        assert_eq!(printed(|out| string(out, b"a b\x7f")), "\"a b\x7f\"");
+        assert_eq!(printed(|out| string(out, b"a\"b")), "{3}\r\na\"b");
+        assert_eq!(printed(|out| string(out, b"\\")), "{1}\r\n\\");
+        assert_eq!(printed(|out| string(out, "é".as_bytes())), "{2}\r\né");
+        assert_eq!(printed(|out| nstring(out, None)), "NIL");
+        let mut out = Vec::new();
+        literal(&mut out, b"a\0b");
+        assert_eq!(out, b"{3}\r\na\x80b");
+    }
+
+    #[test]
+    fn astrings_are_atoms_when_they_can_be() {
+        assert_eq!(printed(|out| astring(out, b"INBOX")), "INBOX");
+        assert_eq!(printed(|out| astring(out, b"#mh/a+b}")), "#mh/a+b}");
+        assert_eq!(printed(|out| astring(out, b"")), "\"\"");
+        assert_eq!(printed(|out| astring(out, b"nil")), "\"nil\"");
+        for special in ["a b", "a*", "a%", "a(", "a)", "a{", "a]"] {
+            assert_eq!(printed(|out| astring(out, special.as_bytes())), format!("\"{special}\""));
+        }
+        assert_eq!(printed(|out| astring(out, b"a\\b")), "{3}\r\na\\b");
+    }
+
+    #[test]
+    fn message_flags_are_in_the_order_of_the_reference() {
+        let mut keywords = Keywords::default();
+        keywords.push(Keyword::new(b"KeyA"), 30).unwrap();
+        keywords.push(Keyword::new(b"KeyB"), 30).unwrap();
+        let flags = Flags { system: SystemFlags::ALL, keywords: ailurus_types::KeywordMask(3) };
+        assert_eq!(
+            printed(|out| message_flags(out, Recency::Recent, flags, &keywords)),
+            "(\\Recent \\Seen \\Deleted \\Flagged \\Answered \\Draft KeyA KeyB)"
+        );
+        assert_eq!(printed(|out| message_flags(out, Recency::NotRecent, Flags::default(), &keywords)), "()");
+    }
+
+    #[test]
+    fn text_cannot_break_out_of_its_line() {
+        assert_eq!(printed(|out| text(out, "a\r\n* BYE\0x")), "a  * BYE x");
+        assert_eq!(printed(|out| text(out, "é".repeat(600))).len(), MAX_TEXT);
+        assert_eq!(printed(|out| text(out, format_args!("{}{}", "x".repeat(999), "éé"))).len(), 999);
+        assert_eq!(echo("a\r\né\u{1}".as_bytes()).as_ref(), "a?????");
+        assert_eq!(echo(&[b'x'; 1000]).len(), MAX_ECHO);
+    }
+}

@@ -1,0 +1,154 @@
+//! What a session is told about its surroundings before it starts.
+
+use ailurus_auth::SecretLookup;
+use ailurus_store::Mailboxes;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The surroundings of one session; all of it is settled before the greeting.
+#[derive(Clone)]
+pub struct Config {
+    /// The host name of the greeting, of `* BYE` at LOGOUT and of CRAM-MD5 challenges.
+    pub host: String,
+    /// Product and version of the greeting, such as `Ailurus IMAP 0.1.0`.
+    pub product: String,
+    /// The date of the greeting, as in a `Date:` field.
+    pub date: String,
+    /// Whether the connection is encrypted, or can become so.
+    pub tls: TlsState,
+    /// Whether passwords may be sent in the clear.
+    pub plaintext: Plaintext,
+    /// The database of shared secrets, where there is one: CRAM-MD5 is then offered.
+    pub cram_md5: Option<Arc<dyn SecretLookup + Send + Sync>>,
+    /// A random number, new for each session, from which CRAM-MD5 challenges are made.
+    pub nonce: u64,
+    /// The client as the log shows it: `name [address]`.
+    pub client: String,
+    /// How many logins may be tried.
+    pub login_attempts: u32,
+    /// How long things may take.
+    pub timers: Timers,
+    /// How large things may be.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// Returns a configuration with the reference's rules for timers and limits, passwords allowed, and no TLS.
+    #[must_use]
+    pub fn new(host: &str, product: &str, date: &str, client: &str) -> Self {
+        Self {
+            host: host.into(),
+            product: product.into(),
+            date: date.into(),
+            tls: TlsState::Unavailable,
+            plaintext: Plaintext::Allowed,
+            cram_md5: None,
+            nonce: 0,
+            client: client.into(),
+            login_attempts: ailurus_auth::AttemptBudget::DEFAULT,
+            timers: Timers::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Tells whether passwords may not be sent now (spec/auth.md §6).
+    #[must_use]
+    pub fn plaintext_disabled(&self) -> bool {
+        match self.plaintext {
+            Plaintext::Allowed => false,
+            Plaintext::OnlyTls => self.tls != TlsState::Active,
+            Plaintext::Never => true,
+        }
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config").field("host", &self.host).field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+/// Whether the connection is encrypted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TlsState {
+    /// It is not and cannot become so.
+    Unavailable,
+    /// It is not, and STARTTLS works: a usable certificate is there.
+    Available,
+    /// It is.
+    Active,
+}
+
+/// Whether passwords may be sent (spec/auth.md §6).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Plaintext {
+    /// On any connection.
+    Allowed,
+    /// Inside TLS only.
+    OnlyTls,
+    /// Never.
+    Never,
+}
+
+/// How long things may take (spec/imapd.md §14).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Timers {
+    /// Before login: for one read, and in all since the greeting.
+    pub login: Duration,
+    /// After login, waiting for a command.
+    pub command: Duration,
+    /// After login, waiting for the rest of a command.
+    pub continuation: Duration,
+    /// Between a wrong password and the answer.
+    pub login_failure: Duration,
+    /// One round of IDLE; 31 of them end the session.
+    pub idle_round: Duration,
+    /// How long ago the last checkpoint must be for IDLE to make one.
+    pub idle_checkpoint: Duration,
+    /// How long changes may be in memory only, outside IDLE too.
+    pub dirty: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            login: Duration::from_secs(180),
+            command: Duration::from_secs(1800),
+            continuation: Duration::from_secs(300),
+            login_failure: Duration::from_secs(3),
+            idle_round: Duration::from_secs(60),
+            idle_checkpoint: Duration::from_secs(300),
+            dirty: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How large things may be (spec/imapd.md §2).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Unknown commands before login.
+    pub bad_commands: u32,
+    /// Octets that one [`crate::Session::poll_output`] appends, about.
+    pub output: usize,
+    /// Octets of one APPEND literal.
+    pub append: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { bad_commands: 3, output: 64 * 1024, append: 0x4000_0000 }
+    }
+}
+
+/// How a session begins.
+pub enum Start {
+    /// Somebody has to log in.
+    NotAuthenticated,
+    /// The surroundings vouch for the user (rsh, ssh).
+    PreAuthenticated {
+        /// The user's name.
+        user: String,
+        /// The user's mailboxes.
+        mailboxes: Mailboxes,
+    },
+}

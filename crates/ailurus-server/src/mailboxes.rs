@@ -1,0 +1,58 @@
+//! CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 3501 §6.3.3 to §6.3.7).
+
+use crate::session::{Account, Session, State};
+use crate::tagged::Outcome;
+use crate::wording;
+use ailurus_proto::response::Code;
+use ailurus_proto::{CommandName, Tag};
+use ailurus_store::Result;
+use ailurus_types::MailboxName;
+
+impl Session {
+    pub(crate) fn create(&mut self, tag: Tag, account: &Account, name: &MailboxName) {
+        let done = account.mailboxes.create(name);
+        self.done(tag, CommandName::Create, name, done);
+    }
+
+    pub(crate) fn delete(&mut self, tag: Tag, account: &Account, name: &MailboxName) {
+        if self.is_selected(name) {
+            let outcome = Outcome::no("Can not DELETE the selected mailbox").with(Code::InUse);
+            return self.finish(tag, CommandName::Delete, outcome);
+        }
+        let done = account.mailboxes.delete(name);
+        self.done(tag, CommandName::Delete, name, done);
+    }
+
+    pub(crate) fn rename(&mut self, tag: Tag, account: &Account, from: &MailboxName, to: &MailboxName) {
+        if self.is_selected(from) {
+            let outcome = Outcome::no("Can not RENAME the selected mailbox").with(Code::InUse);
+            return self.finish(tag, CommandName::Rename, outcome);
+        }
+        let done = account.mailboxes.rename(from, to);
+        self.done(tag, CommandName::Rename, from, done);
+    }
+
+    pub(crate) fn subscribe(&mut self, tag: Tag, account: &Account, name: &MailboxName) {
+        let done = account.mailboxes.subscribe(name);
+        self.done(tag, CommandName::Subscribe, name, done);
+    }
+
+    pub(crate) fn unsubscribe(&mut self, tag: Tag, account: &Account, name: &MailboxName) {
+        let done = account.mailboxes.unsubscribe(name);
+        self.done(tag, CommandName::Unsubscribe, name, done);
+    }
+
+    fn done(&mut self, tag: Tag, command: CommandName, name: &MailboxName, done: Result<()>) {
+        let outcome = match done {
+            Ok(()) => Outcome::ok(),
+            Err(error) => wording::failure(&error, command, name),
+        };
+        self.finish(tag, command, outcome);
+    }
+
+    /// Tells whether the name is that of the selected mailbox.
+    pub(crate) fn is_selected(&self, name: &MailboxName) -> bool {
+        let State::Selected(_, selected) = &self.state else { return false };
+        selected.name == *name || (selected.name.is_inbox() && name.is_inbox())
+    }
+}

@@ -1,0 +1,74 @@
+//! SELECT and EXAMINE (RFC 3501 §6.3.1, §6.3.2; spec/imapd.md §7).
+
+use crate::announce::Announcing;
+use crate::session::{Session, State};
+use crate::tagged::Outcome;
+use crate::wording;
+use ailurus_proto::response::Code;
+use ailurus_proto::{CommandName, Tag};
+use ailurus_store::{Access, Mailbox, View};
+use ailurus_types::{Flags, MailboxName, Uid};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// The selected mailbox.
+pub(crate) struct Selected {
+    pub(crate) name: MailboxName,
+    pub(crate) mailbox: Box<dyn Mailbox>,
+    pub(crate) view: View,
+    pub(crate) announcing: Announcing,
+    /// Flags that this session alone sees: those stored in a mailbox that may not be written.
+    pub(crate) own_flags: BTreeMap<Uid, Flags>,
+    /// What the client asked for.
+    pub(crate) access: Access,
+    /// Since when there are changes in memory only.
+    pub(crate) dirty_since: Option<Instant>,
+    pub(crate) last_checkpoint: Instant,
+}
+
+impl Session {
+    pub(crate) fn select(&mut self, tag: Tag, name: CommandName, mailbox: MailboxName, access: Access) {
+        // RFC 3501 §6.3.1: the mailbox selected before is closed, also when this fails.
+        if let Err(outcome) = self.leave_mailbox() {
+            self.notes.warn(outcome.text.unwrap_or_default(), &mut self.output);
+        }
+        let State::Authenticated(account) = &self.state else { return };
+        let account = account.clone();
+        match account.mailboxes.select(&mailbox, access) {
+            Ok(opened) => {
+                let selected = Selected {
+                    name: mailbox,
+                    view: View::new(opened.snapshot()),
+                    mailbox: opened,
+                    announcing: Announcing::default(),
+                    own_flags: BTreeMap::new(),
+                    access,
+                    dirty_since: None,
+                    last_checkpoint: self.now,
+                };
+                let code = if selected.is_writable() { Code::ReadWrite } else { Code::ReadOnly };
+                let outcome = Outcome::ok().with(code).with_text(format!("{name} completed"));
+                self.state = State::Selected(account, Box::new(selected));
+                // The last warning of the opening is told behind the description of the mailbox, others before it.
+                self.take_notices();
+                self.run(tag, name, crate::session::Task::Announce(outcome));
+            }
+            Err(error) => {
+                let outcome = wording::failure(&error, name, &mailbox);
+                self.finish(tag, name, outcome);
+            }
+        }
+    }
+
+    /// Closes the selected mailbox, if there is one. The error is what is to be told.
+    pub(crate) fn leave_mailbox(&mut self) -> Result<(), Outcome> {
+        let state = std::mem::replace(&mut self.state, State::Logout);
+        let State::Selected(account, selected) = state else {
+            self.state = state;
+            return Ok(());
+        };
+        self.state = State::Authenticated(account);
+        let Selected { name, mailbox, .. } = *selected;
+        mailbox.close().map_err(|error| wording::failure(&error, CommandName::Close, &name))
+    }
+}

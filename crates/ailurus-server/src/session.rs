@@ -1,0 +1,677 @@
+//! The state machine of a session, and the order in which things happen in it.
+
+use crate::append::Appending;
+use crate::config::{Config, Start};
+use crate::copy::Copy;
+use crate::event::{Event, Facility, Priority, Signal};
+use crate::expunge::Expunge;
+use crate::fetch::Fetch;
+use crate::idle::Idle;
+use crate::login::{Attempt, Delay, Exchange};
+use crate::search::Search;
+use crate::select::Selected;
+use crate::store::Storing;
+use crate::tagged::{Notes, Outcome};
+use ailurus_auth::AttemptBudget;
+use ailurus_proto::response::{self, Code, Status};
+use ailurus_proto::{
+    Command, CommandBody, CommandLine, CommandName, Frame, Name, Splitter, Stop, SyntaxError, Tag, parse_head,
+};
+use ailurus_store::{Mailboxes, Wake};
+use std::collections::VecDeque;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// One session with one client.
+///
+/// Whoever runs it offers input while [`Session::wants_input`], writes what [`Session::poll_output`] gives, acts on
+/// [`Session::poll_event`], and calls [`Session::handle_timeout`] when [`Session::poll_timeout`] has come.
+pub struct Session {
+    pub(crate) config: Config,
+    pub(crate) state: State,
+    pub(crate) work: Work,
+    pub(crate) splitter: Splitter,
+    /// What is to be written, in order.
+    pub(crate) output: Vec<u8>,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) notes: Notes,
+    pub(crate) attempts: AttemptBudget,
+    /// Who logged in, or tried to last; for the log.
+    pub(crate) user: Option<String>,
+    /// How many CRAM-MD5 challenges were made.
+    pub(crate) challenges: u64,
+    unknown_commands: u32,
+    pub(crate) started: Instant,
+    pub(crate) now: Instant,
+    /// Since when the client has been expected to go on.
+    pub(crate) waiting_since: Instant,
+    /// Octets of the current literal since then.
+    progress: usize,
+    /// The client is in the midst of a command.
+    pub(crate) continuing: bool,
+    /// Output was taken since the timer was set last.
+    pub(crate) output_taken: bool,
+}
+
+/// How far the session is (RFC 3501 §3).
+pub(crate) enum State {
+    NotAuthenticated,
+    Authenticated(Account),
+    Selected(Account, Box<Selected>),
+    Logout,
+}
+
+/// A user who is logged in.
+#[derive(Clone)]
+pub(crate) struct Account {
+    pub(crate) mailboxes: Arc<Mailboxes>,
+}
+
+/// What the session is about.
+pub(crate) enum Work {
+    /// It waits for a command, or the rest of one.
+    Command,
+    /// It does a command in steps.
+    Running(Box<Running>),
+    /// It takes the messages of APPEND.
+    Append(Box<Appending>),
+    /// It waits for DONE.
+    Idle(Box<Idle>),
+    /// It waits for a SASL response.
+    Sasl(Box<Exchange>),
+    /// It waits for [`Session::handle_login`].
+    Login(Box<Attempt>),
+    /// It lets time pass before it says that a login failed.
+    Delay(Box<Delay>),
+    /// It waits for [`Session::handle_tls_started`].
+    StartTls,
+    /// It is over.
+    Closed,
+}
+
+/// A command that is being done.
+pub(crate) struct Running {
+    pub(crate) tag: Tag,
+    pub(crate) name: CommandName,
+    pub(crate) task: Task,
+}
+
+/// What is left to do of a command.
+pub(crate) enum Task {
+    Fetch(Fetch),
+    Store(Storing),
+    Search(Search),
+    Copy(Copy),
+    Expunge(Expunge),
+    /// Look what others did to the mailbox, before the response.
+    Refresh(Outcome),
+    /// Tell what changed, then the outcome.
+    Announce(Outcome),
+}
+
+/// How a step of a task ended.
+pub(crate) enum Step {
+    /// There is more to do, now.
+    Continue,
+    /// There is more to do, after whoever runs the session has looked at the rest of the world.
+    Yield,
+    /// Something else is to be done next.
+    Next(Task),
+    /// The command is done.
+    Done(Outcome),
+    /// A response was begun that cannot be ended: nothing that the client could understand can follow.
+    Abort(String),
+}
+
+impl Session {
+    /// Begins a session and queues its greeting.
+    #[must_use]
+    pub fn new(config: Config, start: Start, now: Instant) -> Self {
+        let mut session = Self {
+            attempts: AttemptBudget::new(config.login_attempts),
+            config,
+            state: State::NotAuthenticated,
+            work: Work::Command,
+            splitter: Splitter::new(),
+            output: Vec::new(),
+            events: VecDeque::new(),
+            notes: Notes::default(),
+            user: None,
+            challenges: 0,
+            unknown_commands: 0,
+            started: now,
+            now,
+            waiting_since: now,
+            progress: 0,
+            continuing: false,
+            output_taken: false,
+        };
+        session.greet(start);
+        session
+    }
+
+    fn greet(&mut self, start: Start) {
+        let Config { host, product, date, .. } = self.config.clone();
+        match start {
+            Start::NotAuthenticated => {
+                let capabilities = self.capabilities_of_greeting();
+                let code = Code::Capability(&capabilities);
+                self.untagged(Status::Ok, Some(code), format_args!("{host} {product} at {date}"));
+            }
+            Start::PreAuthenticated { user, mailboxes } => {
+                self.state = State::Authenticated(Account { mailboxes: Arc::new(mailboxes) });
+                self.user = Some(user.clone());
+                let capabilities = self.capabilities_of_login();
+                let code = Code::Capability(&capabilities);
+                let text = format!("Pre-authenticated user {user} {host} {product} at {date}");
+                self.untagged(Status::PreAuth, Some(code), text);
+                let client = &self.config.client;
+                let text = format!("Preauthenticated user={user:.80} host={client:.80}");
+                self.log(Facility::Mail, Priority::Info, text);
+            }
+        }
+    }
+
+    /// Takes octets from the client and returns how many; the rest is to be offered again later.
+    #[must_use]
+    pub fn handle_input(&mut self, octets: &[u8], now: Instant) -> usize {
+        self.now = now;
+        let mut taken = 0;
+        loop {
+            self.advance();
+            if !self.wants_input() || taken == octets.len() {
+                return taken;
+            }
+            let pushed = self.splitter.push(&octets[taken..]);
+            if pushed == 0 {
+                return taken;
+            }
+            taken += pushed;
+            self.note_progress(pushed);
+        }
+    }
+
+    /// Tells whether input is of use now: not while a command is being done or an event awaits its answer.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        let waits = matches!(self.work, Work::Command | Work::Append(_) | Work::Idle(_) | Work::Sasl(_));
+        waits && self.output.len() < self.config.limits.output
+    }
+
+    /// Appends octets to be written to the client, about [`crate::Limits::output`] at most. Returns `false` when there is
+    /// nothing to write and nothing more to do for now; until then it is to be called again, also when it appended
+    /// nothing (a long SEARCH).
+    pub fn poll_output(&mut self, out: &mut Vec<u8>) -> bool {
+        let before = out.len();
+        loop {
+            if out.is_empty() {
+                std::mem::swap(out, &mut self.output);
+            } else {
+                out.append(&mut self.output);
+            }
+            if out.len() - before >= self.config.limits.output {
+                break;
+            }
+            let more = self.advance();
+            if self.output.is_empty() {
+                self.output_taken |= out.len() > before;
+                return more || out.len() > before;
+            }
+        }
+        self.output_taken = true;
+        true
+    }
+
+    /// Returns what the session wants done.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Returns what to watch for changes of the selected mailbox; only while the client is in IDLE.
+    #[must_use]
+    pub fn wake(&self) -> Option<Wake> {
+        match (&self.work, &self.state) {
+            (Work::Idle(idle), State::Selected(_, selected)) if !idle.has_faked() => {
+                Some(selected.mailbox.wake())
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes note that the mailbox may have changed.
+    pub fn handle_wake(&mut self, now: Instant) {
+        self.now = now;
+        self.look_while_idle();
+        self.advance();
+    }
+
+    /// Takes note of a signal; the session ends.
+    pub fn handle_signal(&mut self, signal: Signal, now: Instant) {
+        self.now = now;
+        if matches!(self.work, Work::Closed) {
+            return;
+        }
+        let (text, reason) = match signal {
+            Signal::Kiss => (Some("Killed (lost mailbox lock)"), "Killed (lost mailbox lock)"),
+            Signal::Terminate => (Some("Killed (terminated)"), "Killed (terminated)"),
+            Signal::Hangup => (None, "Hangup"),
+        };
+        if signal == Signal::Terminate {
+            // Nothing is written any more: whoever sends SIGTERM wants the process gone.
+            self.state = State::Logout;
+        }
+        if let Some(text) = text.filter(|_| !self.is_within_response()) {
+            self.untagged(Status::Bye, None, text);
+        }
+        self.end(reason, 1);
+    }
+
+    /// Takes note that the client is gone: closes the mailbox and logs why. `cause` is the error's text, or
+    /// `Unexpected client disconnect`.
+    pub fn handle_disconnect(&mut self, cause: &str, now: Instant) {
+        self.now = now;
+        if matches!(self.work, Work::Closed) {
+            return;
+        }
+        let context = match &self.work {
+            _ if !self.output.is_empty() => "writing text",
+            Work::Running(_) => "writing text",
+            Work::Append(_) => "reading literal",
+            _ => "reading line",
+        };
+        self.end(&format!("{cause}, while {context}"), 1);
+    }
+
+    /// Tells whether a FETCH response was begun and not ended.
+    fn is_within_response(&self) -> bool {
+        matches!(&self.work, Work::Running(running) if matches!(&running.task, Task::Fetch(fetch) if fetch.is_within_response()))
+    }
+
+    /// Does what can be done without more input or answers, until enough output is waiting. Returns whether there is
+    /// more to do at once.
+    pub(crate) fn advance(&mut self) -> bool {
+        loop {
+            if self.output.len() >= self.config.limits.output {
+                return true;
+            }
+            match &self.work {
+                Work::Running(_) => {
+                    if !self.run_step() {
+                        return true;
+                    }
+                }
+                Work::Idle(idle) if idle.is_announcing() => self.announce_while_idle(),
+                Work::Command | Work::Append(_) | Work::Idle(_) | Work::Sasl(_) => {
+                    if !self.take_frame() {
+                        return false;
+                    }
+                }
+                Work::Login(_) | Work::Delay(_) | Work::StartTls | Work::Closed => return false,
+            }
+        }
+    }
+
+    /// Does one step of the running command; `false` when somebody else's turn has come.
+    fn run_step(&mut self) -> bool {
+        let Work::Running(mut running) = std::mem::replace(&mut self.work, Work::Command) else { return true };
+        let step = self.step(&mut running);
+        match step {
+            Step::Continue => self.work = Work::Running(running),
+            Step::Yield => {
+                self.work = Work::Running(running);
+                return false;
+            }
+            Step::Next(task) => {
+                running.task = task;
+                self.work = Work::Running(running);
+            }
+            Step::Abort(text) => {
+                let text = format!("{text} {}", self.who());
+                self.log(Facility::Mail, Priority::Alert, text);
+                self.end("Session ended within a response", 1);
+            }
+            Step::Done(outcome) => {
+                self.answer(&running.tag, running.name, outcome);
+                self.command_ended();
+            }
+        }
+        true
+    }
+
+    fn step(&mut self, running: &mut Running) -> Step {
+        if matches!(self.work, Work::Closed) {
+            return Step::Yield;
+        }
+        let State::Selected(_, selected) = &mut self.state else {
+            return Step::Done(running.task.take_outcome());
+        };
+        let limit = self.config.limits.output;
+        match &mut running.task {
+            Task::Fetch(fetch) => fetch.step(selected, &mut self.notes, &mut self.output, limit),
+            Task::Store(storing) => storing.step(selected, &mut self.notes, &mut self.output),
+            Task::Search(search) => search.step(selected, &running.tag, &mut self.output, limit),
+            Task::Copy(copy) => copy.step(selected, running.name, &mut self.output),
+            Task::Expunge(expunge) => expunge.step(selected, &mut self.notes, &mut self.output),
+            Task::Refresh(outcome) => {
+                let outcome = std::mem::take(outcome);
+                match self.refresh(running.name) {
+                    Ok(()) => Step::Next(Task::Announce(outcome)),
+                    Err(()) => Step::Yield,
+                }
+            }
+            Task::Announce(outcome) => {
+                let style = crate::announce::Style::of(running.name);
+                if selected.announce(style, &mut self.output, limit) {
+                    Step::Done(std::mem::take(outcome))
+                } else {
+                    Step::Continue
+                }
+            }
+        }
+    }
+
+    /// Ends a command: looks at the mailbox, tells what changed, answers.
+    pub(crate) fn finish(&mut self, tag: Tag, name: CommandName, outcome: Outcome) {
+        self.run(tag, name, Task::Refresh(outcome));
+    }
+
+    /// Begins to do a command in steps.
+    pub(crate) fn run(&mut self, tag: Tag, name: CommandName, task: Task) {
+        self.work = Work::Running(Box::new(Running { tag, name, task }));
+    }
+
+    /// Sets the timers for the next command.
+    pub(crate) fn command_ended(&mut self) {
+        self.continuing = false;
+        self.waiting_since = self.now;
+        if matches!(self.work, Work::Closed) {
+            return;
+        }
+        if matches!(self.state, State::NotAuthenticated) && self.now - self.started >= self.config.timers.login {
+            self.untagged(Status::Bye, None, "Autologout");
+            self.end("Autologout", 0);
+        }
+        self.note_dirt();
+    }
+
+    /// Takes one frame of input; `false` when there is none.
+    fn take_frame(&mut self) -> bool {
+        let Some(frame) = self.splitter.next_frame() else { return false };
+        match (frame, &mut self.work) {
+            (Frame::Data(octets), Work::Append(append)) => append.write(octets),
+            (Frame::DataEnd, Work::Append(_)) => self.append_literal_ended(),
+            (Frame::Command(line) | Frame::Literal(line, _), Work::Append(_)) => {
+                let tail = ailurus_proto::parse_append_tail(line);
+                self.append_went_on(tail);
+            }
+            (Frame::Raw(line), Work::Idle(_)) => {
+                let done = line.eq_ignore_ascii_case(b"DONE");
+                self.end_idle(done);
+            }
+            (Frame::RawTooLong, Work::Idle(_)) => self.end_idle(false),
+            (Frame::Raw(line), Work::Sasl(_)) => {
+                let response = ailurus_auth::decode_response(line);
+                self.sasl_response(response.ok());
+            }
+            (Frame::RawTooLong, Work::Sasl(_)) => self.sasl_response(None),
+            (Frame::Command(line), _) => {
+                let judged = Judged::of(line, &self.state);
+                self.take_command(judged, false);
+            }
+            (Frame::Literal(line, _), _) => {
+                let judged = Judged::of(line, &self.state);
+                self.take_command(judged, true);
+            }
+            (Frame::LineTooLong(line), _) => {
+                let tag = Tag::of_line(line);
+                self.line_too_long(tag);
+            }
+            // Frames of something that has ended meanwhile.
+            (Frame::Data(_) | Frame::DataEnd | Frame::Raw(_) | Frame::RawTooLong, _) => {}
+        }
+        true
+    }
+
+    fn take_command(&mut self, judged: Judged, literal: bool) {
+        match judged {
+            Judged::Command(command) => self.execute(command),
+            Judged::NeedsLiteral(waits) => self.accept_literal(waits),
+            Judged::Head(error) => {
+                self.splitter.reject();
+                error.answer(&mut self.output);
+                let before = "before authentication";
+                match error {
+                    ailurus_proto::HeadError::LongTag => {}
+                    ailurus_proto::HeadError::MissingTag => self.hang_up(&format!("Null command {before}")),
+                    ailurus_proto::HeadError::MissingCommand(_) => {
+                        self.hang_up(&format!("Missing command {before}"));
+                    }
+                }
+                self.command_ended();
+            }
+            Judged::Refused(tag, name, error) => {
+                self.splitter.reject();
+                debug_assert!(!literal || !matches!(error, SyntaxError::LineTooLong));
+                self.refuse(tag, name, &error);
+            }
+        }
+    }
+
+    /// Asks for a literal, which is then collected.
+    fn accept_literal(&mut self, waits: bool) {
+        if self.splitter.accept_literal().is_ok() {
+            if waits {
+                response::continuation(&mut self.output, "Ready for argument");
+            }
+            self.expect_more();
+        }
+    }
+
+    /// Sets the timer for the rest of a command.
+    pub(crate) fn expect_more(&mut self) {
+        self.continuing = true;
+        self.waiting_since = self.now;
+        self.progress = 0;
+    }
+
+    /// The client must send 8 KiB of a literal in the time that it has for a continuation (spec/imapd.md §2).
+    fn note_progress(&mut self, octets: usize) {
+        const ENOUGH: usize = 8192;
+        self.progress += octets;
+        if self.continuing && self.progress >= ENOUGH {
+            self.progress = 0;
+            self.waiting_since = self.now;
+        }
+    }
+
+    fn line_too_long(&mut self, tag: Option<Tag>) {
+        match tag {
+            Some(tag) => SyntaxError::LineTooLong.answer(&mut self.output, &tag),
+            None => self.untagged(Status::Bad, None, SyntaxError::LineTooLong),
+        }
+        self.hang_up("Line too long before authentication");
+        self.command_ended();
+    }
+
+    /// Answers a command that is none. Before login the third unknown one ends the session.
+    fn refuse(&mut self, tag: Tag, name: Option<CommandName>, error: &SyntaxError) {
+        if let SyntaxError::LiteralTooLong(_, size) = error {
+            let text = format!("Overlong ({size}) client literal {}", self.who());
+            self.log(Facility::Mail, Priority::Info, text);
+        }
+        error.answer(&mut self.output, &tag);
+        if matches!(error, SyntaxError::UnrecognizedUnnamed) && name != Some(CommandName::Authenticate) {
+            self.unknown_commands += 1;
+            if self.unknown_commands >= self.config.limits.bad_commands {
+                self.end("Logout", 0);
+            }
+        }
+        self.command_ended();
+    }
+
+    /// Ends a session in which nobody is logged in, without a word to the client: what speaks here may be a web browser
+    /// that somebody misuses.
+    fn hang_up(&mut self, why: &str) {
+        if matches!(self.state, State::NotAuthenticated) {
+            let text = format!("{why} host={:.80}", self.config.client);
+            self.log(Facility::Mail, Priority::Info, text);
+            self.end("Logout", 0);
+        }
+    }
+
+    fn execute(&mut self, command: Command) {
+        let Command { tag, name, body } = command;
+        self.continuing = false;
+        self.waiting_since = self.now;
+        match body {
+            CommandBody::Capability => self.capability(tag),
+            CommandBody::Noop => self.finish(tag, name, Outcome::ok()),
+            CommandBody::Logout => self.logout(&tag),
+            CommandBody::StartTls => self.starttls(tag),
+            CommandBody::Authenticate { mechanism, initial } => self.authenticate(tag, &mechanism, initial),
+            CommandBody::Login { user, password } => self.login(tag, &user, password),
+            CommandBody::Enable(_) => self.enable(tag),
+            CommandBody::Id(_) => self.id(tag),
+            body => self.execute_authenticated(tag, name, body),
+        }
+    }
+
+    fn execute_authenticated(&mut self, tag: Tag, name: CommandName, body: CommandBody) {
+        use ailurus_store::Access;
+        let (State::Authenticated(account) | State::Selected(account, _)) = &self.state else {
+            return self.finish(tag, name, Outcome::ok());
+        };
+        let account = account.clone();
+        match body {
+            CommandBody::Select(mailbox) => self.select(tag, name, mailbox, Access::ReadWrite),
+            CommandBody::Examine(mailbox) | CommandBody::Bboard(mailbox) => {
+                self.select(tag, name, mailbox, Access::ReadOnly);
+            }
+            CommandBody::Create(mailbox) => self.create(tag, &account, &mailbox),
+            CommandBody::Delete(mailbox) => self.delete(tag, &account, &mailbox),
+            CommandBody::Rename { from, to } => self.rename(tag, &account, &from, &to),
+            CommandBody::Subscribe(mailbox) => self.subscribe(tag, &account, &mailbox),
+            CommandBody::Unsubscribe(mailbox) => self.unsubscribe(tag, &account, &mailbox),
+            CommandBody::List(args) | CommandBody::Rlist(args) => self.list(tag, name, &account, &args),
+            CommandBody::Lsub(args) | CommandBody::Rlsub(args) => self.lsub(tag, name, &account, &args),
+            CommandBody::Find(find) => self.find(tag, &account, find),
+            CommandBody::Namespace => self.namespace(tag, &account),
+            CommandBody::Status(args) => self.status(tag, &account, &args),
+            CommandBody::Append(start) => self.append(tag, &account, start),
+            CommandBody::Idle => self.idle(tag),
+            CommandBody::Check => self.check(tag),
+            CommandBody::Close => self.close(tag, name),
+            CommandBody::Unselect => self.unselect(tag),
+            CommandBody::Expunge => self.expunge(tag, name, None),
+            CommandBody::UidExpunge(set) => self.expunge(tag, name, Some(set)),
+            CommandBody::Fetch(args) => self.fetch(tag, name, args),
+            CommandBody::Store(args) => self.store(tag, name, args),
+            CommandBody::Search(args) => self.search(tag, name, args),
+            CommandBody::Copy { set, mailbox } => self.copy(tag, name, &account, set, mailbox),
+            CommandBody::Move { set, mailbox } => self.copy(tag, name, &account, set, mailbox),
+            _ => self.finish(tag, name, Outcome::ok()),
+        }
+    }
+
+    /// Ends the session: closes the mailbox, logs why, asks for the end of the connection.
+    pub(crate) fn end(&mut self, reason: &str, exit_status: u8) {
+        self.work = Work::Closed;
+        if let State::Selected(account, selected) = std::mem::replace(&mut self.state, State::Logout) {
+            let closed = selected.mailbox.close();
+            self.log_notices(&account);
+            if let Err(error) = closed {
+                let text = format!("Error closing mailbox {} error={error}", self.who());
+                self.log(Facility::Mail, Priority::Error, text);
+            }
+        }
+        let text = format!("{reason:.80} {}", self.who());
+        self.log(Facility::Mail, Priority::Info, text);
+        self.events.push_back(Event::Close { exit_status });
+    }
+
+    /// Returns who is at the other end, for the log.
+    pub(crate) fn who(&self) -> String {
+        let user = self.user.as_deref().unwrap_or("???");
+        format!("user={user:.80} host={:.80}", self.config.client)
+    }
+
+    pub(crate) fn log(&mut self, facility: Facility, priority: Priority, text: String) {
+        self.events.push_back(Event::Log { facility, priority, text });
+    }
+
+    pub(crate) fn untagged(&mut self, status: Status, code: Option<Code<'_>>, text: impl Display) {
+        response::untagged(&mut self.output, status, code, text);
+    }
+}
+
+/// What a line is, in the state of the session.
+enum Judged {
+    Command(Command),
+    /// A literal is wanted, which the client may be waiting to send.
+    NeedsLiteral(bool),
+    Head(ailurus_proto::HeadError),
+    Refused(Tag, Option<CommandName>, SyntaxError),
+}
+
+impl Judged {
+    fn of(line: &CommandLine, state: &State) -> Self {
+        let head = match parse_head(line) {
+            Ok(head) => head,
+            Err(error) => return Self::Head(error),
+        };
+        let tag = head.tag.clone();
+        let name = match head.name {
+            Name::Known(name) if is_allowed(name, state) => name,
+            Name::Known(_) | Name::Unknown(_) if matches!(state, State::NotAuthenticated) => {
+                return Self::Refused(tag, None, SyntaxError::UnrecognizedUnnamed);
+            }
+            Name::Known(_) | Name::Unknown(_) => {
+                let error = head.unrecognized();
+                return Self::Refused(tag, None, error);
+            }
+        };
+        match head.parse() {
+            Ok(command) => Self::Command(command),
+            Err(Stop::NeedsLiteral(literal)) => {
+                Self::NeedsLiteral(literal.sync == ailurus_proto::Synchronizing::Yes)
+            }
+            Err(Stop::Refused(error)) => Self::Refused(tag, Some(name), error),
+        }
+    }
+}
+
+/// Tells whether a command is known in a state (spec/imapd.md §3).
+fn is_allowed(name: CommandName, state: &State) -> bool {
+    use CommandName as Name;
+    match name {
+        Name::Capability | Name::Noop | Name::Logout | Name::Id => true,
+        Name::Authenticate | Name::Login | Name::StartTls => matches!(state, State::NotAuthenticated),
+        Name::Check
+        | Name::Close
+        | Name::Unselect
+        | Name::Expunge
+        | Name::UidExpunge
+        | Name::Fetch
+        | Name::UidFetch
+        | Name::Store
+        | Name::UidStore
+        | Name::Search
+        | Name::UidSearch
+        | Name::Copy
+        | Name::UidCopy
+        | Name::Move
+        | Name::UidMove => matches!(state, State::Selected(..)),
+        _ => matches!(state, State::Authenticated(_) | State::Selected(..)),
+    }
+}
+
+impl Task {
+    /// Takes the outcome out of a task that has nothing left to do because no mailbox is selected.
+    fn take_outcome(&mut self) -> Outcome {
+        match self {
+            Self::Refresh(outcome) | Self::Announce(outcome) => std::mem::take(outcome),
+            _ => Outcome::ok(),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! STORE and UID STORE (RFC 3501 §6.4.6; spec/imapd.md §9).
+
+use crate::select::Selected;
+use crate::session::{Session, State, Step, Task};
+use crate::tagged::{Notes, Outcome};
+use crate::wording;
+use ailurus_proto::{CommandName, FlagWord, Numbering, StoreArgs, StoreResponse, SyntaxError, Tag, WrittenSet};
+use ailurus_store::Error;
+use ailurus_types::{FlagChange, Flags, Keyword, KeywordMask, SystemFlags, UidSet};
+
+/// A change of flags that is to be done.
+pub(crate) struct Storing {
+    name: CommandName,
+    uids: UidSet,
+    change: FlagChange,
+    response: StoreResponse,
+}
+
+impl Session {
+    pub(crate) fn store(&mut self, tag: Tag, name: CommandName, args: StoreArgs) {
+        let State::Selected(_, selected) = &self.state else { return };
+        let uids = match uids_of(selected, name, args.set) {
+            Ok(uids) => uids,
+            Err(outcome) => return self.finish(tag, name, outcome),
+        };
+        let (op, response) = match args.item {
+            Ok(item) => item,
+            Err(error) => return self.finish(tag, name, Outcome::bad(error)),
+        };
+        let words = match args.flags {
+            Ok(words) => words,
+            Err(error) => return self.finish(tag, name, Outcome::no(error.to_string())),
+        };
+        let (system, keywords) = self.read_flags(&words);
+        let change = FlagChange { op, system, keywords };
+        self.run(tag, name, Task::Store(Storing { name, uids, change, response }));
+    }
+
+    /// Returns the flags of a list; words that are none become warnings.
+    pub(crate) fn read_flags(&mut self, words: &[FlagWord]) -> (SystemFlags, Vec<Keyword>) {
+        let (mut system, mut keywords) = (SystemFlags::NONE, Vec::new());
+        for word in words {
+            match word {
+                FlagWord::System(flag) => system |= *flag,
+                FlagWord::Keyword(keyword) => keywords.push(keyword.clone()),
+                FlagWord::UnknownSystem(word) => {
+                    self.notes.warn(format!("Unsupported system flag: {word}"), &mut self.output);
+                }
+                // COMPAT(imapd): the reference looks for the keyword first and does not find it.
+                FlagWord::BadKeyword(word) => {
+                    self.notes.warn(format!("Unknown flag: {word}"), &mut self.output);
+                }
+            }
+        }
+        (system, keywords)
+    }
+}
+
+impl Storing {
+    pub(crate) fn step(&mut self, selected: &mut Selected, notes: &mut Notes, out: &mut Vec<u8>) -> Step {
+        let outcome = match self.store(selected) {
+            Ok(unknown) => {
+                for keyword in unknown {
+                    notes.warn(format!("Unknown flag: {keyword}"), out);
+                }
+                match self.response {
+                    StoreResponse::Flags => selected.view.tell_flags(&self.uids),
+                    StoreResponse::Silent => selected.view.flags_told(&self.uids),
+                }
+                if selected.names_expunged(&self.uids) {
+                    wording::failure(&Error::Expunged { uid: 0 }, self.name, &selected.name)
+                } else {
+                    Outcome::ok()
+                }
+            }
+            Err(error) => wording::failure(&error, self.name, &selected.name),
+        };
+        Step::Next(Task::Refresh(outcome))
+    }
+
+    /// Makes the change; returns the keywords for which there was no room.
+    fn store(&self, selected: &mut Selected) -> ailurus_store::Result<Vec<Keyword>> {
+        if !selected.is_writable() {
+            self.store_for_session(selected);
+            return Ok(Vec::new());
+        }
+        let mut edit = selected.mailbox.edit()?;
+        let unknown = edit.store(&self.uids, &self.change)?;
+        let changes = edit.commit()?;
+        selected.view.note(&changes);
+        Ok(unknown)
+    }
+
+    /// Makes the change for this session alone: the mailbox may not be written, and the reference says OK.
+    fn store_for_session(&self, selected: &mut Selected) {
+        let known = &selected.mailbox.snapshot().keywords;
+        let slots = self.change.keywords.iter().filter_map(|keyword| known.find(keyword.as_str()));
+        let keywords = slots.fold(KeywordMask::NONE, |mask, slot| mask.union(KeywordMask::slot(slot)));
+        let by = Flags { system: self.change.system, keywords };
+        let mut hint = 0;
+        let messages = selected.view.messages_by_uid(&self.uids);
+        let changed = messages.filter_map(|(_, uid)| {
+            let message = selected.message(uid, &mut hint)?;
+            Some((uid, message.flags().changed(self.change.op, by)))
+        });
+        let changed: Vec<_> = changed.collect();
+        selected.own_flags.extend(changed);
+    }
+}
+
+impl Selected {
+    /// Tells whether a set names messages that are gone, of which the client does not know that yet.
+    pub(crate) fn names_expunged(&self, uids: &UidSet) -> bool {
+        let all = [(1, self.view.exists())];
+        self.view.holds_expunges()
+            && self.view.messages(&all).any(|(_, uid)| self.view.is_expunged(uid) && uids.contains(uid))
+    }
+}
+
+/// Returns the messages that a command names, or why it names none.
+pub(crate) fn uids_of(selected: &Selected, name: CommandName, set: WrittenSet) -> Result<UidSet, Outcome> {
+    let bogus = |error| Outcome::bad(SyntaxError::BogusSequence(name, error));
+    let set = set.map_err(bogus)?;
+    match name.numbering() {
+        Numbering::Uid => Ok(set.uids(selected.view.largest_uid())),
+        Numbering::SeqNum => {
+            let ranges = set.seqs(selected.view.exists()).map_err(bogus)?;
+            Ok(selected.view.messages(&ranges).map(|(_, uid)| uid).collect())
+        }
+    }
+}
