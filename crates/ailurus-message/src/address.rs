@@ -106,6 +106,17 @@ pub fn parse_list(list: &[u8]) -> Vec<Entry<'_>> {
     entries
 }
 
+/// Returns the first mailbox of an address list, groups passed over: what SORT compares.
+pub fn first_mailbox(list: &[u8]) -> Option<Mailbox<'_>> {
+    let mut first = None;
+    parse(list, |entry| {
+        if let (None, Entry::Mailbox(mailbox)) = (&first, entry) {
+            first = Some(mailbox);
+        }
+    });
+    first
+}
+
 /// Appends an entry as ENVELOPE shows it (RFC 3501 §7.4.2): `(name route local-part host)`.
 pub fn print_entry(entry: &Entry<'_>, out: &mut Vec<u8>) {
     match entry {
@@ -421,21 +432,20 @@ impl<'a> Parser<'a, '_> {
 
     /// Returns the comment after an address, which stands for a name, and where the address ends.
     fn trailing_comment(&self, at: usize) -> (Option<Cow<'a, [u8]>>, Option<usize>) {
-        let blanks =
-            self.text.get(at..).unwrap_or_default().iter().take_while(|&&octet| octet == b' ').count();
-        let at = at + blanks;
+        let at = lex::skip_blanks(self.text, at);
         let name = match self.octet(at) {
-            Some(b'(') => comment_end(self.text, at).map(|end| self.comment_text(at + 1, end - 1)),
+            Some(b'(') => comment_end(self.text, at).and_then(|end| self.comment_text(at + 1, end - 1)),
             _ => None,
         };
-        (name.filter(|name| !name.is_empty()), self.unless_end(skip_space(self.text, at)))
+        (name, self.unless_end(skip_space(self.text, at)))
     }
 
-    fn comment_text(&self, start: usize, end: usize) -> Cow<'a, [u8]> {
-        let comment = self.text.get(start..end).unwrap_or_default();
-        let first = comment.iter().position(|&octet| octet != b' ').unwrap_or(comment.len());
-        let last = comment.iter().rposition(|&octet| octet != b' ').map_or(first, |last| last + 1);
-        unquote(comment.get(first..last).unwrap_or_default())
+    /// Returns what a comment says, without the blanks around it; `None` if nothing.
+    fn comment_text(&self, start: usize, end: usize) -> Option<Cow<'a, [u8]>> {
+        let comment = self.text.get(start..end)?;
+        let first = comment.iter().position(|octet| !lex::is_blank(octet))?;
+        let last = comment.iter().rposition(|octet| !lex::is_blank(octet))?;
+        comment.get(first..=last).map(unquote)
     }
 
     fn broken(&mut self, broken: Broken) {
@@ -491,6 +501,7 @@ mod tests {
             ),
             ("Pete (the) Great <pete@x.test>", r#"("Pete (the) Great" NIL "pete" "x.test")"#),
             ("joe@x.test (Joe (the) User )", r#"("Joe (the) User" NIL "joe" "x.test")"#),
+            ("joe@x.test\r\n\t(Joe\r\n )", r#"("Joe" NIL "joe" "x.test")"#),
             ("<joe@x.test (Joe)>", r#"("Joe" NIL "joe" "x.test")"#),
             ("joe at x.test", r#"(NIL NIL "joe" "x.test")"#),
             ("Joe <@node.test,@relay.test:joe@x.test>", r#"("Joe" "@node.test,@relay.test" "joe" "x.test")"#),
@@ -559,6 +570,15 @@ mod tests {
         ] {
             assert_eq!(printed(list), entries, "{list}");
         }
+    }
+
+    #[test]
+    fn first_mailboxes() {
+        let local_part =
+            |list: &str| first_mailbox(list.as_bytes()).map(|mailbox| mailbox.local_part.into_owned());
+        assert_eq!(local_part("g:;, Joe <joe@x>, ann@y"), Some(b"joe".to_vec()));
+        assert_eq!(local_part("g:ann@y;"), Some(b"ann".to_vec()));
+        assert_eq!(local_part("g:;"), None);
     }
 
     #[test]

@@ -69,6 +69,17 @@ pub(crate) fn skip_space(text: &[u8], mut at: usize) -> usize {
     at
 }
 
+/// Returns the position after white space, without comments, from `at` on.
+pub(crate) fn skip_blanks(text: &[u8], at: usize) -> usize {
+    let rest = text.get(at..).unwrap_or_default();
+    at + rest.iter().take_while(|octet| is_blank(octet)).count()
+}
+
+/// Returns whether an octet is a blank or part of a fold.
+pub(crate) fn is_blank(octet: &u8) -> bool {
+    matches!(octet, b' ' | b'\t' | b'\r' | b'\n')
+}
+
 /// Returns the position after the comment that begins at `at`, `None` if it does not end.
 pub(crate) fn comment_end(text: &[u8], at: usize) -> Option<usize> {
     let mut depth = 0usize;
@@ -123,10 +134,20 @@ fn scan_word(text: &[u8], at: usize, delimiters: &Delimiters, escapes: Escapes) 
         match rest.get(length) {
             Some(0x1B) if escapes == Escapes::Skip => at = escape_end(text, at),
             Some(b'"') => at = quoted_string_end(text, at)?,
-            Some(b'\\') if at + 1 < text.len() => at += 2,
+            Some(b'\\') if at + 1 < text.len() => at = quoted_pair_end(text, at),
             _ => return (at > start).then_some((start, at)),
         }
     }
+}
+
+/// Returns the position after the octet that the backslash at `at` quotes, which may stand after a fold.
+fn quoted_pair_end(text: &[u8], at: usize) -> usize {
+    match text.get(at + 1..).unwrap_or_default() {
+        [b'\r', b'\n', ..] => at + 4,
+        [b'\n', ..] => at + 3,
+        _ => at + 2,
+    }
+    .min(text.len())
 }
 
 fn quoted_string_end(text: &[u8], at: usize) -> Option<usize> {
@@ -191,6 +212,7 @@ mod tests {
         assert_eq!(word(b"a\"b", 0, &WORD), None);
         assert_eq!(word(b"@", 0, &WORD), None);
         assert_eq!(word(b"a\\", 0, &WORD), Some((0, 1)));
+        assert_eq!(word(b"a\\\r\n b@", 0, &WORD), Some((0, 6)));
         assert_eq!(unquote(b"\"a \\\"b\\\"\"\r\n\tc"), Cow::Borrowed(b"a \"b\" c"));
     }
 

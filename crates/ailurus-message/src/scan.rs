@@ -193,7 +193,10 @@ impl<'a> Engine<'a> {
         self.nodes.shrink_to_fit();
         let text = match self.store {
             Store::Whole(text) => Cow::Borrowed(text),
-            Store::Kept(headers) => Cow::Owned(headers),
+            Store::Kept(mut headers) => {
+                headers.shrink_to_fit();
+                Cow::Owned(headers)
+            }
         };
         Message::new(text, self.nodes, self.defects)
     }
@@ -512,7 +515,12 @@ fn read_header(node: &mut Node, header: &[u8]) -> Option<Box<[u8]>> {
                 }
                 continue;
             }
-            8 if name.eq_ignore_ascii_case(b"Language") => found.language.get_or_insert(span),
+            8 if name.eq_ignore_ascii_case(b"Language") => {
+                if found.language.is_none() && content::languages(field.value).next().is_some() {
+                    found.language = Some(span);
+                }
+                continue;
+            }
             8 if name.eq_ignore_ascii_case(b"Location") => found.location.get_or_insert(span),
             11 if name.eq_ignore_ascii_case(b"Description") => found.description.get_or_insert(span),
             11 if name.eq_ignore_ascii_case(b"Disposition") => {

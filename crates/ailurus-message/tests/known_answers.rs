@@ -293,7 +293,7 @@ fn extension_data() {
         body_structure(&text),
         r#"("TEXT" "PLAIN" ("CHARSET" "utf-8") NIL NIL "7BIT" 0 0 "abc" ("INLINE" NIL) ("EN" "DE") "http://x/")"#
     );
-    let one = crlf("MIME-Version: 1.0\nContent-Language: en\n\n");
+    let one = crlf("MIME-Version: 1.0\nContent-Language:\nContent-Language: en\nContent-Disposition: ;x\n\n");
     assert!(body_structure(&one).ends_with(r#"NIL NIL "EN" NIL)"#));
 }
 

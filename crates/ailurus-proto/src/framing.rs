@@ -11,7 +11,7 @@
 //! octets of a rejected non-synchronizing literal (RFC 7888) are coming all the same; they are read and thrown away,
 //! with the rest of the line behind them and any further such literals that it announces.
 
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 use std::fmt;
 use std::ops::Range;
 
@@ -64,7 +64,8 @@ pub enum Frame<'s> {
     Data(&'s [u8]),
     /// The streamed literal is complete. The rest of the command follows as a line of its own.
     DataEnd,
-    /// A command line longer than [`MAX_LINE`], read to its end; what is left of it begins the command.
+    /// A command line longer than [`MAX_LINE`], read to its end; here is how the command begins, or, behind a streamed
+    /// literal, its tail.
     LineTooLong(&'s CommandLine),
     /// The line asked for by [`Splitter::expect_raw`], without its line end.
     Raw(&'s [u8]),
@@ -233,6 +234,14 @@ impl Splitter {
         unread
     }
 
+    /// Tells whether the next octets begin a command, or go on with the first line of one; else they are what a client
+    /// sends in a command: a literal, the text behind it, a raw line. The two have different time limits
+    /// (spec/imapd.md §14).
+    #[must_use]
+    pub fn awaits_command(&self) -> bool {
+        matches!(self.state, State::Line | State::LongLine(_)) && !self.in_tail
+    }
+
     /// Returns how many octets of memory the buffers hold.
     #[must_use]
     pub fn memory(&self) -> usize {
@@ -247,7 +256,10 @@ impl Splitter {
         loop {
             match self.state {
                 State::Line => match self.take_line(MAX_LINE) {
-                    Taken::Part => return None,
+                    Taken::Part => {
+                        self.release();
+                        return None;
+                    }
                     Taken::Whole => return Some(self.end_line()),
                     Taken::TooLong => self.state = State::LongLine(LiteralScan::over(self.line.tail())),
                 },
@@ -295,6 +307,17 @@ impl Splitter {
                     return Some(self.hand_out(Event::RawTooLong));
                 }
             }
+        }
+    }
+
+    /// Gives back what a large input left behind, between commands.
+    fn release(&mut self) {
+        if self.line.octets.is_empty()
+            && self.start == self.input.len()
+            && self.input.capacity() > KEPT_CAPACITY
+        {
+            self.input = Vec::new();
+            self.start = 0;
         }
     }
 
@@ -468,7 +491,13 @@ impl LiteralScan {
     }
 
     fn feed(&mut self, text: &[u8]) {
-        for octet in text {
+        // Whatever came before the last brace does not matter.
+        let from = match memrchr(b'{', text) {
+            Some(brace) => brace,
+            None if self.stage == Stage::Text => return,
+            None => 0,
+        };
+        for octet in &text[from..] {
             self.stage = match (octet, self.stage) {
                 (b'{', _) => {
                     self.size = 0;

@@ -7,12 +7,12 @@
 //!    command that is refused is skipped without its literal being taken for the next command.
 //! 2. [`parse_head`] reads tag and command name, [`Head::parse`] the arguments. In between the session says whether
 //!    the command is allowed in its state: `Command unrecognized` comes before any complaint about arguments.
-//! 3. [`response`] and [`print`] append responses to a `Vec<u8>`.
+//! 3. [`response`] and [`mod@print`] append responses to a `Vec<u8>`.
 //!
 //! A line that ends in a literal is parsed before the literal is there. The parser then either wants it
-//! ([`Stop::NeedsLiteral`], answer with a continuation and [`Splitter::accept_literal`]), or has its verdict already,
-//! and the literal is refused ([`Splitter::reject`]), or it is a message to be streamed ([`CommandBody::Append`],
-//! [`Splitter::stream_literal`]).
+//! ([`Stop::NeedsLiteral`], answer with a continuation and [`Splitter::accept_literal`]), or it is a
+//! message to be streamed ([`CommandBody::Append`], [`Splitter::stream_literal`]), or the parser has its verdict, command or
+//! refusal, and the literal is no part of it ([`Splitter::reject`]).
 //!
 //! ```
 //! use ailurus_proto::{CommandBody, Frame, Splitter, Stop, parse_head};

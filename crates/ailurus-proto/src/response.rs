@@ -544,3 +544,174 @@ fn numbers(out: &mut Vec<u8>, values: &[u32]) {
 fn crlf(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::print::{Recency, internal_date, message_flags};
+    use crate::{FetchItem, SyntaxError};
+    use ailurus_types::{Flags, InternalDate, Keyword};
+
+    fn line(print: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        print(&mut out);
+        String::from_utf8(out).unwrap().strip_suffix("\r\n").unwrap().to_owned()
+    }
+
+    fn uids(uids: &[u32]) -> UidSet {
+        uids.iter().map(|uid| Uid::new(*uid).unwrap()).collect()
+    }
+
+    fn tag() -> Tag {
+        Tag::new(b"a41").unwrap()
+    }
+
+    fn keywords(names: &[&str]) -> Keywords {
+        let mut keywords = Keywords::default();
+        for name in names {
+            keywords.push(Keyword::new(name.as_bytes()), 30).unwrap();
+        }
+        keywords
+    }
+
+    #[test]
+    fn status_responses_and_their_codes() {
+        let validity = UidValidity::new(1_795_435_971).unwrap();
+        let coded = |code| line(|out| tagged(out, &tag(), Status::Ok, Some(code), "X completed"));
+        for (code, text) in [
+            (Code::AppendUid(validity, &uids(&[3, 4])), "APPENDUID 1795435971 3:4"),
+            (Code::CopyUid(validity, &uids(&[1, 3]), &uids(&[7, 8])), "COPYUID 1795435971 1,3 7:8"),
+            (Code::BadCharset(&["US-ASCII", "UTF-8"]), "BADCHARSET (US-ASCII UTF-8)"),
+            (Code::BadCharset(&[]), "BADCHARSET"),
+            (Code::Capability("IMAP4REV1 IDLE"), "CAPABILITY IMAP4REV1 IDLE"),
+            (Code::ReadWrite, "READ-WRITE"),
+            (Code::UidNext(Uid::new(6).unwrap()), "UIDNEXT 6"),
+            (Code::UidValidity(validity), "UIDVALIDITY 1795435971"),
+            (Code::Unseen(SeqNum::new(1).unwrap()), "UNSEEN 1"),
+            (Code::UnknownCte, "UNKNOWN-CTE"),
+        ] {
+            assert_eq!(coded(code), format!("a41 OK [{text}] X completed"));
+        }
+        assert_eq!(
+            line(|out| untagged(out, Status::Bye, None, "x\r\ny")),
+            "* BYE x  y",
+            "no text ends its line early"
+        );
+        assert_eq!(line(|out| untagged(out, Status::PreAuth, None, "hi")), "* PREAUTH hi");
+        assert_eq!(line(|out| continuation(out, "")), "+ ");
+        let error = SyntaxError::Unrecognized("FOO".into());
+        assert_eq!(line(|out| error.answer(out, &tag())), "a41 BAD Command unrecognized: FOO");
+    }
+
+    #[test]
+    fn flag_lists_of_a_mailbox() {
+        let some = keywords(&["KeyA", "KeyB"]);
+        assert_eq!(
+            line(|out| flags(out, &some)),
+            "* FLAGS (KeyA KeyB \\Answered \\Flagged \\Deleted \\Draft \\Seen)"
+        );
+        let permanent = |new_keywords, system| {
+            let code = Code::PermanentFlags(PermanentFlags { keywords: &some, new_keywords, system });
+            line(|out| untagged(out, Status::Ok, Some(code), "Permanent flags"))
+        };
+        assert_eq!(
+            permanent(true, SystemFlags::ALL),
+            "* OK [PERMANENTFLAGS (KeyA KeyB \\* \\Answered \\Flagged \\Deleted \\Draft \\Seen)] Permanent flags"
+        );
+        assert_eq!(permanent(false, SystemFlags::NONE), "* OK [PERMANENTFLAGS ()] Permanent flags");
+    }
+
+    #[test]
+    fn sizes_of_a_mailbox_and_fetch() {
+        assert_eq!(line(|out| exists(out, 5)), "* 5 EXISTS");
+        assert_eq!(line(|out| recent(out, 0)), "* 0 RECENT");
+        let two = SeqNum::new(2).unwrap();
+        assert_eq!(line(|out| expunge(out, two)), "* 2 EXPUNGE");
+        let date = InternalDate::parse(b" 7-Jan-2020 10:11:12 +0100", 0).unwrap();
+        let fetched = line(|out| {
+            fetch_start(out, two);
+            FetchItem::Flags.append_name(out);
+            out.push(b' ');
+            let flags = Flags { system: SystemFlags::SEEN, ..Flags::default() };
+            message_flags(out, Recency::Recent, flags, &Keywords::default());
+            out.extend_from_slice(b" INTERNALDATE ");
+            internal_date(out, &date);
+            fetch_end(out);
+        });
+        assert_eq!(
+            fetched,
+            "* 2 FETCH (FLAGS (\\Recent \\Seen) INTERNALDATE \" 7-Jan-2020 10:11:12 +0100\")"
+        );
+    }
+
+    #[test]
+    fn listed_mailboxes() {
+        let all = ListAttributes {
+            no_inferiors: true,
+            no_select: true,
+            marked: true,
+            unmarked: true,
+            has_children: true,
+            has_no_children: true,
+        };
+        assert_eq!(
+            line(|out| list(out, ListKind::List, all, Some(b'/'), b"a b")),
+            "* LIST (\\NoInferiors \\NoSelect \\Marked \\UnMarked \\HasChildren \\HasNoChildren) \"/\" \"a b\""
+        );
+        let none = ListAttributes::default();
+        assert_eq!(line(|out| list(out, ListKind::Lsub, none, None, b"INBOX")), "* LSUB () NIL INBOX");
+        assert_eq!(line(|out| list(out, ListKind::List, none, Some(b'\\'), b"")), "* LIST () \"\\\\\" \"\"");
+        assert_eq!(line(|out| mailbox(out, b"a\r\nb")), "* MAILBOX ab");
+    }
+
+    #[test]
+    fn status_lists_items_in_its_own_order() {
+        let mut data = StatusData { messages: Some(5), unseen: Some(3), ..StatusData::default() };
+        assert_eq!(line(|out| status(out, b"INBOX", &data)), "* STATUS INBOX (MESSAGES 5 UNSEEN 3)");
+        data.recent = Some(1);
+        data.uid_next = Uid::new(6);
+        data.uid_validity = UidValidity::new(7);
+        assert_eq!(
+            line(|out| status(out, b"x", &data)),
+            "* STATUS x (MESSAGES 5 RECENT 1 UNSEEN 3 UIDNEXT 6 UIDVALIDITY 7)"
+        );
+        assert_eq!(line(|out| status(out, b"x", &StatusData::default())), "* STATUS x ()");
+    }
+
+    #[test]
+    fn search_results() {
+        assert_eq!(line(|out| search(out, [])), "* SEARCH");
+        assert_eq!(line(|out| search(out, [2, 3, 5])), "* SEARCH 2 3 5");
+        let found = Esearch {
+            numbering: Numbering::Uid,
+            min: Some(2),
+            max: Some(4),
+            all: Some(&[(1, 1), (3, 5)]),
+            count: Some(3),
+        };
+        assert_eq!(
+            line(|out| esearch(out, &tag(), &found)),
+            "* ESEARCH (TAG \"a41\") UID MIN 2 MAX 4 ALL 1,3:5 COUNT 3"
+        );
+        let nothing =
+            Esearch { numbering: Numbering::SeqNum, min: None, max: None, all: Some(&[]), count: Some(0) };
+        assert_eq!(line(|out| esearch(out, &tag(), &nothing)), "* ESEARCH (TAG \"a41\") COUNT 0");
+    }
+
+    #[test]
+    fn namespaces_and_the_rest() {
+        let one = |prefix, delimiter| Namespace { prefix, delimiter };
+        let personal = [one(&b""[..], Some(b'/')), one(b"#mhinbox", None), one(b"#mh/", Some(b'/'))];
+        assert_eq!(
+            line(|out| namespace(out, [&personal, &[one(b"~", Some(b'/'))], &[]])),
+            "* NAMESPACE ((\"\" \"/\")(\"#mhinbox\" NIL)(\"#mh/\" \"/\")) ((\"~\" \"/\")) NIL"
+        );
+        assert_eq!(line(|out| id(out, &[])), "* ID NIL");
+        assert_eq!(
+            line(|out| id(out, &[("name", "Ailurus"), ("version", "0.1.0")])),
+            "* ID (\"name\" \"Ailurus\" \"version\" \"0.1.0\")"
+        );
+        assert_eq!(line(|out| enabled(out, "")), "* ENABLED");
+        assert_eq!(line(|out| capability(out, "IMAP4REV1 IDLE")), "* CAPABILITY IMAP4REV1 IDLE");
+    }
+}

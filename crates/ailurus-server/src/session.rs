@@ -50,8 +50,8 @@ pub struct Session {
     progress: usize,
     /// The client is in the midst of a command.
     pub(crate) continuing: bool,
-    /// Output was taken since the timer was set last.
-    pub(crate) output_taken: bool,
+    /// The client took output after `now`: it may have done so for long.
+    pub(crate) now_is_old: bool,
 }
 
 /// How far the session is (RFC 3501 §3).
@@ -145,7 +145,7 @@ impl Session {
             waiting_since: now,
             progress: 0,
             continuing: false,
-            output_taken: false,
+            now_is_old: false,
         };
         session.greet(start);
         session
@@ -177,6 +177,9 @@ impl Session {
     #[must_use]
     pub fn handle_input(&mut self, octets: &[u8], now: Instant) -> usize {
         self.now = now;
+        if std::mem::take(&mut self.now_is_old) {
+            self.waiting_since = now;
+        }
         let mut taken = 0;
         loop {
             self.advance();
@@ -215,11 +218,11 @@ impl Session {
             }
             let more = self.advance();
             if self.output.is_empty() {
-                self.output_taken |= out.len() > before;
                 return more || out.len() > before;
             }
+            self.now_is_old = true;
         }
-        self.output_taken = true;
+        self.now_is_old = true;
         true
     }
 
