@@ -227,7 +227,10 @@ impl Server {
     ///
     /// The system does not let us wait.
     pub fn run(mut self, signals: &SignalPipe, stop: Option<BorrowedFd<'_>>) -> Result<(), String> {
-        self.say(Priority::Info, &format!("ready, {} sockets", self.listeners.len()));
+        let kind = |listener: &Listener| if listener.tls { "imaps" } else { "imap" };
+        let addresses: Vec<_> =
+            self.listeners.iter().map(|l| format!("{} ({})", l.address(), kind(l))).collect();
+        self.say(Priority::Info, &format!("listening on {}", addresses.join(", ")));
         activation::notify_ready().ok();
         let mut paused_until = None;
         loop {
