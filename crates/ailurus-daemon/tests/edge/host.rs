@@ -251,6 +251,51 @@ fn the_originals_configuration_file_is_obeyed() {
 }
 
 #[test]
+fn inetd_gives_the_connection_and_the_name_decides() {
+    let Some(host) = Host::new() else { return };
+    let certificate = host.install_certificate();
+    let simapd = host.path("simapd");
+    std::os::unix::fs::symlink(program("imapd"), &simapd).expect("ours");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let start = |program: &Path| {
+        let client = connect(address);
+        let (socket, _) = listener.accept().expect("accepted");
+        let output = socket.try_clone().expect("a second descriptor");
+        let mut command = host.command(program);
+        command
+            .arg("-ignored")
+            .stdin(std::os::fd::OwnedFd::from(socket))
+            .stdout(std::os::fd::OwnedFd::from(output));
+        (Program::start(&mut command), client)
+    };
+    let (mut imapd, mut talk) = start(program("imapd"));
+    talk.expect("* OK [CAPABILITY ");
+    talk.command("LOGIN ada adapw", "OK");
+    talk.command("LOGOUT", "OK");
+    assert_eq!(imapd.wait().code(), Some(0));
+    let line = imapd.logged("mail.debug: port ");
+    assert!(line.ends_with(&format!("port {} service init from 127.0.0.1", address.port())), "{line}");
+
+    let (mut imapd, talk) = start(&simapd);
+    talk.stream.get_ref().shutdown(std::net::Shutdown::Write).expect("open");
+    assert_eq!(imapd.wait().code(), Some(1));
+    let line = imapd.logged("mail.alert: Unable to load certificate from /etc/ssl/certs/simapd.pem, host=");
+    assert!(line.starts_with("simapd["), "{line}");
+    for directory in ["certs", "private"] {
+        let place = host.path("etc/ssl").join(directory);
+        fs::rename(place.join("imapd.pem"), place.join("simapd.pem")).expect("ours");
+    }
+    let (mut imapd, talk) = start(&simapd);
+    let certificate = certificate.with_file_name("simapd.pem");
+    let mut talk = encrypt(talk, &certificate, "localhost").expect("a handshake");
+    talk.expect("* OK [CAPABILITY ");
+    talk.command("LOGIN ada adapw", "OK");
+    talk.command("LOGOUT", "OK");
+    assert_eq!(imapd.wait().code(), Some(0));
+}
+
+#[test]
 fn nologin_turns_everybody_away() {
     let Some(host) = Host::new() else { return };
     host.put("nologin", "");
