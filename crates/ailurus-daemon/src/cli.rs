@@ -32,6 +32,10 @@ pub fn ailurus_main() -> ExitCode {
         Task::Check => check::check(),
         Task::Passwd(arguments) => arguments.run(),
         Task::Connection(arguments) => arguments.run(),
+        Task::Completions { shell } => {
+            clap_complete::generate(shell, &mut ailurus_command(), "ailurus", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
     }
 }
 
@@ -40,7 +44,9 @@ pub fn ailurus_main() -> ExitCode {
 pub fn imapd_main() -> ExitCode {
     // inetd.conf has arguments that the original never looked at: only these two are ours.
     let asked = std::env::args_os().nth(1);
-    if asked.is_some_and(|argument| ["--help", "-h", "--version", "-V"].iter().any(|&known| argument == known)) {
+    if asked
+        .is_some_and(|argument| ["--help", "-h", "--version", "-V"].iter().any(|&known| argument == known))
+    {
         let matches = imapd_command().get_matches_from(std::env::args_os().take(2));
         Imapd::from_arg_matches(&matches).ok();
         return ExitCode::SUCCESS;
@@ -102,6 +108,12 @@ enum Task {
     /// One connection on standard input and output, for a server that accepted it.
     #[command(hide = true)]
     Connection(Connection),
+    /// Print completions for a shell.
+    #[command(hide = true)]
+    Completions {
+        /// Which one.
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -178,7 +190,8 @@ mod tests {
 
     #[test]
     fn a_personal_connection_needs_all_of_it() {
-        let parse = |arguments: &[&str]| Ailurus::try_parse_from([&["ailurus", "connection"], arguments].concat());
+        let parse =
+            |arguments: &[&str]| Ailurus::try_parse_from([&["ailurus", "connection"], arguments].concat());
         assert!(parse(&["--user", "ada"]).is_err());
         assert!(parse(&["--tls"]).is_ok());
         assert!(parse(&["--user", "ada", "--home", "/h", "--spool", "/s", "--state", "/t"]).is_ok());

@@ -18,6 +18,7 @@ pub mod passwd;
 pub mod peer;
 pub mod personal;
 pub mod serve;
+pub mod settings;
 pub mod surroundings;
 pub mod tls;
 pub mod transport;

@@ -225,8 +225,9 @@ impl Transport {
                         return Ending::Closed(status);
                     }
                     Some(Request::StartTls) => {
-                        if let Err(error) =
-                            tls().map_err(HandshakeError::Certificate).and_then(|c| self.start_tls(c, signals))
+                        if let Err(error) = tls()
+                            .map_err(HandshakeError::Certificate)
+                            .and_then(|c| self.start_tls(c, signals))
                         {
                             return Ending::Handshake(error);
                         }
@@ -313,14 +314,15 @@ impl Transport {
     }
 
     fn take_output(&mut self, engine: &mut dyn Engine) -> bool {
+        let deaf = self.is_deaf();
         let batch = match self.link {
             Link::Plain => &mut self.outgoing,
             Link::Tls(_) => &mut self.plaintext,
         };
         let before = batch.len();
         let more = engine.poll_output(batch);
-        if self.ended.is_some() {
-            batch.truncate(before); // nobody hears it
+        if deaf {
+            batch.truncate(before);
         }
         more
     }
@@ -346,7 +348,7 @@ impl Transport {
                 break;
             }
         }
-        if self.ended.is_some() {
+        if self.is_deaf() {
             self.outgoing.clear();
             self.sent = 0;
         }
@@ -356,9 +358,14 @@ impl Transport {
     fn end_to_tell(&self, engine: &dyn Engine, told: bool, advance: Advance) -> Option<String> {
         let cause = self.ended.as_ref().filter(|_| !told)?;
         // Commands that came before a half-close are done first; a write error makes them pointless.
-        let broken = cause != CLIENT_GONE;
+        let broken = self.is_deaf();
         let done = advance == Advance::Waiting && engine.wants_input() && self.is_drained();
         (broken || done).then(|| cause.clone())
+    }
+
+    /// Tells whether nobody hears what we say: more than that the peer has said its last word.
+    fn is_deaf(&self) -> bool {
+        self.ended.as_deref().is_some_and(|cause| cause != CLIENT_GONE)
     }
 
     fn end(&mut self, cause: &str) {
@@ -443,7 +450,8 @@ impl Transport {
             self.end(&error);
         }
         // Drained before the engine looks: what changes while it looks is a new notice.
-        let noticed = ready.watch && self.watches.iter_mut().fold(false, |any, watch| watch.drain() || any);
+        let noticed =
+            ready.watch && self.watches.iter_mut().filter_map(|w| w.drain().then_some(())).count() > 0;
         if watching && (noticed || ready.timed_out) {
             engine.handle_wake(Instant::now());
         }
@@ -475,11 +483,7 @@ impl Transport {
         });
         let count = poll(&mut waiting, timeout.as_ref()).unwrap_or(0);
         let came = |index: usize| !waiting[index].revents().is_empty();
-        Ready {
-            input: input.is_some_and(came),
-            watch: watches.into_iter().any(came),
-            timed_out: count == 0,
-        }
+        Ready { input: input.is_some_and(came), watch: watches.into_iter().any(came), timed_out: count == 0 }
     }
 
     /// Reads what has come; the error is the cause for the engine.
@@ -539,7 +543,7 @@ impl Transport {
 
     /// Ends TLS in order and tells the peer that nothing more comes.
     fn say_goodbye(&mut self) {
-        if self.ended.is_some() {
+        if self.is_deaf() {
             return;
         }
         if let Link::Tls(tls) = &mut self.link {
@@ -602,11 +606,12 @@ mod tests {
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::thread::{self, JoinHandle};
 
-    /// Answers each line with itself. `BIG n` is answered with n octets, a thousand at a time.
+    /// Answers each line with itself; after `LATE`, nothing is taken for a while. `BIG n` is answered with n octets, a thousand at a time.
     #[derive(Default)]
     struct Echo {
         out: Vec<u8>,
         big: usize,
+        late: Option<Instant>,
         request: Option<Request>,
         heard: Vec<String>,
         most_pending: usize,
@@ -619,6 +624,7 @@ mod tests {
             let line = String::from_utf8_lossy(&octets[..end]).into_owned();
             match line.split_once(' ').unwrap_or((&line, "")) {
                 ("BIG", n) => self.big = n.parse().expect("a number"),
+                ("LATE", _) => self.late = Some(Instant::now() + Duration::from_millis(100)),
                 ("STARTTLS", _) => self.request = Some(Request::StartTls),
                 ("QUIT", _) => self.request = Some(Request::Close(7)),
                 _ => {}
@@ -627,7 +633,7 @@ mod tests {
             end + 1
         }
         fn wants_input(&self) -> bool {
-            self.big == 0
+            self.big == 0 && self.late.is_none()
         }
         fn poll_output(&mut self, out: &mut Vec<u8>) -> bool {
             out.append(&mut self.out);
@@ -640,9 +646,11 @@ mod tests {
             self.request.take()
         }
         fn poll_timeout(&self) -> Option<Instant> {
-            None
+            self.late
         }
-        fn handle_timeout(&mut self, _now: Instant) {}
+        fn handle_timeout(&mut self, _now: Instant) {
+            self.late = None;
+        }
         fn wake_paths(&self) -> Option<Vec<PathBuf>> {
             None
         }
@@ -723,11 +731,11 @@ mod tests {
     #[test]
     fn commands_before_a_half_close_are_answered_first() {
         let Served { mut client, signals: _signals, server } = serve(None);
-        client.write_all(b"BIG 3000000\none\nhalf").expect("written");
+        client.write_all(b"LATE\nBIG 3000000\none\nhalf").expect("written");
         client.shutdown(Shutdown::Write).expect("half-closed");
         let mut all = Vec::new();
         client.read_to_end(&mut all).expect("to the end");
-        assert_eq!(all.len(), 12 + 3_000_000 + 4);
+        assert_eq!(all.len(), 5 + 12 + 3_000_000 + 4);
         assert!(all.ends_with(b"xone\n"));
         let (ending, engine) = server.join().expect("no panic");
         assert!(matches!(ending, Ending::Closed(3)), "{ending:?}");
@@ -744,7 +752,11 @@ mod tests {
         let (ending, engine) = server.join().expect("no panic");
         assert!(matches!(ending, Ending::Closed(3)), "{ending:?}");
         assert_eq!(engine.heard.len(), 1);
-        assert!(["Broken pipe", "Connection reset by peer"].contains(&&engine.heard[0][..]), "{:?}", engine.heard);
+        assert!(
+            ["Broken pipe", "Connection reset by peer"].contains(&&engine.heard[0][..]),
+            "{:?}",
+            engine.heard
+        );
     }
 
     #[test]
@@ -786,7 +798,11 @@ mod tests {
         taken.set_nonblocking(true).expect("a socket");
         let server = thread::spawn(move || {
             let mut none = || Err(String::new());
-            Transport::new(from_client, to_client).run(&mut Echo::default(), &mut FakeSignals(taken), &mut none)
+            Transport::new(from_client, to_client).run(
+                &mut Echo::default(),
+                &mut FakeSignals(taken),
+                &mut none,
+            )
         });
         std::fs::File::from(to_server).write_all(b"BIG 200000\nend\n").expect("written");
         let mut all = Vec::new();
