@@ -11,7 +11,7 @@ pub fn casemap(text: &str, out: &mut String) {
     out.reserve(text.len());
     let mut rest = text;
     while !rest.is_empty() {
-        let ascii = rest.bytes().position(|octet| !octet.is_ascii()).unwrap_or(rest.len());
+        let ascii = encoding_rs::Encoding::ascii_valid_up_to(rest.as_bytes());
         let (plain, after) = rest.split_at(ascii);
         let start = out.len();
         out.push_str(plain);

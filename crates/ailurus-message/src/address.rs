@@ -106,6 +106,17 @@ pub fn parse_list(list: &[u8]) -> Vec<Entry<'_>> {
     entries
 }
 
+/// Returns the first mailbox of an address list, groups passed over: what SORT compares.
+pub fn first_mailbox(list: &[u8]) -> Option<Mailbox<'_>> {
+    let mut first = None;
+    parse(list, |entry| {
+        if let (None, Entry::Mailbox(mailbox)) = (&first, entry) {
+            first = Some(mailbox);
+        }
+    });
+    first
+}
+
 /// Appends an entry as ENVELOPE shows it (RFC 3501 §7.4.2): `(name route local-part host)`.
 pub fn print_entry(entry: &Entry<'_>, out: &mut Vec<u8>) {
     match entry {
@@ -559,6 +570,15 @@ mod tests {
         ] {
             assert_eq!(printed(list), entries, "{list}");
         }
+    }
+
+    #[test]
+    fn first_mailboxes() {
+        let local_part =
+            |list: &str| first_mailbox(list.as_bytes()).map(|mailbox| mailbox.local_part.into_owned());
+        assert_eq!(local_part("g:;, Joe <joe@x>, ann@y"), Some(b"joe".to_vec()));
+        assert_eq!(local_part("g:ann@y;"), Some(b"ann".to_vec()));
+        assert_eq!(local_part("g:;"), None);
     }
 
     #[test]

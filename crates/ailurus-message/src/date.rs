@@ -123,7 +123,7 @@ impl<'a> Parser<'a> {
             _ => {
                 let dash = self.eat(b'-');
                 if dash && self.peek()?.is_ascii_digit() {
-                    return self.iso_date(first);
+                    return self.iso_date(full_year(first, digits)?);
                 }
                 let month = month_number(self.letters())?;
                 self.eat(b'-');
@@ -132,22 +132,16 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn iso_date(&mut self, year: u32) -> Option<(i32, u8, u8)> {
+    fn iso_date(&mut self, year: i32) -> Option<(i32, u8, u8)> {
         let month = self.small_number()?;
         let day = self.eat(b'-').then(|| self.small_number())??;
         self.eat(b'T');
-        Some((i32::try_from(year).ok()?, month, day))
+        Some((year, month, day))
     }
 
     fn year(&mut self) -> Option<i32> {
         let (number, digits) = self.number()?;
-        let year = i32::try_from(number).ok()?;
-        match digits {
-            1..=3 if year < 49 => Some(year + 2000),
-            1..=3 => Some(year + 1900),
-            4 => Some(year),
-            _ => None,
-        }
+        full_year(number, digits)
     }
 
     fn time(&mut self) -> Option<(u8, u8, u8)> {
@@ -174,6 +168,17 @@ impl<'a> Parser<'a> {
             return None;
         }
         Some(sign * i16::try_from(hours * 60 + minutes).ok()?)
+    }
+}
+
+/// Returns the year that a number of so many digits means.
+fn full_year(number: u32, digits: usize) -> Option<i32> {
+    let year = i32::try_from(number).ok()?;
+    match digits {
+        1..=3 if year < 49 => Some(year + 2000),
+        1..=3 => Some(year + 1900),
+        4 => Some(year),
+        _ => None,
     }
 }
 
@@ -249,6 +254,7 @@ mod tests {
             ("1-Jan-70 00:00-pst", 28_800, Some(-480)),
             ("1/2/1970", 86_400, None),
             ("1970-01-02", 86_400, None),
+            ("70-01-02", 86_400, None),
             ("19700102", 86_400, None),
             ("1970-01-02T00:00:00Z", 86_400, Some(0)),
             ("29 Feb 2000 12:00 XYZ", 951_825_600, None),

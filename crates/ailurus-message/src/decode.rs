@@ -39,6 +39,11 @@ impl Decoder {
         })
     }
 
+    /// Returns whether pieces decode to themselves.
+    pub(crate) fn is_identity(&self) -> bool {
+        matches!(self.0, Kind::Identity(_))
+    }
+
     /// Appends what the next piece decodes to.
     pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
         match &mut self.0 {

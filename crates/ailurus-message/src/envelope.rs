@@ -6,6 +6,10 @@ use crate::{
     print,
 };
 
+/// How many addresses, and parameters of content fields, one envelope or body structure shows. As many hardly fit into
+/// [`crate::MAX_HEADER`]; without the limit a header of commas would grow twentyfold on its way to the client.
+pub const MAX_ENTRIES: usize = 32_768;
+
 /// The fields of a header block that ENVELOPE shows (RFC 3501 §7.4.2), borrowed from it.
 ///
 /// Of `Date:`, `Subject:`, `In-Reply-To:` and `Message-ID:` the first counts; the address fields accumulate.
@@ -81,26 +85,33 @@ impl<'a> Envelope<'a> {
 
     /// Appends the envelope as FETCH sends it: `(date subject from sender reply-to to cc bcc in-reply-to message-id)`.
     ///
-    /// Sender and reply-to without addresses are those of from. Encoded words are not decoded.
+    /// Sender and reply-to without addresses are those of from. Encoded words are not decoded. Of the addresses the first
+    /// [`MAX_ENTRIES`] are shown.
     pub fn print(&self, out: &mut Vec<u8>) {
+        let mut room = MAX_ENTRIES;
+        self.print_within(&mut room, out);
+    }
+
+    /// Appends the envelope with at most `room` addresses, and lessens that by those shown.
+    pub(crate) fn print_within(&self, room: &mut usize, out: &mut Vec<u8>) {
         out.push(b'(');
         print_text(self.date, out);
         out.push(b' ');
         print_text(self.subject, out);
         out.push(b' ');
         let start = out.len();
-        print_addresses(&self.from, out);
+        print_addresses(&self.from, room, out);
         let from = start..out.len();
         for list in [&self.sender, &self.reply_to] {
             out.push(b' ');
-            if !print_addresses(list, out) {
+            if !print_addresses(list, room, out) {
                 out.truncate(out.len() - b"NIL".len());
                 out.extend_from_within(from.clone());
             }
         }
         for list in [&self.to, &self.cc, &self.bcc] {
             out.push(b' ');
-            print_addresses(list, out);
+            print_addresses(list, room, out);
         }
         out.push(b' ');
         print_text(self.in_reply_to, out);
@@ -122,11 +133,16 @@ fn print_text(value: Option<&[u8]>, out: &mut Vec<u8>) {
 }
 
 /// Appends the addresses in a list, or `NIL` if there are none, which it tells.
-fn print_addresses(values: &Values<'_>, out: &mut Vec<u8>) -> bool {
+fn print_addresses(values: &Values<'_>, room: &mut usize, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.push(b'(');
     for value in values.iter() {
-        address::parse(value, |entry| address::print_entry(&entry, out));
+        address::parse(value, |entry| {
+            if *room > 0 {
+                *room -= 1;
+                address::print_entry(&entry, out);
+            }
+        });
     }
     let any = out.len() > start + 1;
     if any {
@@ -159,6 +175,14 @@ mod tests {
             r#"((NIL NIL "ada" "example.test"))"#, r#"(("Zoe" NIL "zoe" "example.test"))"#,
         );
         assert_eq!(printed(header), expected);
+    }
+
+    #[test]
+    fn a_header_of_commas_stays_small() {
+        let header = format!("From: {}\r\n", "a,".repeat(1 << 19));
+        let mut out = Vec::new();
+        Envelope::parse(header.as_bytes()).print(&mut out);
+        assert!(out.len() < 5 << 20, "{}", out.len());
     }
 
     #[test]

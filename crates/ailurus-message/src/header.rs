@@ -253,15 +253,19 @@ impl Filter {
 
 /// Returns the length of a header block at the start of `text`, its empty line included; all of it if there is none.
 pub fn length(text: &[u8]) -> usize {
+    find_end(text).unwrap_or(text.len())
+}
+
+/// Returns the length of a header block at the start of `text`, its empty line included, if that is in `text`.
+pub fn find_end(text: &[u8]) -> Option<usize> {
     let mut at = 0;
-    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
-        let empty = is_empty_line(rest);
-        at += line_end(rest);
-        if empty {
-            break;
+    loop {
+        let rest = text.get(at..)?;
+        if is_empty_line(rest) {
+            return Some(at + line_end(rest));
         }
+        at += memchr::memchr(b'\n', rest)? + 1;
     }
-    at
 }
 
 /// Returns the length of the field at the start of `text`, continuations and line ends included.
@@ -355,5 +359,7 @@ mod tests {
         assert_eq!(length(b"\r\nbody"), 2);
         assert_eq!(length(b"A: b\r\nC: d"), 10);
         assert_eq!(length(b""), 0);
+        assert_eq!(find_end(b"A: b\r\n\r"), None);
+        assert_eq!(find_end(b"A: b\r\n\r\n"), Some(8));
     }
 }

@@ -17,7 +17,20 @@
 //!
 //! Input may be of any size; what is made of it is bounded: [`MAX_DEPTH`] levels of parts, [`MAX_PARTS`] parts,
 //! [`MAX_HEADER`] octets kept of one header block and [`MAX_HEADERS`] of all, [`MAX_BOUNDARY_LINE`] octets in a line that
-//! may be a boundary. Time is linear in the input.
+//! may be a boundary, [`MAX_ENTRIES`] addresses and parameters shown. Time is linear in the input.
+//!
+//! # Where answers differ from the C library's
+//!
+//! Envelopes, structures and filtered headers are those of c-client, broken input included, but for these:
+//!
+//! * Content fields of a message without `MIME-Version:` all count, or none (it drops those before the first that counts).
+//! * A closing boundary line may end with blanks; a lone CR ends no line; blanks in a part's header are not merged.
+//! * An unquoted parameter value may hold `/?=:@[]<>`, so that `boundary=----=_Part` works.
+//! * Types and encodings beyond the first few unknown ones keep their names (it calls them `X-UNKNOWN`).
+//! * `a@b, , c@d` has a null address (there it is an invalid one); an unterminated comment hides the rest of the field,
+//!   however many are open; the words of a domain around a spaced dot are unquoted once.
+//! * Encoded words are decoded wherever they stand, and a malformed one leaves the others alone.
+//! * Dates of any year are read, also with forms of time and zone that it refuses; an unknown zone is not the local one.
 //!
 //! ```
 //! use ailurus_message::{Message, SectionText};
@@ -47,7 +60,7 @@ mod text;
 pub mod words;
 
 pub use defect::{Defect, Defects};
-pub use envelope::Envelope;
+pub use envelope::{Envelope, MAX_ENTRIES};
 pub use message::{Kind, Message, Part, SectionText};
 pub use scan::{MAX_BOUNDARY_LINE, MAX_DEPTH, MAX_HEADER, MAX_HEADERS, MAX_PARTS, Scanner};
 pub use text::PartDecoder;

@@ -193,7 +193,10 @@ impl<'a> Engine<'a> {
         self.nodes.shrink_to_fit();
         let text = match self.store {
             Store::Whole(text) => Cow::Borrowed(text),
-            Store::Kept(headers) => Cow::Owned(headers),
+            Store::Kept(mut headers) => {
+                headers.shrink_to_fit();
+                Cow::Owned(headers)
+            }
         };
         Message::new(text, self.nodes, self.defects)
     }

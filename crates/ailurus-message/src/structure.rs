@@ -1,7 +1,8 @@
 //! BODY and BODYSTRUCTURE (RFC 3501 §7.4.2).
 
 use crate::{
-    content::{Encoding, Parameters},
+    content::Parameters,
+    envelope::MAX_ENTRIES,
     header::unfold,
     message::{Kind, Message, Part},
     print,
@@ -15,12 +16,12 @@ impl Message<'_> {
 
     /// Appends the body structure without extension data, as FETCH sends it for `BODY`.
     pub fn body(&self, out: &mut Vec<u8>) {
-        print_part(&self.root(), Extension::Leave, out);
+        Printer { extension: Extension::Leave, room: MAX_ENTRIES, out }.part(&self.root());
     }
 
     /// Appends the body structure with extension data, as FETCH sends it for `BODYSTRUCTURE`.
     pub fn body_structure(&self, out: &mut Vec<u8>) {
-        print_part(&self.root(), Extension::Print, out);
+        Printer { extension: Extension::Print, room: MAX_ENTRIES, out }.part(&self.root());
     }
 }
 
@@ -30,133 +31,144 @@ enum Extension {
     Leave,
 }
 
-// Recurses no deeper than parts nest, which MAX_DEPTH limits.
-fn print_part(part: &Part<'_>, extension: Extension, out: &mut Vec<u8>) {
-    out.push(b'(');
-    if part.kind() == Kind::Multipart {
-        for child in part.children() {
-            print_part(&child, extension, out);
+struct Printer<'o> {
+    extension: Extension,
+    /// How many more addresses and parameters may be shown.
+    room: usize,
+    out: &'o mut Vec<u8>,
+}
+
+impl Printer<'_> {
+    // Recurses no deeper than parts nest, which MAX_DEPTH limits.
+    fn part(&mut self, part: &Part<'_>) {
+        self.raw(b"(");
+        if part.kind() == Kind::Multipart {
+            for child in part.children() {
+                self.part(&child);
+            }
+            self.raw(b" ");
+            self.string(&part.subtype());
+            if self.extension == Extension::Print {
+                self.raw(b" ");
+                self.parameters(part.parameters());
+            }
+        } else {
+            self.single(part);
+            if self.extension == Extension::Print {
+                self.raw(b" ");
+                self.text(part.md5());
+            }
         }
-        out.push(b' ');
-        print::string(&part.subtype(), out);
-        if extension == Extension::Print {
-            out.push(b' ');
-            print_parameters(part.parameters(), out);
+        if self.extension == Extension::Print {
+            self.common_extension(part);
         }
-    } else {
-        print_single(part, extension, out);
-        if extension == Extension::Print {
-            out.push(b' ');
-            print_text(part.md5(), out);
+        self.raw(b")");
+    }
+
+    /// Appends what all but multiparts have.
+    fn single(&mut self, part: &Part<'_>) {
+        self.string(&part.media_type());
+        self.raw(b" ");
+        self.string(&part.subtype());
+        self.raw(b" ");
+        match part.guessed_charset() {
+            Some(charset) => {
+                self.raw(b"(\"CHARSET\" ");
+                self.string(charset);
+                self.raw(b")");
+            }
+            None => self.parameters(part.parameters()),
+        }
+        self.raw(b" ");
+        self.text(part.id());
+        self.raw(b" ");
+        self.text(part.description());
+        self.raw(b" ");
+        self.string(&part.encoding_name());
+        self.raw(b" ");
+        print::number(part.body_octets(), self.out);
+        if let Some(message) = part.message() {
+            self.raw(b" ");
+            message.envelope().print_within(&mut self.room, self.out);
+            self.raw(b" ");
+            self.part(&message);
+        }
+        if matches!(part.kind(), Kind::Text | Kind::Message) {
+            self.raw(b" ");
+            print::number(part.body_lines(), self.out);
         }
     }
-    if extension == Extension::Print {
-        print_extension(part, out);
-    }
-    out.push(b')');
-}
 
-/// Appends what all but multiparts have.
-fn print_single(part: &Part<'_>, extension: Extension, out: &mut Vec<u8>) {
-    print::string(&part.media_type(), out);
-    out.push(b' ');
-    print::string(&part.subtype(), out);
-    out.push(b' ');
-    match part.guessed_charset() {
-        Some(charset) => {
-            out.extend_from_slice(b"(\"CHARSET\" ");
-            print::string(charset, out);
-            out.push(b')');
+    /// Appends disposition, language and location.
+    fn common_extension(&mut self, part: &Part<'_>) {
+        self.raw(b" ");
+        match part.disposition() {
+            Some((disposition, parameters)) => {
+                self.raw(b"(");
+                self.name(disposition);
+                self.raw(b" ");
+                self.parameters(Some(parameters));
+                self.raw(b")");
+            }
+            None => self.raw(b"NIL"),
         }
-        None => print_parameters(part.parameters(), out),
+        self.raw(b" ");
+        self.languages(part);
+        self.raw(b" ");
+        self.text(part.location());
     }
-    out.push(b' ');
-    print_text(part.id(), out);
-    out.push(b' ');
-    print_text(part.description(), out);
-    out.push(b' ');
-    match part.encoding() {
-        Encoding::SevenBit => out.extend_from_slice(b"\"7BIT\""),
-        _ => print::string(&part.encoding_name(), out),
-    }
-    out.push(b' ');
-    print::number(part.body_octets(), out);
-    if let Some(message) = part.message() {
-        out.push(b' ');
-        message.envelope().print(out);
-        out.push(b' ');
-        print_part(&message, extension, out);
-    }
-    if matches!(part.kind(), Kind::Text | Kind::Message) {
-        out.push(b' ');
-        print::number(part.body_lines(), out);
-    }
-}
 
-/// Appends disposition, language and location.
-fn print_extension(part: &Part<'_>, out: &mut Vec<u8>) {
-    out.push(b' ');
-    match part.disposition() {
-        Some((disposition, parameters)) => {
-            out.push(b'(');
-            print_name(disposition, out);
-            out.push(b' ');
-            print_parameters(Some(parameters), out);
-            out.push(b')');
+    /// Appends the languages: `NIL`, one string, or a list.
+    fn languages(&mut self, part: &Part<'_>) {
+        let mut languages = part.languages();
+        let Some(first) = languages.next() else {
+            self.raw(b"NIL");
+            return;
+        };
+        let Some(second) = languages.next() else {
+            self.name(first);
+            return;
+        };
+        self.raw(b"(");
+        self.name(first);
+        for language in std::iter::once(second).chain(languages) {
+            self.raw(b" ");
+            self.name(language);
         }
-        None => out.extend_from_slice(b"NIL"),
+        self.raw(b")");
     }
-    out.push(b' ');
-    print_languages(part, out);
-    out.push(b' ');
-    print_text(part.location(), out);
-}
 
-/// Appends the languages: `NIL`, one string, or a list.
-fn print_languages(part: &Part<'_>, out: &mut Vec<u8>) {
-    let mut languages = part.languages();
-    let Some(first) = languages.next() else {
-        out.extend_from_slice(b"NIL");
-        return;
-    };
-    let Some(second) = languages.next() else {
-        print_name(first, out);
-        return;
-    };
-    out.push(b'(');
-    print_name(first, out);
-    for language in std::iter::once(second).chain(languages) {
-        out.push(b' ');
-        print_name(language, out);
+    /// Appends parameters as a list, their names in upper case, or `NIL` if there are none.
+    fn parameters(&mut self, parameters: Option<Parameters<'_>>) {
+        let mut separator = b"(";
+        for parameter in parameters.into_iter().flatten().take(self.room) {
+            self.room -= 1;
+            self.raw(separator);
+            separator = b" ";
+            self.name(parameter.name);
+            self.raw(b" ");
+            self.string(&parameter.value);
+        }
+        self.raw(if separator == b"(" { b"NIL" } else { b")" });
     }
-    out.push(b')');
-}
 
-/// Appends parameters as a list, their names in upper case, or `NIL` if there are none.
-fn print_parameters(parameters: Option<Parameters<'_>>, out: &mut Vec<u8>) {
-    let mut separator = b'(';
-    for parameter in parameters.into_iter().flatten() {
-        out.push(separator);
-        separator = b' ';
-        print_name(parameter.name, out);
-        out.push(b' ');
-        print::string(&parameter.value, out);
+    /// Appends a name in upper case.
+    fn name(&mut self, name: &[u8]) {
+        self.string(&unfold(name).to_ascii_uppercase());
     }
-    if separator == b'(' {
-        out.extend_from_slice(b"NIL");
-    } else {
-        out.push(b')');
+
+    fn text(&mut self, value: Option<&[u8]>) {
+        match value {
+            Some(value) => self.string(&unfold(value)),
+            None => self.raw(b"NIL"),
+        }
     }
-}
 
-/// Appends a name in upper case.
-fn print_name(name: &[u8], out: &mut Vec<u8>) {
-    print::string(&unfold(name).to_ascii_uppercase(), out);
-}
+    fn string(&mut self, text: &[u8]) {
+        print::string(text, self.out);
+    }
 
-fn print_text(value: Option<&[u8]>, out: &mut Vec<u8>) {
-    match value {
-        Some(value) => print::string(&unfold(value), out),
-        None => out.extend_from_slice(b"NIL"),
+    fn raw(&mut self, octets: &[u8]) {
+        self.out.extend_from_slice(octets);
     }
 }

@@ -37,6 +37,10 @@ impl PartDecoder {
 
     /// Appends what the next piece of the body means to `out`.
     pub fn push(&mut self, piece: &[u8], out: &mut String) {
+        if self.transfer.is_identity() {
+            self.charset.push(piece, out);
+            return;
+        }
         for step in piece.chunks(STEP) {
             self.octets.clear();
             self.transfer.push(step, &mut self.octets);

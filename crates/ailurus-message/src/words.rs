@@ -5,6 +5,7 @@ use ailurus_charset::{Charset, Decoder, header_to_utf8};
 use crate::{
     decode::hex_digit,
     header::{pieces, unfold},
+    lex,
 };
 
 /// Returns a field's value, still folded, as text with its encoded words decoded.
@@ -16,7 +17,7 @@ pub fn decode(value: &[u8]) -> String {
     let Some(first) = memchr::memmem::find(&line, b"=?") else {
         return header_to_utf8(&line).into_owned();
     };
-    let mut text = Text { out: String::with_capacity(line.len()), open: None };
+    let mut text = Text { out: String::with_capacity(line.len()), open: None, blanks: &[] };
     let mut rest: &[u8] = &line;
     let mut plain = first;
     loop {
@@ -110,24 +111,22 @@ struct Text<'a> {
     out: String,
     /// The charset of the word just decoded, whose last character may yet be cut short.
     open: Option<(&'a [u8], Decoder)>,
+    /// The white space after that word, which counts unless another word follows.
+    blanks: &'a [u8],
 }
 
 impl<'a> Text<'a> {
-    fn plain(&mut self, octets: &[u8]) {
-        if self.open.is_some()
-            && octets.iter().all(|octet| matches!(octet, b' ' | b'\r' | b'\n'))
-            && !octets.is_empty()
-        {
-            // White space counts only where no word follows; `word` drops it, `finish` cannot tell and keeps none.
+    fn plain(&mut self, octets: &'a [u8]) {
+        if self.open.is_some() && octets.iter().all(lex::is_blank) {
+            self.blanks = octets;
             return;
         }
-        if !octets.is_empty() {
-            self.close();
-            self.out.push_str(&header_to_utf8(octets));
-        }
+        self.close();
+        self.out.push_str(&header_to_utf8(octets));
     }
 
     fn word(&mut self, word: &Word<'a>) {
+        self.blanks = &[];
         let same = matches!(&self.open, Some((label, _)) if label.eq_ignore_ascii_case(word.label));
         if !same {
             self.close();
@@ -142,6 +141,7 @@ impl<'a> Text<'a> {
         if let Some((_, decoder)) = self.open.take() {
             decoder.finish(&mut self.out);
         }
+        self.out.push_str(&header_to_utf8(std::mem::take(&mut self.blanks)));
     }
 
     fn finish(mut self) -> String {
@@ -188,6 +188,7 @@ mod tests {
             ("=? =?utf-8?q?b?=", "=? b"),
             ("=?utf-8?q?a=4?=", "a=4"),
             ("(=?utf-8?q?a?=)", "(a)"),
+            ("=?utf-8?q?a?= ", "a "),
             ("=?=?utf-8?q?a?=", "=?a"),
             ("a=?", "a=?"),
             ("plain\r\n\tfolded", "plain folded"),

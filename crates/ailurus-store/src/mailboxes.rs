@@ -290,7 +290,7 @@ impl Mailboxes {
         if at.place != Place::Special {
             return self.driver(|known| known == self.environment.create_format).ok_or_else(indeterminate);
         }
-        for driver in &*self.drivers {
+        for driver in self.drivers.iter().filter(|driver| driver.abilities().creatable) {
             match driver.probe(at)? {
                 Claim::Valid => return Err(Error::AlreadyExists(at.name.clone())),
                 Claim::Empty | Claim::No(Rejection::Missing) => return Ok(driver),

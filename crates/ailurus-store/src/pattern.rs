@@ -77,3 +77,68 @@ impl Pattern {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Matches by trying everything.
+    fn naive(pattern: &[u8], name: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => name.is_empty(),
+            Some((wild @ (b'*' | b'%'), rest)) => {
+                let span = name.iter().take_while(|octet| *wild == b'*' || **octet != b'/').count();
+                (0..=span).any(|taken| naive(rest, &name[taken..]))
+            }
+            Some((known, rest)) => name.first() == Some(known) && naive(rest, &name[1..]),
+        }
+    }
+
+    #[test]
+    fn percent_stops_at_the_delimiter() {
+        let matches = |pattern: &str, name: &str| Pattern::new(pattern.as_bytes()).matches(name.as_bytes());
+        assert!(matches("%", "a") && !matches("%", "a/b") && matches("%/%", "a/") && matches("*", "a/b"));
+        assert!(matches("a%c*", "abc/d") && !matches("a%c*", "ab/c") && !matches("", "a") && matches("", ""));
+    }
+
+    #[test]
+    fn directories_are_gone_into_when_something_below_could_match() {
+        let below = |pattern: &str, name: &str| Pattern::new(pattern.as_bytes()).goes_below(name.as_bytes());
+        assert!(
+            below("*", "dir/") && below("%/%", "dir/") && below("dir/x", "dir/") && below("dir/%", "dir/")
+        );
+        assert!(
+            !below("%", "dir/")
+                && !below("dir/", "dir/")
+                && !below("%/%", "dir/sub/")
+                && !below("x*", "dir/")
+        );
+    }
+
+    #[test]
+    fn many_stars_cost_no_more_than_their_length() {
+        let pattern = Pattern::new(format!("{}b", "*a%".repeat(85)).as_bytes());
+        // The naive way would not come back from this in our lifetime.
+        assert!(!pattern.matches("a".repeat(256).as_bytes()));
+    }
+
+    proptest! {
+        #[test]
+        fn matches_as_the_naive_way(pattern in "[ab/*%]{0,9}", name in "[ab/%*]{0,9}") {
+            let matches = Pattern::new(pattern.as_bytes()).matches(name.as_bytes());
+            prop_assert_eq!(matches, naive(pattern.as_bytes(), name.as_bytes()));
+        }
+
+        #[test]
+        fn goes_below_exactly_when_something_matches_there(pattern in "[ab/*%]{0,5}", name in "[ab]{1,3}/") {
+            let pattern = Pattern::new(pattern.as_bytes());
+            // Whatever the pattern, one of its own literal rests matches if anything does.
+            let rests = (0..=pattern.octets.len()).map(|start| pattern.octets[start..].iter()
+                .filter(|octet| !matches!(octet, b'*' | b'%')).copied().collect::<Vec<_>>());
+            let found = rests.chain([b"a".to_vec()]).filter(|rest| !rest.is_empty())
+                .any(|rest| pattern.matches(&[name.as_bytes(), &rest].concat()));
+            prop_assert_eq!(pattern.goes_below(name.as_bytes()), found);
+        }
+    }
+}

@@ -246,3 +246,241 @@ fn below(directory: &Path, rest: &[u8]) -> PathBuf {
 fn path(octets: &[u8]) -> PathBuf {
     PathBuf::from(OsString::from_vec(octets.to_vec()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Homes, Restrictions, SharedHomes};
+    use proptest::prelude::*;
+    use std::path::Component;
+    use std::sync::Arc;
+
+    #[derive(Debug)]
+    struct Passwd;
+
+    impl Homes for Passwd {
+        fn home(&self, user: &str) -> Option<PathBuf> {
+            match user {
+                "bob" => Some("/home/bob".into()),
+                "carol" => Some("/home/carol/".into()),
+                "daemon" => Some("/".into()),
+                _ => None,
+            }
+        }
+    }
+
+    fn alice() -> Environment {
+        let mut environment =
+            Environment::new("alice", "/home/alice".into(), "/var/mail/alice".into(), "h.example");
+        environment.homes = Arc::new(Passwd);
+        environment
+    }
+
+    fn with_shared() -> Environment {
+        let mut environment = alice();
+        environment.shared = SharedHomes {
+            ftp: Some("/srv/ftp".into()),
+            public: Some("/srv/public".into()),
+            shared: Some("/srv/shared".into()),
+        };
+        environment
+    }
+
+    fn file(environment: &Environment, name: &str) -> String {
+        match resolve(environment, &name.into()).map(|at| at.place) {
+            Ok(Place::Inbox) => "(driver-selected)".into(),
+            Ok(Place::Path(path)) => path.to_str().unwrap().into(),
+            // `mailboxfile` knows nothing of those that drivers parse.
+            Ok(Place::Special) | Err(_) => "INVALID".into(),
+        }
+    }
+
+    fn check_fixture(environment: &Environment, fixture: &str, differences: &[(&str, &str)]) {
+        let mut checked = 0;
+        for line in fixture.lines() {
+            let (name, expected) = line.strip_prefix("file ").unwrap().split_once(" -> ").unwrap();
+            let ours = differences.iter().find(|(different, _)| *different == name);
+            assert_eq!(file(environment, name), ours.map_or(expected, |(_, ours)| ours), "{name}");
+            checked += 1;
+        }
+        assert_eq!(checked, 19);
+    }
+
+    #[test]
+    fn names_mean_what_the_reference_recorded() {
+        let fixture = include_str!("../../../fixtures/common/mailboxfile-unrestricted.txt");
+        check_fixture(&alice(), fixture, &[]);
+    }
+
+    #[test]
+    fn restricted_names_mean_what_the_reference_recorded() {
+        let fixture = include_str!("../../../fixtures/common/mailboxfile-restrict-all.txt");
+        let mut restricted = alice();
+        restricted.restrictions = Restrictions::all();
+        // The fixture is of the 2007 version; that of 2010 allows what is below the user's own directory.
+        check_fixture(&restricted, fixture, &[("/home/alice/foo", "/home/alice/foo")]);
+        assert_eq!(file(&restricted, "/home/alicex/foo"), "INVALID");
+        assert_eq!(file(&restricted, "/home/alice"), "INVALID");
+        assert_eq!(file(&restricted, "/home/alice/../bob/foo"), "INVALID");
+    }
+
+    #[test]
+    fn shared_spaces_are_where_their_homes_are() {
+        let environment = with_shared();
+        assert_eq!(file(&environment, "#FTP/inbox"), "/srv/ftp/inbox");
+        assert_eq!(file(&environment, "#Public/inbox"), "/srv/public/INBOX");
+        assert_eq!(file(&environment, "#shared/a/b"), "/srv/shared/a/b");
+        assert_eq!(file(&environment, "#shared/../b"), "INVALID");
+        assert_eq!(file(&environment, "#shared//etc/passwd"), "INVALID");
+        assert_eq!(file(&alice(), "#shared/a"), "INVALID");
+        assert_eq!(modes(&environment, b"#public/x"), (0o666, 0o777));
+        assert_eq!(modes(&environment, b"public/x"), (0o600, 0o700));
+    }
+
+    #[test]
+    fn homes_of_others_have_their_mail_where_ours_is() {
+        let mut environment = alice();
+        environment.mail_subdirectory = Some("Mail".into());
+        environment.mailbox_dir = "/home/alice/Mail".into();
+        assert_eq!(file(&environment, "~bob/foo"), "/home/bob/Mail/foo");
+        assert_eq!(file(&environment, "~carol/inBox"), "/home/carol/Mail/INBOX");
+        assert_eq!(file(&environment, "~/x"), "/home/alice/Mail/x");
+        assert_eq!(file(&environment, "~nobody/foo"), "INVALID");
+        assert_eq!(file(&environment, "~daemon/x"), "/Mail/x");
+        environment.restrictions.no_root = true;
+        assert_eq!(file(&environment, "~daemon/x"), "INVALID");
+    }
+
+    #[test]
+    fn a_rest_that_starts_at_the_root_stays_below_its_home() {
+        assert_eq!(file(&alice(), "~//etc/passwd"), "/home/alice//etc/passwd");
+        assert_eq!(file(&alice(), "~bob//etc/passwd"), "/home/bob//etc/passwd");
+    }
+
+    #[test]
+    fn black_box_names_are_users() {
+        let mut environment = alice();
+        environment.mode = Mode::BlackBox("/var/box".into());
+        environment.mailbox_dir = "/var/box/alice".into();
+        assert_eq!(file(&environment, "inbox"), "/var/box/alice/INBOX");
+        assert_eq!(file(&environment, "/bob/inbox"), "/var/box/bob/INBOX");
+        assert_eq!(file(&environment, "/bob/x/inbox"), "/var/box/bob/x/inbox");
+        assert_eq!(file(&environment, "~bob/x"), "/var/box/bob/x");
+        assert_eq!(file(&environment, "/../etc/passwd"), "INVALID");
+        environment.restrictions.no_other_users = true;
+        assert_eq!(file(&environment, "/bob/x"), "INVALID");
+        assert_eq!(file(&environment, "~bob/x"), "INVALID");
+    }
+
+    #[test]
+    fn a_closed_box_is_its_own_root() {
+        let mut environment = alice();
+        (environment.mode, environment.mailbox_dir) = (Mode::ClosedBox, PathBuf::new());
+        assert_eq!(file(&environment, "INBOX"), "/INBOX");
+        assert_eq!(file(&environment, "x/y"), "/x/y");
+        assert_eq!(file(&environment, "/x/y"), "/x/y");
+        assert_eq!(file(&environment, "~bob/x"), "INVALID");
+    }
+
+    #[test]
+    fn the_anonymous_user_sees_little() {
+        let mut environment = with_shared();
+        (environment.mode, environment.mailbox_dir) = (Mode::Anonymous, "/var/mail/anonymous".into());
+        assert_eq!(file(&environment, "INBOX"), "/var/mail/anonymous/INBOX");
+        assert_eq!(file(&environment, "#ftp/x"), "/srv/ftp/x");
+        for name in ["/x", "~/x", "~bob/x", "#shared/x", "a/../x"] {
+            assert_eq!(file(&environment, name), "INVALID", "{name}");
+        }
+        assert!(resolve(&environment, &"#mh/x".into()).is_err());
+        assert!(resolve(&environment, &"#news.x".into()).is_ok());
+    }
+
+    #[test]
+    fn some_names_are_none_in_any_mode() {
+        let long = "x".repeat(MAX_NAME + 1);
+        for name in ["", "a\rb", "a\nb", "a\0b", "{host}INBOX", ".ailurus", "a/.ailurus-x/b", &long] {
+            assert!(resolve(&alice(), &name.into()).is_err(), "{name:?}");
+        }
+        assert!(resolve(&alice(), &".box.ailurus-journal".into()).is_err());
+        assert!(resolve(&alice(), &"ailurus".into()).is_ok());
+        assert!(resolve(&alice(), &"x".repeat(MAX_NAME).as_str().into()).is_ok());
+        assert_eq!(resolve(&alice(), &"#mhINBOX".into()).unwrap().place, Place::Special);
+    }
+
+    #[test]
+    fn new_names_are_modified_utf7() {
+        for good in ["a", "&-", "&AOk-x", "x&AOk,+-&-", "Caf&AOk-"] {
+            assert_eq!(naming_defect(good.as_bytes()), None, "{good}");
+        }
+        assert_eq!(naming_defect(b"bad&name"), Some("unterminated modified UTF-7 name"));
+        assert_eq!(naming_defect(b"bad&na me-"), Some("invalid modified UTF-7 name"));
+        assert_eq!(naming_defect("caf\u{e9}&x".as_bytes()), Some("mailbox name with 8-bit octet"));
+    }
+
+    #[test]
+    fn formats_are_asked_for_with_three_delimiters() {
+        assert_eq!(forced_format(b"#DRIVER.mbx/a/b"), Forced::Format(b"mbx", b"a/b"));
+        assert_eq!(forced_format(b"#driver.mbx\\a"), Forced::Format(b"mbx", b"a"));
+        assert_eq!(forced_format(b"#driver.mbx:a"), Forced::Format(b"mbx", b"a"));
+        assert_eq!(forced_format(b"#driver.mbx"), Forced::Bad);
+        assert_eq!(forced_format(b"#drive"), Forced::No);
+    }
+
+    /// Names made of what matters to the rules.
+    fn hostile_name() -> impl Strategy<Value = Vec<u8>> {
+        let pieces =
+            vec!["/", "..", ".", "~", "#shared/", "#ftp/", "#public/", "INBOX", "alice", "bob", "home"];
+        let piece = prop_oneof![
+            4 => proptest::sample::select(pieces).prop_map(|piece| piece.as_bytes().to_vec()),
+            1 => proptest::collection::vec(any::<u8>(), 0..4),
+        ];
+        proptest::collection::vec(piece, 0..10).prop_map(|pieces| pieces.concat())
+    }
+
+    /// Returns the path with `..` and `.` taken literally.
+    fn normal(path: &Path) -> PathBuf {
+        let mut normal = PathBuf::new();
+        for component in path.components() {
+            match component {
+                Component::ParentDir => drop(normal.pop()),
+                component => normal.push(component),
+            }
+        }
+        normal
+    }
+
+    proptest! {
+        #[test]
+        fn restricted_names_never_leave(name in hostile_name()) {
+            let mut environment = with_shared();
+            environment.restrictions = Restrictions::all();
+            let name = MailboxName::new(name);
+            if let Ok(Location { place: Place::Path(path), .. }) = resolve(&environment, &name) {
+                let path = normal(&path);
+                let homes = ["/home/alice", "/srv/ftp", "/srv/public", "/srv/shared"];
+                let inside = homes.iter().any(|home| path.starts_with(home));
+                prop_assert!(inside || path == environment.spool, "{name} is {}", path.display());
+            }
+        }
+
+        #[test]
+        fn black_box_names_never_leave(name in hostile_name()) {
+            let mut environment = alice();
+            environment.mode = Mode::BlackBox("/var/box".into());
+            environment.mailbox_dir = "/var/box/alice".into();
+            if let Some(Place::Path(path)) = mailbox_file(&environment, &name) {
+                prop_assert!(normal(&path).starts_with("/var/box"), "{}", path.display());
+            }
+            environment.restrictions.no_other_users = true;
+            if let Some(Place::Path(path)) = mailbox_file(&environment, &name) {
+                prop_assert!(normal(&path).starts_with("/var/box/alice"), "{}", path.display());
+            }
+        }
+
+        #[test]
+        fn any_octets_are_taken(name in proptest::collection::vec(any::<u8>(), 0..300)) {
+            drop(resolve(&alice(), &MailboxName::new(name.clone())));
+            let _ = (naming_defect(&name), forced_format(&name));
+        }
+    }
+}

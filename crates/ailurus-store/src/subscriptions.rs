@@ -250,3 +250,150 @@ fn each_piece(mut file: &File, found: &mut dyn FnMut(Piece<'_>) -> io::Result<()
         starts = ends;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::sync::Arc;
+
+    struct Home {
+        home: tempfile::TempDir,
+        environment: Environment,
+    }
+
+    fn home(content: Option<&[u8]>) -> Home {
+        let home = tempfile::tempdir().unwrap();
+        let environment = Environment::new("a", home.path().into(), home.path().join("spool"), "h");
+        if let Some(content) = content {
+            std::fs::write(home.path().join(".mailboxlist"), content).unwrap();
+        }
+        Home { home, environment }
+    }
+
+    impl Home {
+        fn add(&self, name: &str) -> Result<()> {
+            Subscriptions::new(&self.environment).add(&name.into())
+        }
+        fn remove(&self, name: &str) -> Result<()> {
+            Subscriptions::new(&self.environment).remove(&name.into())
+        }
+        fn names(&self) -> Vec<String> {
+            let mut names = Vec::new();
+            let mut found = |name: &[u8]| names.push(String::from_utf8_lossy(name).into_owned());
+            Subscriptions::new(&self.environment).each(&mut found).unwrap();
+            names
+        }
+        fn content(&self) -> Vec<u8> {
+            std::fs::read(self.home.path().join(".mailboxlist")).unwrap()
+        }
+    }
+
+    fn text(result: Result<()>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn names_are_added_once_and_removed_with_the_words_of_the_reference() {
+        let home = home(None);
+        assert_eq!(text(home.remove("a")), "No subscriptions");
+        home.add("dir/a").unwrap();
+        home.add("inbox").unwrap();
+        home.add("b").unwrap();
+        assert_eq!(text(home.add("b")), "Already subscribed to mailbox b");
+        assert_eq!(text(home.add("InBox")), "Already subscribed to mailbox INBOX");
+        assert_eq!(home.names(), ["dir/a", "INBOX", "b"]);
+        home.remove("INBOX").unwrap();
+        assert_eq!(text(home.remove("INBOX")), "Not subscribed to mailbox INBOX");
+        assert_eq!(home.content(), b"dir/a\nb\n");
+        assert!(!home.home.path().join(".mlbxlsttmp").exists());
+    }
+
+    #[test]
+    fn the_file_of_the_reference_is_read_and_kept_as_it_is() {
+        let fixture = include_bytes!("../../../fixtures/common/mailboxlist");
+        let home = home(Some(fixture));
+        assert_eq!(home.names(), ["dir/sub/leaf", "x1", "dir"]);
+        home.add("u1").unwrap();
+        home.remove("u1").unwrap();
+        assert_eq!(home.content(), fixture);
+    }
+
+    #[test]
+    fn lines_that_are_no_names_stay() {
+        let longest = "y".repeat(MAX_LINE);
+        let content = format!("a\n{}\n{longest}\n\n{}b", "x".repeat(5000), "z".repeat(MAX_LINE));
+        let home = home(Some(content.as_bytes()));
+        home.remove("a").unwrap();
+        let rest = content.strip_prefix("a\n").unwrap();
+        assert_eq!(String::from_utf8(home.content()).unwrap(), rest);
+        assert_eq!(home.names(), [longest.as_str(), ""]);
+        home.add("c").unwrap();
+        assert_eq!(String::from_utf8(home.content()).unwrap(), format!("{rest}\nc\n"));
+        assert_eq!(text(home.add(&"w".repeat(MAX_LINE + 1))), "Can't append to subscription database");
+    }
+
+    #[test]
+    fn a_last_line_without_end_is_a_name_of_its_own() {
+        let home = home(Some(b"a\nb"));
+        home.add("c").unwrap();
+        assert_eq!(home.content(), b"a\nb\nc\n");
+    }
+
+    #[test]
+    fn a_rewrite_keeps_the_mode_and_does_not_follow_a_stale_link() {
+        let home = home(Some(b"a\nb\n"));
+        let list = home.home.path().join(".mailboxlist");
+        std::fs::set_permissions(&list, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let victim = home.home.path().join("victim");
+        std::fs::write(&victim, "precious").unwrap();
+        symlink(&victim, home.home.path().join(".mlbxlsttmp")).unwrap();
+        home.remove("a").unwrap();
+        assert_eq!(std::fs::metadata(&list).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(std::fs::read(victim).unwrap(), b"precious");
+        assert_eq!(home.content(), b"b\n");
+    }
+
+    #[test]
+    fn nothing_is_lost_when_the_new_file_cannot_be_made() {
+        let home = home(Some(b"a\nb\n"));
+        // Not even root can unlink a directory this way.
+        std::fs::create_dir(home.home.path().join(".mlbxlsttmp")).unwrap();
+        assert_eq!(text(home.remove("a")), "Can't create subscription temporary file");
+        assert_eq!(home.content(), b"a\nb\n");
+        assert_eq!(home.environment.notices.take().len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_opened() {
+        let home = home(None);
+        std::fs::create_dir(home.home.path().join(".mailboxlist")).unwrap();
+        assert_eq!(text(home.add("a")), "Can't append to subscription database");
+        assert!(Subscriptions::new(&home.environment).each(&mut |_| {}).is_err());
+    }
+
+    #[test]
+    fn sessions_that_write_at_once_lose_nothing() {
+        let home = home(Some(b"first\n"));
+        let environment = Arc::new(home.environment.clone());
+        let workers: Vec<_> = (0..4)
+            .map(|worker| {
+                let environment = Arc::clone(&environment);
+                std::thread::spawn(move || {
+                    let subscriptions = Subscriptions::new(&environment);
+                    for n in 0..20 {
+                        subscriptions.add(&format!("keep-{worker}-{n}").as_str().into()).unwrap();
+                        subscriptions.add(&format!("drop-{worker}").as_str().into()).unwrap();
+                        subscriptions.remove(&format!("drop-{worker}").as_str().into()).unwrap();
+                    }
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        let names = home.names();
+        assert_eq!(names.len(), 81);
+        assert!(names.iter().all(|name| name == "first" || name.starts_with("keep-")));
+    }
+}

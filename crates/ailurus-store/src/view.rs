@@ -229,6 +229,7 @@ impl View {
     ///
     /// The snapshot decides: even if a driver told of its changes wrongly, numbers and messages agree afterwards.
     fn announce_expunges(&mut self, snapshot: &Snapshot, due: &mut Vec<Announcement>) {
+        let told = self.told.exists.map_or(0, index);
         let mut kept = 0;
         for position in 0..self.uids.len() {
             let uid = self.uids[position];
@@ -237,7 +238,7 @@ impl View {
             if stays {
                 self.uids[kept] = uid;
                 kept += 1;
-            } else {
+            } else if position < told {
                 // Every expunge moves the following messages down by one (RFC 3501 §7.4.1).
                 due.extend(SeqNum::from_index(kept).map(Announcement::Expunge));
             }
@@ -349,4 +350,335 @@ fn from_ranges(ranges: impl Iterator<Item = (u32, u32)>) -> UidSet {
     let bound = |number| SeqNum::new(number).map(SetBound::Number);
     let bounds = ranges.filter_map(|(first, last)| Some((bound(first)?, bound(last)?)));
     SequenceSet::new(bounds.collect()).uids(Some(Uid::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Memory;
+    use crate::{Driver, MessageInfo};
+    use crate::{Location, Mailbox, Manner, Place};
+    use ailurus_types::{FlagChange, FlagOp, Flags, Keyword, MailboxName};
+    use proptest::prelude::*;
+
+    fn uid(number: u32) -> Uid {
+        Uid::new(number).unwrap()
+    }
+
+    fn seq(number: u32) -> SeqNum {
+        SeqNum::new(number).unwrap()
+    }
+
+    fn uids(numbers: impl IntoIterator<Item = u32>) -> UidSet {
+        numbers.into_iter().map(uid).collect()
+    }
+
+    fn inbox() -> MailboxName {
+        MailboxName::inbox()
+    }
+
+    fn open(memory: &Memory) -> Box<dyn Mailbox> {
+        let at = Location { name: inbox(), place: Place::Inbox };
+        memory.open(&at, Access::ReadWrite, Manner::Session).unwrap()
+    }
+
+    fn with_messages(count: usize) -> (Memory, Box<dyn Mailbox>, View) {
+        let memory = Memory::new();
+        for _ in 0..count {
+            memory.deliver(&inbox(), b"A: b\r\n\r\nc\r\n");
+        }
+        let mailbox = open(&memory);
+        let mut view = View::new(mailbox.snapshot());
+        drop(view.take_announcements(mailbox.snapshot(), Expunges::Announce));
+        (memory, mailbox, view)
+    }
+
+    fn announcements(
+        mailbox: &mut Box<dyn Mailbox>,
+        view: &mut View,
+        expunges: Expunges,
+    ) -> Vec<Announcement> {
+        view.note(&mailbox.refresh().unwrap());
+        view.take_announcements(mailbox.snapshot(), expunges)
+    }
+
+    #[test]
+    fn select_announces_all_in_the_order_of_the_reference() {
+        let memory = Memory::new();
+        for _ in 0..2 {
+            memory.deliver(&inbox(), b"A: b\r\n\r\nc\r\n");
+        }
+        memory.set_flags(&inbox(), uid(1), Flags { system: SystemFlags::SEEN, ..Flags::default() });
+        let mailbox = open(&memory);
+        let mut view = View::new(mailbox.snapshot());
+        let first = view.take_announcements(mailbox.snapshot(), Expunges::Hold);
+        let expected = [
+            Announcement::Exists(2),
+            Announcement::Recent(2),
+            Announcement::UidValidity(mailbox.snapshot().uid_validity),
+            Announcement::UidNext(uid(3)),
+            Announcement::Flags,
+            Announcement::Unseen(seq(2)),
+        ];
+        assert_eq!(first, expected);
+        assert_eq!(view.take_announcements(mailbox.snapshot(), Expunges::Announce), []);
+    }
+
+    #[test]
+    fn an_empty_mailbox_is_announced_too() {
+        let mailbox = open(&Memory::new());
+        let first = View::new(mailbox.snapshot()).take_announcements(mailbox.snapshot(), Expunges::Hold);
+        assert_eq!(first[..2], [Announcement::Exists(0), Announcement::Recent(0)]);
+        assert!(!first.iter().any(|due| matches!(due, Announcement::Unseen(_))));
+    }
+
+    #[test]
+    fn expunges_are_held_and_keep_their_numbers() {
+        let (memory, mut mailbox, mut view) = with_messages(5);
+        memory.expunge(&inbox(), &uids([2, 4]));
+        memory.deliver(&inbox(), b"x\r\n");
+        let held = announcements(&mut mailbox, &mut view, Expunges::Hold);
+        assert_eq!(held, [Announcement::Exists(6), Announcement::Recent(6)]);
+        assert_eq!(
+            (view.uid(seq(2)), view.uid(seq(6)), view.uid(seq(7))),
+            (Some(uid(2)), Some(uid(6)), None)
+        );
+        assert_eq!(view.seq(uid(5)), Some(seq(5)));
+        assert!(view.is_expunged(uid(4)) && !view.is_expunged(uid(5)) && view.holds_expunges());
+        let by_seq: Vec<_> = view.messages(&[(1, 2), (6, 6)]).collect();
+        assert_eq!(by_seq, [(seq(1), uid(1)), (seq(2), uid(2)), (seq(6), uid(6))]);
+        let by_uid: Vec<_> = view.messages_by_uid(&UidSet::all()).map(|(seq, _)| seq.get()).collect();
+        assert_eq!(by_uid, [1, 3, 5, 6]);
+
+        let told = announcements(&mut mailbox, &mut view, Expunges::Announce);
+        let expected = [
+            Announcement::Expunge(seq(2)),
+            Announcement::Expunge(seq(3)),
+            Announcement::Exists(4),
+            Announcement::Recent(4),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!((view.seq(uid(5)), view.seq(uid(4))), (Some(seq(3)), None));
+        assert!(!view.holds_expunges());
+    }
+
+    #[test]
+    fn messages_that_went_before_the_client_heard_of_them_are_no_news() {
+        let memory = Memory::new();
+        memory.deliver(&inbox(), b"x\r\n");
+        let mut mailbox = open(&memory);
+        let mut view = View::new(mailbox.snapshot());
+        memory.expunge(&inbox(), &uids([1]));
+        let first = announcements(&mut mailbox, &mut view, Expunges::Announce);
+        assert_eq!(first[..2], [Announcement::Exists(0), Announcement::Recent(0)]);
+    }
+
+    #[test]
+    fn exists_follows_expunge_even_when_the_count_is_the_same() {
+        let (memory, mut mailbox, mut view) = with_messages(2);
+        memory.expunge(&inbox(), &uids([1]));
+        memory.deliver(&inbox(), b"x\r\n");
+        let told = announcements(&mut mailbox, &mut view, Expunges::Announce);
+        let expected = [Announcement::Expunge(seq(1)), Announcement::Exists(2), Announcement::Recent(2)];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn flags_of_others_are_told_and_own_silent_ones_are_not() {
+        let (memory, mut mailbox, mut view) = with_messages(3);
+        let seen = Flags { system: SystemFlags::SEEN, ..Flags::default() };
+        memory.set_flags(&inbox(), uid(3), seen);
+        let told = announcements(&mut mailbox, &mut view, Expunges::Hold);
+        assert_eq!(told, [Announcement::MessageFlags(seq(3), uid(3))]);
+
+        memory.set_flags(&inbox(), uid(2), seen);
+        let change = FlagChange { op: FlagOp::Add, system: SystemFlags::FLAGGED, keywords: Vec::new() };
+        let mut edit = mailbox.edit().unwrap();
+        edit.store(&uids([1, 3]), &change).unwrap();
+        view.note_silent(&edit.commit().unwrap(), &uids([1, 3]));
+        let told = view.take_announcements(mailbox.snapshot(), Expunges::Hold);
+        assert_eq!(told, [Announcement::MessageFlags(seq(2), uid(2))]);
+
+        view.tell_flags(&uids([1, 9]));
+        let told = view.take_announcements(mailbox.snapshot(), Expunges::Hold);
+        assert_eq!(told, [Announcement::MessageFlags(seq(1), uid(1))]);
+    }
+
+    #[test]
+    fn new_keywords_are_told_before_the_flags_that_use_them() {
+        let (memory, mut mailbox, mut view) = with_messages(1);
+        let keywords = memory.add_keyword(&inbox(), &Keyword::new(b"Work").unwrap());
+        memory.set_flags(&inbox(), uid(1), Flags { keywords, ..Flags::default() });
+        let told = announcements(&mut mailbox, &mut view, Expunges::Hold);
+        assert_eq!(told, [Announcement::Flags, Announcement::MessageFlags(seq(1), uid(1))]);
+    }
+
+    #[test]
+    fn a_lost_lock_is_told() {
+        let (memory, mut mailbox, mut view) = with_messages(1);
+        memory.set_read_only(&inbox(), true);
+        let told = announcements(&mut mailbox, &mut view, Expunges::Hold);
+        assert_eq!(told, [Announcement::Access(Access::ReadOnly), Announcement::Flags]);
+    }
+
+    #[test]
+    fn restarted_uids_are_not_mixed_with_old_ones() {
+        let (memory, mut mailbox, mut view) = with_messages(3);
+        memory.expunge(&inbox(), &uids([1]));
+        memory.restart_uids(&inbox());
+        memory.deliver(&inbox(), b"x\r\n");
+        assert_eq!(announcements(&mut mailbox, &mut view, Expunges::Hold), []);
+        assert!((1..=3).all(|number| view.is_expunged(uid(number))));
+        assert_eq!(view.messages_by_uid(&UidSet::all()).count(), 0);
+
+        let told = announcements(&mut mailbox, &mut view, Expunges::Announce);
+        assert_eq!(
+            told[..4],
+            [
+                Announcement::Expunge(seq(1)),
+                Announcement::Expunge(seq(1)),
+                Announcement::Expunge(seq(1)),
+                Announcement::Exists(3),
+            ]
+        );
+        assert!(told.contains(&Announcement::UidValidity(mailbox.snapshot().uid_validity)));
+        assert_eq!(view.largest_uid(), Some(uid(3)));
+        assert!(!view.is_expunged(uid(1)));
+    }
+
+    #[test]
+    fn half_of_a_hundred_thousand_goes_in_one_pass() {
+        let mailbox = open(&Memory::new());
+        let mut snapshot = mailbox.snapshot().clone();
+        let info = |number| MessageInfo::new(uid(number), Flags::default(), Default::default(), 1);
+        snapshot.messages = (1..=100_000).map(info).collect();
+        let mut view = View::new(&snapshot);
+        drop(view.take_announcements(&snapshot, Expunges::Announce));
+        snapshot.messages.retain(|message| message.uid().get() % 2 == 0);
+        let start = std::time::Instant::now();
+        view.note(&Changes { expunged: uids((1..100_000).step_by(2)), ..Changes::default() });
+        let told = view.take_announcements(&snapshot, Expunges::Announce);
+        assert_eq!(told.len(), 50_002);
+        assert_eq!(told[49_999], Announcement::Expunge(seq(50_000)));
+        // A quadratic way would move five thousand million UIDs.
+        assert!(start.elapsed().as_secs() < 2);
+    }
+
+    #[test]
+    fn numbers_agree_with_the_snapshot_even_if_a_driver_forgets_to_tell() {
+        let (memory, mut mailbox, mut view) = with_messages(5);
+        memory.expunge(&inbox(), &uids([2, 3]));
+        memory.deliver(&inbox(), b"x\r\n");
+        drop(mailbox.refresh().unwrap());
+        view.note(&Changes { arrived: true, ..Changes::default() });
+        drop(view.take_announcements(mailbox.snapshot(), Expunges::Announce));
+        let known: Vec<_> = view.messages(&[(1, view.exists())]).map(|(_, uid)| uid).collect();
+        let there: Vec<_> = mailbox.snapshot().messages.iter().map(MessageInfo::uid).collect();
+        assert_eq!(known, there);
+    }
+
+    /// One thing that happens to the mailbox or in the session.
+    #[derive(Clone, Debug)]
+    enum Happening {
+        Deliver,
+        Expunge(Vec<prop::sample::Index>),
+        OwnExpunge(prop::sample::Index),
+        Flag(prop::sample::Index),
+        Restart,
+        Command(bool),
+    }
+
+    fn happening() -> impl Strategy<Value = Happening> {
+        let index = any::<prop::sample::Index>;
+        prop_oneof![
+            3 => Just(Happening::Deliver),
+            3 => prop::collection::vec(index(), 1..4).prop_map(Happening::Expunge),
+            1 => index().prop_map(Happening::OwnExpunge),
+            2 => index().prop_map(Happening::Flag),
+            1 => Just(Happening::Restart),
+            6 => any::<bool>().prop_map(Happening::Command),
+        ]
+    }
+
+    /// A client that knows only what it is told, and learns UIDs of new messages by number.
+    #[derive(Default)]
+    struct Client {
+        messages: Vec<Option<Uid>>,
+    }
+
+    impl Client {
+        fn take(&mut self, announcements: &[Announcement], view: &View, may_expunge: bool) {
+            for announcement in announcements {
+                match announcement {
+                    Announcement::Expunge(seq) => {
+                        assert!(may_expunge);
+                        self.messages.remove(seq.index());
+                    }
+                    Announcement::Exists(exists) => {
+                        assert!(self.messages.len() <= index(*exists), "EXISTS never shrinks");
+                        self.messages.resize(index(*exists), None);
+                    }
+                    Announcement::MessageFlags(seq, uid) => {
+                        assert!(self.messages[seq.index()].is_none_or(|known| known == *uid));
+                    }
+                    _ => {}
+                }
+            }
+            for (position, known) in self.messages.iter_mut().enumerate() {
+                let uid = view.uid(SeqNum::from_index(position).unwrap()).unwrap();
+                assert_eq!(*known.get_or_insert(uid), uid, "a number has changed its message");
+            }
+            assert_eq!(self.messages.len(), index(view.exists()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_client_ends_with_the_messages_that_are_there(
+            happenings in prop::collection::vec(happening(), 0..60)
+        ) {
+            let memory = Memory::new();
+            memory.deliver(&inbox(), b"x\r\n");
+            let mut mailbox = open(&memory);
+            let mut view = View::new(mailbox.snapshot());
+            let mut client = Client::default();
+            for happening in happenings {
+                let there: Vec<_> = memory.messages(&inbox()).iter().map(|(info, _)| info.uid()).collect();
+                let some = |index: &prop::sample::Index| (!there.is_empty()).then(|| there[index.index(there.len())]);
+                match &happening {
+                    Happening::Deliver => drop(memory.deliver(&inbox(), b"x\r\n")),
+                    Happening::Expunge(which) => memory.expunge(&inbox(), &which.iter().filter_map(some).collect()),
+                    Happening::OwnExpunge(which) => {
+                        let mut edit = mailbox.edit().unwrap();
+                        edit.expunge(&some(which).into_iter().collect()).unwrap();
+                        view.note(&edit.commit().unwrap());
+                    }
+                    Happening::Flag(which) => if let Some(uid) = some(which) {
+                        let flags = Flags { system: SystemFlags::DRAFT, ..Flags::default() };
+                        memory.set_flags(&inbox(), uid, flags);
+                    },
+                    Happening::Restart => memory.restart_uids(&inbox()),
+                    Happening::Command(may_expunge) => {
+                        let expunges = if *may_expunge { Expunges::Announce } else { Expunges::Hold };
+                        let told = announcements(&mut mailbox, &mut view, expunges);
+                        client.take(&told, &view, *may_expunge);
+                    }
+                }
+            }
+            let told = announcements(&mut mailbox, &mut view, Expunges::Announce);
+            client.take(&told, &view, true);
+            let there: Vec<_> = mailbox.snapshot().messages.iter().map(|message| Some(message.uid())).collect();
+            prop_assert_eq!(client.messages, there);
+            let recent = mailbox.snapshot().messages.iter().filter(|message| message.is_recent()).count();
+            prop_assert_eq!(index(view.recent()), recent);
+        }
+
+        #[test]
+        fn sets_are_subtracted(from in prop::collection::vec(1..60u32, 0..40),
+                               without in prop::collection::vec(1..60u32, 0..40)) {
+            let left = difference(&uids(from.iter().copied()), &uids(without.iter().copied()));
+            let expected = uids(from.into_iter().filter(|number| !without.contains(number)));
+            prop_assert_eq!(left, expected);
+        }
+    }
 }
