@@ -16,7 +16,7 @@ pub struct Environment {
     pub home: PathBuf,
     /// Where plain names are: home, or a directory below it.
     pub mailbox_dir: PathBuf,
-    /// The spool file (`/var/mail/user`).
+    /// The spool file (`/var/mail/user`); in any mode but [`Mode::Open`] it is `INBOX` in `mailbox_dir`.
     pub spool: PathBuf,
     /// Where session locks are: `/tmp` for everybody, since the protocol with other programs says so.
     pub lock_dir: PathBuf,

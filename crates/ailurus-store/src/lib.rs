@@ -33,7 +33,7 @@ pub use environment::{
     Advertise, Clock, Environment, Homes, Mode, NoHomes, Protections, Restrictions, SharedHomes, SystemClock,
 };
 pub use error::{Error, Result};
-pub use list::{Attributes, ListQuery, Listed};
+pub use list::{Attributes, ListQuery, Listed, Listing};
 pub use location::{Location, Place};
 pub use mailboxes::Mailboxes;
 pub use namespaces::{Namespace, Namespaces};

@@ -4,11 +4,12 @@ use crate::resolve::{MAX_NAME, is_our_entry, mailbox_file};
 use crate::subscriptions::Subscriptions;
 use crate::{Claim, Driver, Environment, Error, Location, Mailboxes, Pattern, Place, Result};
 use ailurus_types::MailboxName;
+use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, ReadDir};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What LIST or LSUB tells of one name.
@@ -80,35 +81,229 @@ pub struct ListQuery<'q> {
     pub canonical: Option<&'q Pattern>,
 }
 
-/// Reports what matches, INBOX last; otherwise in the order in which the directories have it, parents first.
-pub(crate) fn list(
-    mailboxes: &Mailboxes,
-    reference: &[u8],
-    pattern: &[u8],
-    found: &mut dyn FnMut(Listed),
-) -> Result<()> {
-    check_lengths("LIST", reference, pattern)?;
-    let environment = mailboxes.environment();
-    if pattern.is_empty() {
-        if let Some(root) = canonical(environment, reference, b"*")? {
-            let name = root.iter().position(|octet| *octet == b'/').map_or(&[][..], |end| &root[..=end]);
-            found(Listed { name: name.into(), delimiter: Some(b'/'), attributes: Attributes::NO_SELECT });
+/// What LIST reports, INBOX last; otherwise in the order in which the directories have it, parents first.
+///
+/// Keeps one open directory for each level and nothing of what was reported. A loop of symbolic links ends at the
+/// depth limit, at the longest name, or at the system's limit of links.
+pub struct Listing {
+    mailboxes: Mailboxes,
+    reference: Vec<u8>,
+    pattern: Vec<u8>,
+    /// Reference and pattern as one; `None` when they are about no local file.
+    canonical: Option<Pattern>,
+    lists_inbox: bool,
+    /// The directories that are being read, outermost first.
+    directories: Vec<Directory>,
+    /// What was found and not yet reported.
+    found: VecDeque<Listed>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    Files,
+    Drivers(usize),
+    Done,
+}
+
+/// A directory that is being read.
+struct Directory {
+    /// Its name with the `/`; empty for the mailbox directory.
+    name: Vec<u8>,
+    path: PathBuf,
+    /// The format of which it is a mailbox.
+    owner: Option<Arc<dyn Driver>>,
+    entries: ReadDir,
+}
+
+impl Listing {
+    pub(crate) fn new(mailboxes: Mailboxes, reference: &[u8], pattern: &[u8]) -> Result<Self> {
+        check_lengths("LIST", reference, pattern)?;
+        let root = pattern.is_empty();
+        let text = canonical(mailboxes.environment(), reference, if root { b"*" } else { pattern })?;
+        let mut listing = Self {
+            mailboxes,
+            reference: reference.into(),
+            pattern: pattern.into(),
+            canonical: None,
+            lists_inbox: false,
+            directories: Vec::new(),
+            found: VecDeque::new(),
+            stage: if root { Stage::Done } else { Stage::Files },
+        };
+        match text {
+            Some(text) if root => {
+                let end = text.iter().position(|octet| *octet == b'/').map_or(0, |slash| slash + 1);
+                listing.report(&text[..end], Attributes::NO_SELECT);
+            }
+            Some(text) => {
+                listing.lists_inbox = matches_inbox(&text);
+                listing.canonical = Some(Pattern::new(&text));
+                listing.start(&text);
+            }
+            None => {}
         }
-        return Ok(());
+        Ok(listing)
     }
-    let text = canonical(environment, reference, pattern)?;
-    let canonical = text.as_deref().map(Pattern::new);
-    if let (Some(text), Some(canonical)) = (&text, &canonical) {
-        Walker { mailboxes, pattern: canonical, found }.walk_from(text);
+
+    /// Starts in the last directory before the pattern's first wildcard.
+    fn start(&mut self, pattern: &[u8]) {
+        let environment = self.mailboxes.environment();
+        let literal = pattern.iter().position(|octet| is_wildcard(*octet)).unwrap_or(pattern.len());
+        let literal = &pattern[..literal];
+        let start = match literal.iter().rposition(|octet| *octet == b'/') {
+            Some(slash) => &literal[..=slash],
+            None if matches!(literal.first(), Some(b'~' | b'#')) => literal,
+            None => b"",
+        };
+        let path = match mailbox_file(environment, start) {
+            Some(Place::Path(path)) => path,
+            // In a closed box the home is the root of the file system, and its path is empty.
+            _ if start.is_empty() && environment.mailbox_dir.as_os_str().is_empty() => "/".into(),
+            _ if start.is_empty() => environment.mailbox_dir.clone(),
+            _ => return,
+        };
+        let Some(directory) = self.open(start.into(), path) else { return };
+        if !start.is_empty() && start != b"INBOX" && self.matches(start) {
+            self.report_directory(start, &directory.path, directory.owner.as_deref());
+        }
+        if start.is_empty() || start.ends_with(b"/") {
+            self.directories.push(directory);
+        }
     }
-    let query = ListQuery { reference, pattern, canonical: canonical.as_ref() };
-    for driver in mailboxes.drivers() {
-        driver.list(&query, found)?;
+
+    /// Begins to read a directory; one that cannot be read holds nothing.
+    fn open(&self, name: Vec<u8>, path: PathBuf) -> Option<Directory> {
+        let entries = fs::read_dir(&path).ok()?;
+        let owner = self.owner(&name, &path);
+        Some(Directory { name, path, owner, entries })
     }
-    if text.is_some_and(|text| matches_inbox(&text)) {
-        found(inbox(mailboxes));
+
+    fn matches(&self, name: &[u8]) -> bool {
+        self.canonical.as_ref().is_some_and(|pattern| pattern.matches(name))
     }
-    Ok(())
+
+    /// Goes on to the next entry of the innermost directory; `false` when there is none left.
+    fn step(&mut self) -> bool {
+        let Some(entry) = self.directories.last_mut().map(|directory| directory.entries.next()) else {
+            return false;
+        };
+        let (Some(Ok(entry)), Some(directory)) = (entry, self.directories.last()) else {
+            self.directories.pop();
+            return true;
+        };
+        let entry = entry.file_name();
+        let name = [directory.name.as_slice(), entry.as_bytes()].concat();
+        let hidden = self.is_hidden(&directory.path, directory.owner.as_deref(), &entry);
+        if name.len() <= MAX_NAME && !hidden {
+            let path = directory.path.join(&entry);
+            self.visit(name, path);
+        }
+        true
+    }
+
+    fn visit(&mut self, name: Vec<u8>, path: PathBuf) {
+        let below = [name.as_slice(), b"/"].concat();
+        let (matches, matches_below) = (self.matches(&name), self.matches(&below));
+        let goes_below = self.canonical.as_ref().is_some_and(|pattern| pattern.goes_below(&below));
+        if !matches && !matches_below && !goes_below {
+            return;
+        }
+        // Follows symbolic links; what is neither file nor directory is no mailbox, and is never opened.
+        let Ok(metadata) = fs::metadata(&path) else { return };
+        if metadata.is_file() && matches && !name.eq_ignore_ascii_case(b"INBOX") {
+            let is_marked = metadata.size() > 0 && metadata.atime() < metadata.ctime();
+            let mark = if is_marked { Attributes::MARKED } else { Attributes::UNMARKED };
+            self.report(&name, Attributes::NO_INFERIORS.with(mark));
+        }
+        if !metadata.is_dir() {
+            return;
+        }
+        if name != b"INBOX" && (matches || matches_below) {
+            let owner = self.owner(&name, &path);
+            self.report_directory(if matches { &name } else { &below }, &path, owner.as_deref());
+        }
+        // The first directory is no level.
+        if goes_below && self.directories.len() <= self.mailboxes.environment().list_depth {
+            let directory = self.open(below, path);
+            self.directories.extend(directory);
+        }
+    }
+
+    fn report_directory(&mut self, name: &[u8], path: &Path, owner: Option<&dyn Driver>) {
+        let select = if owner.is_some() { Attributes::NONE } else { Attributes::NO_SELECT };
+        let children = match fs::read_dir(path) {
+            Err(_) => Attributes::NONE,
+            Ok(mut entries) => {
+                let is_child = |entry: &OsStr| !self.is_hidden(path, owner, entry);
+                match entries.any(|entry| entry.is_ok_and(|entry| is_child(&entry.file_name()))) {
+                    true => Attributes::HAS_CHILDREN,
+                    false => Attributes::HAS_NO_CHILDREN,
+                }
+            }
+        };
+        self.report(name, select.with(children));
+    }
+
+    fn report(&mut self, name: &[u8], attributes: Attributes) {
+        self.found.push_back(Listed { name: name.into(), delimiter: Some(b'/'), attributes });
+    }
+
+    /// Returns the format of which this directory is a mailbox.
+    fn owner(&self, name: &[u8], path: &Path) -> Option<Arc<dyn Driver>> {
+        let mut drivers = self.mailboxes.drivers().iter().filter(|driver| driver.abilities().inferiors);
+        let first = drivers.next()?;
+        let place = Place::Path(path.into());
+        let at = Location { name: MailboxName::new(name.strip_suffix(b"/").unwrap_or(name)), place };
+        let mut drivers = std::iter::once(first).chain(drivers);
+        drivers.find(|driver| matches!(driver.probe(&at), Ok(Claim::Valid))).cloned()
+    }
+
+    fn is_hidden(&self, directory: &Path, owner: Option<&dyn Driver>, entry: &OsStr) -> bool {
+        let hides_dots = self.mailboxes.environment().hide_dot_files;
+        is_our_entry(entry.as_bytes())
+            || hides_dots && entry.as_bytes().starts_with(b".")
+            || owner.is_some_and(|owner| owner.hides(directory, entry))
+    }
+
+    /// Lets the driver at this position, counted from 0, report what it has beside files.
+    fn ask_driver(&mut self, position: usize) -> Result<()> {
+        let Some(driver) = self.mailboxes.drivers().get(position) else {
+            self.stage = Stage::Done;
+            self.found.extend(self.lists_inbox.then(|| inbox(&self.mailboxes)));
+            return Ok(());
+        };
+        self.stage = Stage::Drivers(position + 1);
+        let canonical = self.canonical.as_ref();
+        let query = ListQuery { reference: &self.reference, pattern: &self.pattern, canonical };
+        let found = &mut self.found;
+        driver.list(&query, &mut |listed| found.push_back(listed))
+    }
+}
+
+impl Iterator for Listing {
+    type Item = Result<Listed>;
+
+    fn next(&mut self) -> Option<Result<Listed>> {
+        loop {
+            if let Some(listed) = self.found.pop_front() {
+                return Some(Ok(listed));
+            }
+            match self.stage {
+                Stage::Files => {
+                    if !self.step() {
+                        self.stage = Stage::Drivers(0);
+                    }
+                }
+                Stage::Drivers(position) => {
+                    if let Err(error) = self.ask_driver(position) {
+                        return Some(Err(error));
+                    }
+                }
+                Stage::Done => return None,
+            }
+        }
+    }
 }
 
 /// Reports the subscribed names that match. Where the pattern ends in `%`, parents that match stand for what is below
@@ -196,116 +391,4 @@ fn inbox(mailboxes: &Mailboxes) -> Listed {
     let (delimiter, attributes) =
         if is_directory { (Some(b'/'), Attributes::NONE) } else { (None, Attributes::NO_INFERIORS) };
     Listed { name: b"INBOX".into(), delimiter, attributes }
-}
-
-/// Goes through directories. Holds one open directory for each level, and nothing of what it saw: a loop of symbolic
-/// links ends at the depth limit, at the longest name, or at the system's limit of links.
-struct Walker<'w> {
-    mailboxes: &'w Mailboxes,
-    pattern: &'w Pattern,
-    found: &'w mut dyn FnMut(Listed),
-}
-
-impl Walker<'_> {
-    /// Starts in the last directory before the pattern's first wildcard.
-    fn walk_from(&mut self, pattern: &[u8]) {
-        let environment = self.mailboxes.environment();
-        let literal = pattern.iter().position(|octet| is_wildcard(*octet)).unwrap_or(pattern.len());
-        let literal = &pattern[..literal];
-        let start = match literal.iter().rposition(|octet| *octet == b'/') {
-            Some(slash) => &literal[..=slash],
-            None if matches!(literal.first(), Some(b'~' | b'#')) => literal,
-            None => b"",
-        };
-        if start.is_empty() {
-            let path = environment.mailbox_dir.clone();
-            // In a closed box the home is the root of the file system, and its path is empty.
-            let path = if path.as_os_str().is_empty() { "/".into() } else { path };
-            self.walk(start, &path, None, 0);
-        } else if let Some(Place::Path(path)) = mailbox_file(environment, start)
-            && fs::read_dir(&path).is_ok()
-        {
-            let owner = self.owner(start, &path);
-            if self.pattern.matches(start) && start != b"INBOX" {
-                self.report_directory(start, &path);
-            }
-            if start.ends_with(b"/") {
-                self.walk(start, &path, owner.as_deref(), 0);
-            }
-        }
-    }
-
-    /// Reports what is in a directory and below; `prefix` is its name with the `/`. A directory that cannot be read
-    /// holds nothing.
-    fn walk(&mut self, prefix: &[u8], directory: &Path, owner: Option<&dyn Driver>, level: usize) {
-        let Ok(entries) = fs::read_dir(directory) else { return };
-        for entry in entries.map_while(std::io::Result::ok) {
-            let entry = entry.file_name();
-            let name = [prefix, entry.as_bytes()].concat();
-            if !self.is_hidden(directory, owner, &entry) && name.len() <= MAX_NAME {
-                self.visit(&name, &directory.join(&entry), level);
-            }
-        }
-    }
-
-    fn visit(&mut self, name: &[u8], path: &Path, level: usize) {
-        let below = [name, b"/"].concat();
-        let (matches, matches_below) = (self.pattern.matches(name), self.pattern.matches(&below));
-        let goes_below = self.pattern.goes_below(&below);
-        if !matches && !matches_below && !goes_below {
-            return;
-        }
-        // Follows symbolic links; what is neither file nor directory is no mailbox, and is never opened.
-        let Ok(metadata) = fs::metadata(path) else { return };
-        if metadata.is_file() && matches && !name.eq_ignore_ascii_case(b"INBOX") {
-            let is_marked = metadata.size() > 0 && metadata.atime() < metadata.ctime();
-            let mark = if is_marked { Attributes::MARKED } else { Attributes::UNMARKED };
-            self.report(name, Attributes::NO_INFERIORS.with(mark));
-        }
-        if !metadata.is_dir() {
-            return;
-        }
-        if name != b"INBOX" && (matches || matches_below) {
-            self.report_directory(if matches { name } else { &below }, path);
-        }
-        if goes_below && level < self.mailboxes.environment().list_depth {
-            let owner = self.owner(&below, path);
-            self.walk(&below, path, owner.as_deref(), level + 1);
-        }
-    }
-
-    fn report_directory(&mut self, name: &[u8], path: &Path) {
-        let owner = self.owner(name, path);
-        let select = if owner.is_some() { Attributes::NONE } else { Attributes::NO_SELECT };
-        let children = match fs::read_dir(path) {
-            Err(_) => Attributes::NONE,
-            Ok(mut entries) => {
-                let is_child = |entry: &OsStr| !self.is_hidden(path, owner.as_deref(), entry);
-                match entries.any(|entry| entry.is_ok_and(|entry| is_child(&entry.file_name()))) {
-                    true => Attributes::HAS_CHILDREN,
-                    false => Attributes::HAS_NO_CHILDREN,
-                }
-            }
-        };
-        self.report(name, select.with(children));
-    }
-
-    fn report(&mut self, name: &[u8], attributes: Attributes) {
-        (self.found)(Listed { name: name.into(), delimiter: Some(b'/'), attributes });
-    }
-
-    /// Returns the format of which this directory is a mailbox.
-    fn owner(&self, name: &[u8], path: &Path) -> Option<Arc<dyn Driver>> {
-        let place = Place::Path(path.into());
-        let at = Location { name: MailboxName::new(name.strip_suffix(b"/").unwrap_or(name)), place };
-        let mut drivers = self.mailboxes.drivers().iter().filter(|driver| driver.abilities().inferiors);
-        drivers.find(|driver| matches!(driver.probe(&at), Ok(Claim::Valid))).cloned()
-    }
-
-    fn is_hidden(&self, directory: &Path, owner: Option<&dyn Driver>, entry: &OsStr) -> bool {
-        let hides_dots = self.mailboxes.environment().hide_dot_files;
-        is_our_entry(entry.as_bytes())
-            || hides_dots && entry.as_bytes().starts_with(b".")
-            || owner.is_some_and(|owner| owner.hides(directory, entry))
-    }
 }

@@ -7,8 +7,8 @@ use crate::resolve::{Forced, forced_format, is_shared, modes, naming_defect};
 use crate::standin::StandIn;
 use crate::subscriptions::Subscriptions;
 use crate::{
-    Access, Append, Claim, Driver, Environment, Error, Level, Listed, Location, Mailbox, Manner, Namespaces,
-    Place, Rejection, Result, Status, list, namespaces, resolve,
+    Access, Append, Claim, Driver, Environment, Error, Level, Listed, Listing, Location, Mailbox, Manner,
+    Namespaces, Place, Rejection, Result, Status, list, namespaces, resolve,
 };
 use ailurus_types::MailboxName;
 use std::os::unix::ffi::OsStrExt;
@@ -152,7 +152,13 @@ impl Mailboxes {
 
     /// Reports the mailboxes whose names match a pattern as they are found (LIST, RFC 3501 §6.3.8), INBOX last.
     pub fn list(&self, reference: &[u8], pattern: &[u8], found: &mut dyn FnMut(Listed)) -> Result<()> {
-        list::list(self, reference, pattern, found)
+        self.listing(reference, pattern)?.try_for_each(|listed| listed.map(&mut *found))
+    }
+
+    /// Returns what [`Mailboxes::list`] reports, found only as it is asked for: links can make a handful of
+    /// directories a million names.
+    pub fn listing(&self, reference: &[u8], pattern: &[u8]) -> Result<Listing> {
+        Listing::new(self.clone(), reference, pattern)
     }
 
     /// Reports the subscribed names that match a pattern (LSUB, RFC 3501 §6.3.9), whether or not there is such a
@@ -213,21 +219,26 @@ impl Mailboxes {
 
     /// Returns the driver of what is at the location.
     pub(crate) fn claimant(&self, at: &Location) -> Result<&Arc<dyn Driver>> {
-        check_file_type(at)?;
+        self.claim(at).map(|(driver, _)| driver)
+    }
+
+    /// Returns the driver of what is at the location, and whether there is a mailbox of its format already.
+    fn claim(&self, at: &Location) -> Result<(&Arc<dyn Driver>, Claim)> {
+        self.check_file_type(at)?;
         let (mut standing_in, mut empty, mut denied) = (None, None, false);
         for driver in &*self.drivers {
             match driver.probe(at)? {
                 Claim::Valid | Claim::Empty if driver.stands_in() => {
                     standing_in = standing_in.or(Some(driver))
                 }
-                Claim::Valid => return Ok(driver),
+                Claim::Valid => return Ok((driver, Claim::Valid)),
                 Claim::Empty => empty = empty.or(Some(driver)),
                 Claim::No(Rejection::Denied) => denied = true,
                 Claim::No(_) => {}
             }
         }
         match standing_in.or(empty) {
-            Some(driver) => Ok(driver),
+            Some(driver) => Ok((driver, Claim::Empty)),
             None if denied => {
                 let path = at.path().unwrap_or(Path::new("INBOX"));
                 Err(Error::io("open", path)(io::ErrorKind::PermissionDenied.into()))
@@ -250,25 +261,26 @@ impl Mailboxes {
     }
 
     fn append_target(&self, at: &Location) -> Result<&Arc<dyn Driver>> {
-        let driver = self.claimant(at)?;
-        if !driver.stands_in() && driver.probe(at)? == Claim::Valid {
-            return Ok(driver);
+        match self.claim(at)? {
+            (driver, Claim::Valid) => return Ok(driver),
+            _ if at.path().is_some_and(Path::is_dir) => return Err(Error::NotSelectable(at.name.clone())),
+            _ => {}
         }
-        if at.path().is_some_and(Path::is_dir) {
-            return Err(Error::NotSelectable(at.name.clone()));
+        let indeterminate = || Error::Refused(format!("Indeterminate mailbox format: {}", at.name));
+        // Something that no format knows.
+        if at.path().is_some_and(|path| fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)) {
+            return Err(indeterminate());
         }
-        let missing = at.name.is_inbox() && at.path().is_none_or(|path| !path.exists());
         let format = match self.environment.empty_format {
-            None if missing => Some(self.environment.create_format),
+            // INBOX takes mail whatever else.
+            None if at.name.is_inbox() => Some(self.environment.create_format),
             format => format,
         };
-        format
-            .and_then(|format| self.driver(|known| known == format))
-            .ok_or_else(|| Error::Refused(format!("Indeterminate mailbox format: {}", at.name)))
+        format.and_then(|format| self.driver(|known| known == format)).ok_or_else(indeterminate)
     }
 
     fn forced_target<'d>(&self, driver: &'d Arc<dyn Driver>, at: &Location) -> Result<&'d Arc<dyn Driver>> {
-        check_file_type(at)?;
+        self.check_file_type(at)?;
         match driver.probe(at)? {
             Claim::Valid | Claim::Empty => Ok(driver),
             Claim::No(Rejection::WrongFormat) => Err(Error::WrongFormat {
@@ -280,6 +292,22 @@ impl Mailboxes {
                 Err(Error::io("open", path)(io::ErrorKind::PermissionDenied.into()))
             }
             Claim::No(_) => Err(Error::NotFound(at.name.clone())),
+        }
+    }
+
+    /// Refuses what only a hostile or mistaken hand puts there: to open a FIFO or a device can block, or do
+    /// something. Dangling links are nothing that is there.
+    fn check_file_type(&self, at: &Location) -> Result<()> {
+        let path = match &at.place {
+            Place::Path(path) => path,
+            Place::Inbox => &self.environment.spool,
+            Place::Special => return Ok(()),
+        };
+        match fs::metadata(path) {
+            Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
+                Err(Error::NotFound(at.name.clone()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -340,13 +368,6 @@ impl fmt::Debug for Mailboxes {
 
 fn unknown_driver(verb: &str, name: &MailboxName) -> Error {
     Error::Refused(format!("Can't {verb} mailbox {name}: unknown driver"))
-}
-
-/// Refuses what only a hostile or mistaken hand puts there: to open a FIFO or a device can block, or do something.
-/// Dangling links are nothing that is there.
-fn check_file_type(at: &Location) -> Result<()> {
-    let Some(metadata) = at.path().and_then(|path| fs::metadata(path).ok()) else { return Ok(()) };
-    if metadata.is_file() || metadata.is_dir() { Ok(()) } else { Err(Error::NotFound(at.name.clone())) }
 }
 
 /// Makes a directory with those above it; tells whether it was missing.

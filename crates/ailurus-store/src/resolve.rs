@@ -144,13 +144,11 @@ fn is_special(environment: &Environment, name: &[u8]) -> bool {
     known && allowed && name.len() <= MAX_NAME && !leaves_its_directory(name)
 }
 
+/// Outside of open mode INBOX is a file of the mailbox directory. The spool is that file then, so that drivers may
+/// take it for the INBOX that it is; if it is another, nobody leaves the directory for it.
 fn inbox(environment: &Environment) -> Place {
-    match environment.mode {
-        Mode::Open => Place::Inbox,
-        Mode::BlackBox(_) | Mode::ClosedBox | Mode::Anonymous => {
-            Place::Path(below(&environment.mailbox_dir, b"INBOX"))
-        }
-    }
+    let own = below(&environment.mailbox_dir, b"INBOX");
+    if environment.mode == Mode::Open || environment.spool == own { Place::Inbox } else { Place::Path(own) }
 }
 
 fn shared_prefix(name: &[u8]) -> Option<(Space, &[u8])> {
@@ -363,6 +361,8 @@ mod tests {
         environment.mode = Mode::BlackBox("/var/box".into());
         environment.mailbox_dir = "/var/box/alice".into();
         assert_eq!(file(&environment, "inbox"), "/var/box/alice/INBOX");
+        environment.spool = "/var/box/alice/INBOX".into();
+        assert_eq!(file(&environment, "inbox"), "(driver-selected)");
         assert_eq!(file(&environment, "/bob/inbox"), "/var/box/bob/INBOX");
         assert_eq!(file(&environment, "/bob/x/inbox"), "/var/box/bob/x/inbox");
         assert_eq!(file(&environment, "~bob/x"), "/var/box/bob/x");

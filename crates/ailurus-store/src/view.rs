@@ -175,19 +175,13 @@ impl View {
         }
     }
 
-    /// Takes note of changes that this session's own STORE made, some of them with `.SILENT`: the flags of those
-    /// messages are not announced (RFC 3501 §6.4.6), also not what was due before, since the client knows them now.
-    pub fn note_silent(&mut self, changes: &Changes, stored: &UidSet) {
-        self.note(changes);
-        self.flags_told(stored);
-    }
-
     /// Makes the flags of these messages due for an announcement, changed or not: STORE without `.SILENT`.
     pub fn tell_flags(&mut self, uids: &UidSet) {
         self.flags = union(&self.flags, uids);
     }
 
-    /// Takes note that the client was told the flags of these messages in another way (FETCH FLAGS).
+    /// Takes note that the client knows the flags of these messages from elsewhere: FETCH FLAGS, or its own STORE
+    /// with `.SILENT` (RFC 3501 §6.4.6). To be called after [`View::note`].
     pub fn flags_told(&mut self, uids: &UidSet) {
         if !self.flags.is_empty() && !uids.is_empty() {
             self.flags = difference(&self.flags, uids);
@@ -495,7 +489,8 @@ mod tests {
         let change = FlagChange { op: FlagOp::Add, system: SystemFlags::FLAGGED, keywords: Vec::new() };
         let mut edit = mailbox.edit().unwrap();
         edit.store(&uids([1, 3]), &change).unwrap();
-        view.note_silent(&edit.commit().unwrap(), &uids([1, 3]));
+        view.note(&edit.commit().unwrap());
+        view.flags_told(&uids([1, 3]));
         let told = view.take_announcements(mailbox.snapshot(), Expunges::Hold);
         assert_eq!(told, [Announcement::MessageFlags(seq(2), uid(2))]);
 

@@ -153,6 +153,20 @@ fn a_loop_of_links_ends_at_the_depth() {
 }
 
 #[test]
+fn a_listing_is_found_only_as_it_is_asked_for() {
+    let home = Home::new();
+    symlink(".", home.path("a")).unwrap();
+    symlink(".", home.path("b")).unwrap();
+    // All of it would be two million names.
+    let listing = home.mailboxes.listing(b"", b"*").unwrap();
+    let first: Vec<_> = listing.take(1000).map(|listed| listed.unwrap().name).collect();
+    assert_eq!(first.len(), 1000);
+    assert!(
+        first.iter().all(|name| name.split(|octet| *octet == b'/').all(|part| part == b"a" || part == b"b"))
+    );
+}
+
+#[test]
 fn long_names_are_left_out() {
     let home = Home::new();
     let (long, deep) = ("x".repeat(200), "y".repeat(60));

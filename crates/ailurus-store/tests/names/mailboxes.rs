@@ -216,6 +216,23 @@ fn an_empty_inbox_becomes_the_real_one_when_mail_comes() {
 }
 
 #[test]
+fn a_missing_inbox_is_there_in_every_mode() {
+    let home = Home::with(|environment| {
+        environment.mode = ailurus_store::Mode::BlackBox(environment.home.join(".."));
+        environment.spool = environment.home.join("INBOX");
+    });
+    assert_eq!(select(&home, "inbox").unwrap().snapshot().messages.len(), 0);
+}
+
+#[test]
+fn a_spool_that_is_no_file_is_not_opened() {
+    let home = Home::new();
+    make_fifo(&home.spool());
+    assert!(matches!(select(&home, "INBOX"), Err(Error::NotFound(_))));
+    assert!(matches!(home.append("INBOX", "x"), Err(Error::NotFound(_))));
+}
+
+#[test]
 fn a_file_that_no_longer_belongs_to_us_is_denied_and_not_missing() {
     let home = Home::new();
     home.create("box").unwrap();
