@@ -6,7 +6,7 @@ use crate::session::{Session, State, Step, Task};
 use crate::tagged::{Notes, Outcome};
 use crate::wording;
 use ailurus_proto::{CommandName, SyntaxError, Tag, WrittenSet};
-use ailurus_store::Result;
+use ailurus_store::{Result, Snapshot};
 use ailurus_types::UidSet;
 
 /// An expunge that is to be done.
@@ -45,8 +45,7 @@ impl Expunge {
     }
 
     fn expunge(&self, selected: &mut Selected) -> Result<String> {
-        let wanted = |snapshot| deleted(snapshot, |uid| self.uids.as_ref().is_none_or(|only| only.contains(uid)));
-        if wanted(selected.mailbox.snapshot()).is_empty() {
+        if self.wanted(selected.mailbox.snapshot()).is_empty() {
             if !selected.mailbox.is_dirty() {
                 return Ok("No messages deleted, so no update needed".into());
             }
@@ -55,11 +54,15 @@ impl Expunge {
             return Ok("Mailbox checkpointed, but no messages expunged".into());
         }
         let mut edit = selected.mailbox.edit()?;
-        let uids = wanted(edit.snapshot());
+        let uids = self.wanted(edit.snapshot());
         let count = edit.snapshot().messages.iter().filter(|message| uids.contains(message.uid())).count();
         edit.expunge(&uids)?;
         let changes = edit.commit()?;
         selected.view.note(&changes);
         Ok(format!("Expunged {count} messages"))
+    }
+
+    fn wanted(&self, snapshot: &Snapshot) -> UidSet {
+        deleted(snapshot, |uid| self.uids.as_ref().is_none_or(|only| only.contains(uid)))
     }
 }

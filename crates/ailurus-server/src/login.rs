@@ -44,7 +44,7 @@ impl Session {
     pub(crate) fn login(&mut self, tag: Tag, user: &[u8], password: Secret<Vec<u8>>) {
         let identity = Identity::parse_star(user);
         let password = Zeroizing::new(password.into_exposed());
-        self.check(tag, identity, Some(password), How::Login);
+        self.admit(tag, identity, Some(password), How::Login);
     }
 
     /// AUTHENTICATE.
@@ -104,10 +104,10 @@ impl Session {
                 self.expect_more();
             }
             Step::Done(ailurus_auth::Outcome::Check(credentials)) => {
-                self.check(exchange.tag, credentials.identity, Some(credentials.password), how);
+                self.admit(exchange.tag, credentials.identity, Some(credentials.password), how);
             }
             Step::Done(ailurus_auth::Outcome::Verified(identity)) => {
-                self.check(exchange.tag, identity, None, how);
+                self.admit(exchange.tag, identity, None, how);
             }
             Step::Failed(Failure::WrongProof(identity) | Failure::NoSecrets(identity)) => {
                 match self.attempts.spend(&identity) {
@@ -121,7 +121,7 @@ impl Session {
     }
 
     /// Has a password checked, or, if there is none, a proven identity accepted.
-    fn check(&mut self, tag: Tag, identity: Identity, password: Option<Zeroizing<Vec<u8>>>, how: How) {
+    fn admit(&mut self, tag: Tag, identity: Identity, password: Option<Zeroizing<Vec<u8>>>, how: How) {
         self.user = Some(shown(identity.user()));
         if let Err(refusal) = self.attempts.spend(&identity) {
             self.log_refusal(refusal, &identity);

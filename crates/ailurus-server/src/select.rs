@@ -49,7 +49,8 @@ impl Session {
                 let code = if selected.is_writable() { Code::ReadWrite } else { Code::ReadOnly };
                 let outcome = Outcome::ok().with(code).with_text(format!("{name} completed"));
                 self.state = State::Selected(account, Box::new(selected));
-                // What was noted while opening is told behind the description of the mailbox.
+                // The last warning of the opening is told behind the description of the mailbox, others before it.
+                self.take_notices();
                 self.run(tag, name, crate::session::Task::Announce(outcome));
             }
             Err(error) => {

@@ -50,8 +50,8 @@ pub struct Session {
     progress: usize,
     /// The client is in the midst of a command.
     pub(crate) continuing: bool,
-    /// Output was taken since the timer was set last.
-    pub(crate) output_taken: bool,
+    /// The client took output after `now`: it may have done so for long.
+    pub(crate) now_is_old: bool,
 }
 
 /// How far the session is (RFC 3501 §3).
@@ -120,6 +120,8 @@ pub(crate) enum Step {
     Next(Task),
     /// The command is done.
     Done(Outcome),
+    /// A response was begun that cannot be ended: nothing that the client could understand can follow.
+    Abort(String),
 }
 
 impl Session {
@@ -143,7 +145,7 @@ impl Session {
             waiting_since: now,
             progress: 0,
             continuing: false,
-            output_taken: false,
+            now_is_old: false,
         };
         session.greet(start);
         session
@@ -175,6 +177,9 @@ impl Session {
     #[must_use]
     pub fn handle_input(&mut self, octets: &[u8], now: Instant) -> usize {
         self.now = now;
+        if std::mem::take(&mut self.now_is_old) {
+            self.waiting_since = now;
+        }
         let mut taken = 0;
         loop {
             self.advance();
@@ -213,11 +218,11 @@ impl Session {
             }
             let more = self.advance();
             if self.output.is_empty() {
-                self.output_taken |= out.len() > before;
                 return more || out.len() > before;
             }
+            self.now_is_old = true;
         }
-        self.output_taken = true;
+        self.now_is_old = true;
         true
     }
 
@@ -324,6 +329,11 @@ impl Session {
                 running.task = task;
                 self.work = Work::Running(running);
             }
+            Step::Abort(text) => {
+                let text = format!("{text} {}", self.who());
+                self.log(Facility::Mail, Priority::Alert, text);
+                self.end("Session ended within a response", 1);
+            }
             Step::Done(outcome) => {
                 self.answer(&running.tag, running.name, outcome);
                 self.command_ended();
@@ -336,15 +346,15 @@ impl Session {
         if matches!(self.work, Work::Closed) {
             return Step::Yield;
         }
-        let State::Selected(account, selected) = &mut self.state else {
+        let State::Selected(_, selected) = &mut self.state else {
             return Step::Done(running.task.take_outcome());
         };
         let limit = self.config.limits.output;
         match &mut running.task {
             Task::Fetch(fetch) => fetch.step(selected, &mut self.notes, &mut self.output, limit),
             Task::Store(storing) => storing.step(selected, &mut self.notes, &mut self.output),
-            Task::Search(search) => search.step(selected, account, &running.tag, &mut self.output),
-            Task::Copy(copy) => copy.step(selected, running.name),
+            Task::Search(search) => search.step(selected, &running.tag, &mut self.output, limit),
+            Task::Copy(copy) => copy.step(selected, running.name, &mut self.output),
             Task::Expunge(expunge) => expunge.step(selected, &mut self.notes, &mut self.output),
             Task::Refresh(outcome) => {
                 let outcome = std::mem::take(outcome);

@@ -36,9 +36,9 @@ impl Session {
                 }
             }
             _ if now < self.logout_due() => {}
-            // The client is slow to take its output, but takes it.
-            _ if self.output_taken => {
-                self.output_taken = false;
+            // The client took long to take its output, which is no reason to think that it is gone.
+            _ if self.now_is_old => {
+                self.now_is_old = false;
                 self.waiting_since = now;
             }
             _ => self.autologout(),

@@ -1,0 +1,345 @@
+//! The keys that look into messages, and what was found so far of the present one.
+
+use crate::WHOLE;
+use crate::needle::Needle;
+use ailurus_message::header::{self, Field};
+use ailurus_message::{Kind, Message, Part, PartDecoder, Scanner, address, date::Date, words};
+use ailurus_store::{Extent, Mailbox, Result};
+use ailurus_types::{CalendarDate, Uid};
+use memchr::memmem;
+
+/// A key that the header answers.
+pub(crate) enum HeaderKey {
+    SentBefore(CalendarDate),
+    SentOn(CalendarDate),
+    SentSince(CalendarDate),
+    /// In the address list of the field, written out.
+    Address(Box<str>, Needle),
+    /// In the field.
+    Field(Box<str>, Needle),
+}
+
+/// A key that needs the text of the message.
+struct TextKey {
+    needle: Needle,
+    /// TEXT: headers count too.
+    headers: bool,
+    found: bool,
+}
+
+/// All keys that look into messages.
+#[derive(Default)]
+pub(crate) struct Texts {
+    header_keys: Vec<HeaderKey>,
+    header_answers: Vec<Option<bool>>,
+    text_keys: Vec<TextKey>,
+    /// The text keys have their answers.
+    body_read: bool,
+    message: Vec<u8>,
+    scratch: Scratch,
+}
+
+/// Buffers that are used for one message after the other.
+#[derive(Default)]
+struct Scratch {
+    canonical: String,
+    written: String,
+}
+
+/// How much of a message is read at a time.
+const PIECE: usize = 64 * 1024;
+/// How much of a header block is looked at.
+const MAX_HEADER: usize = ailurus_message::MAX_HEADER;
+/// Buffers larger than this are given back.
+const KEPT_CAPACITY: usize = 256 * 1024;
+
+impl Texts {
+    pub(crate) fn add_header(&mut self, key: HeaderKey) -> usize {
+        self.header_keys.push(key);
+        self.header_keys.len() - 1
+    }
+
+    pub(crate) fn add_text(&mut self, needle: Needle, headers: bool) -> usize {
+        self.text_keys.push(TextKey { needle, headers, found: false });
+        self.text_keys.len() - 1
+    }
+
+    /// Forgets the answers of the message before.
+    pub(crate) fn begin(&mut self) {
+        self.header_answers.clear();
+        self.body_read = false;
+    }
+
+    pub(crate) fn wants_header(&self) -> bool {
+        !self.header_keys.is_empty()
+    }
+
+    pub(crate) fn header_answer(&self, number: usize) -> Option<bool> {
+        self.header_answers.get(number).copied().flatten()
+    }
+
+    pub(crate) fn text_answer(&self, number: usize) -> Option<bool> {
+        let key = self.text_keys.get(number)?;
+        self.body_read.then_some(key.found)
+    }
+
+    /// Reads the header and answers the keys that it answers. Returns how much was read.
+    pub(crate) fn read_header(&mut self, mailbox: &mut dyn Mailbox, uid: Uid) -> Result<usize> {
+        let mut text = std::mem::take(&mut self.message);
+        let read = read_up_to(mailbox, uid, Extent::Header, MAX_HEADER, &mut text);
+        if read.is_ok() {
+            let scratch = &mut self.scratch;
+            let answers = self.header_keys.iter().map(|key| Some(key.matches(&text, scratch)));
+            self.header_answers.extend(answers);
+        }
+        let cost = text.len();
+        self.keep(text);
+        read.map(|()| cost)
+    }
+
+    /// Reads the message and answers the keys about its text. Returns how much was read.
+    pub(crate) fn read_body(&mut self, mailbox: &mut dyn Mailbox, uid: Uid, size: u64) -> Result<usize> {
+        for key in &mut self.text_keys {
+            key.found = key.needle.is_empty();
+        }
+        let cost = if size <= WHOLE {
+            let mut text = std::mem::take(&mut self.message);
+            let most = usize::try_from(WHOLE).unwrap_or(usize::MAX);
+            let read = read_up_to(mailbox, uid, Extent::Whole, most, &mut text);
+            if read.is_ok() {
+                self.search_whole(&text);
+            }
+            let cost = text.len();
+            self.keep(text);
+            read?;
+            cost
+        } else {
+            self.search_in_pieces(mailbox, uid)?
+        };
+        self.body_read = true;
+        Ok(cost)
+    }
+
+    fn keep(&mut self, text: Vec<u8>) {
+        if text.capacity() <= KEPT_CAPACITY {
+            self.message = text;
+        }
+    }
+
+    fn all_found(&self) -> bool {
+        self.text_keys.iter().all(|key| key.found)
+    }
+
+    fn search_whole(&mut self, text: &[u8]) {
+        let candidates = self.text_keys.iter().any(|key| !key.found && !is_surely_absent(&key.needle, text));
+        if !candidates {
+            return;
+        }
+        let message = Message::parse(text);
+        self.search_headers(&message);
+        for part in message.parts().filter(is_text) {
+            if self.all_found() {
+                return;
+            }
+            let extent = part.body_extent();
+            let extent = usize::try_from(extent.start).unwrap_or(usize::MAX)
+                ..usize::try_from(extent.end).unwrap_or(usize::MAX);
+            let body = text.get(extent).unwrap_or_default();
+            let mut reader = PartReader::new(&part);
+            for piece in body.chunks(PIECE) {
+                reader.push(piece, &mut self.text_keys, &mut self.scratch);
+            }
+            reader.finish(&mut self.text_keys, &mut self.scratch);
+        }
+    }
+
+    /// Searches a message that is not held: it is read once for its structure, and its texts once more.
+    fn search_in_pieces(&mut self, mailbox: &mut dyn Mailbox, uid: Uid) -> Result<usize> {
+        let mut scanner = Scanner::new();
+        let mut piece = Vec::new();
+        let mut at = 0;
+        loop {
+            piece.clear();
+            let read = mailbox.read(uid, Extent::Whole, at, PIECE, &mut piece)?;
+            if read == 0 {
+                break;
+            }
+            scanner.push(&piece);
+            at += length(read);
+        }
+        let message = scanner.finish();
+        self.search_headers(&message);
+        for part in message.parts().filter(is_text) {
+            if self.all_found() {
+                break;
+            }
+            let mut reader = PartReader::new(&part);
+            let mut extent = part.body_extent();
+            while extent.start < extent.end {
+                piece.clear();
+                let most = usize::try_from(extent.end - extent.start).unwrap_or(PIECE).min(PIECE);
+                let read = mailbox.read(uid, Extent::Whole, extent.start, most, &mut piece)?;
+                if read == 0 {
+                    break;
+                }
+                extent.start += length(read);
+                reader.push(&piece, &mut self.text_keys, &mut self.scratch);
+                at += length(read);
+            }
+            reader.finish(&mut self.text_keys, &mut self.scratch);
+        }
+        Ok(usize::try_from(at).unwrap_or(usize::MAX))
+    }
+
+    /// Searches the headers of the message, of the messages in it, and of all parts.
+    fn search_headers(&mut self, message: &Message<'_>) {
+        if !self.text_keys.iter().any(|key| key.headers && !key.found) {
+            return;
+        }
+        for part in message.parts() {
+            for field in header::fields(part.header()) {
+                for key in self.text_keys.iter_mut().filter(|key| key.headers && !key.found) {
+                    key.found = is_in_field(&key.needle, field.raw, &mut self.scratch);
+                }
+            }
+        }
+    }
+}
+
+/// Tells whether the body of a part is searched: texts, and messages that are none of RFC 822 (delivery reports).
+fn is_text(part: &Part<'_>) -> bool {
+    match part.kind() {
+        Kind::Text => true,
+        Kind::Other => part.media_type().as_ref() == b"MESSAGE",
+        Kind::Multipart | Kind::Message => false,
+    }
+}
+
+/// Tells, with a glance at the octets, that a key is not in the message, whatever is decoded. `false` says nothing.
+fn is_surely_absent(needle: &Needle, text: &[u8]) -> bool {
+    let is_plain = || {
+        // What could turn into other characters: charsets that shift, encoded words, transfer encodings.
+        text.is_ascii()
+            && memchr::memchr2(0x1b, b'~', text).is_none()
+            && memmem::find(text, b"=?").is_none()
+            && !TRANSFER_ENCODINGS.with(|names| names.iter().any(|name| name.is_in_ascii(text)))
+    };
+    // Space may be a folded line.
+    needle.is_ascii() && !needle.has_space() && !needle.is_in_ascii(text) && is_plain()
+}
+
+thread_local! {
+    static TRANSFER_ENCODINGS: [Needle; 3] =
+        [Needle::new("base64"), Needle::new("quoted-printable"), Needle::new("utf-7")];
+}
+
+impl HeaderKey {
+    fn matches(&self, header: &[u8], scratch: &mut Scratch) -> bool {
+        match self {
+            Self::SentBefore(date) => sent(header).is_some_and(|sent| sent < days(*date)),
+            Self::SentOn(date) => sent(header).is_some_and(|sent| sent == days(*date)),
+            Self::SentSince(date) => sent(header).is_some_and(|sent| sent >= days(*date)),
+            Self::Address(name, needle) => header::fields(header).filter(|field| field.is(name)).any(|field| {
+                scratch.written.clear();
+                address::write_list(field.value, &mut scratch.written);
+                needle.is_in(&scratch.written, &mut scratch.canonical)
+            }),
+            Self::Field(name, needle) => header::fields(header)
+                .filter(|field| field.is(name))
+                .any(|field: Field<'_>| is_in_field(needle, field.value, scratch)),
+        }
+    }
+}
+
+/// Tells whether a key is in a field, or in its value.
+fn is_in_field(needle: &Needle, field: &[u8], scratch: &mut Scratch) -> bool {
+    if needle.is_empty() {
+        return true;
+    }
+    if needle.is_ascii() && !needle.has_space() && field.is_ascii() && memmem::find(field, b"=?").is_none() {
+        return needle.is_in_ascii(field);
+    }
+    needle.is_in(&words::decode(field), &mut scratch.canonical)
+}
+
+/// Returns the day of the `Date:` field as written, counted from 1970.
+fn sent(header: &[u8]) -> Option<i64> {
+    header::first(header, "Date").and_then(Date::parse).map(|date| date.days())
+}
+
+fn days(date: CalendarDate) -> i64 {
+    let CalendarDate { year, month, day } = date;
+    Date { year: year.into(), month, day, hour: 0, minute: 0, second: 0, zone: None }.days()
+}
+
+/// Searches the decoded text of a part as it comes.
+struct PartReader {
+    decoder: PartDecoder,
+    /// Decoded text that is not searched yet, or may be the beginning of a key.
+    text: String,
+}
+
+/// Text is kept back from its last ASCII character on, but not more than this.
+const MOST_KEPT_BACK: usize = 1024;
+
+impl PartReader {
+    fn new(part: &Part<'_>) -> Self {
+        Self { decoder: PartDecoder::new(part), text: String::new() }
+    }
+
+    fn push(&mut self, piece: &[u8], keys: &mut [TextKey], scratch: &mut Scratch) {
+        self.decoder.push(piece, &mut self.text);
+        // ASCII begins a new combining sequence, so that the text before it has its canonical form by itself.
+        let cut = self.text.bytes().rposition(|octet| octet.is_ascii()).unwrap_or(0);
+        let cut = if self.text.len() - cut > MOST_KEPT_BACK { self.text.len() } else { cut };
+        search_text(self.text.get(..cut).unwrap_or_default(), keys, scratch);
+        // What may be the beginning of a key stays. Its canonical form is at least a third as long as the text.
+        let longest = keys.iter().map(|key| key.needle.len()).max().unwrap_or(0);
+        let stay = cut.saturating_sub(longest.saturating_mul(3));
+        let stay = self.text.floor_char_boundary(stay);
+        // Not within a combining sequence either.
+        let stay = self.text[..stay].bytes().rposition(|octet| octet.is_ascii()).unwrap_or(0);
+        self.text.drain(..stay);
+    }
+
+    fn finish(self, keys: &mut [TextKey], scratch: &mut Scratch) {
+        let Self { decoder, mut text } = self;
+        let _how_well = decoder.finish(&mut text);
+        search_text(&text, keys, scratch);
+    }
+}
+
+fn search_text(text: &str, keys: &mut [TextKey], scratch: &mut Scratch) {
+    for key in keys.iter_mut().filter(|key| !key.found) {
+        key.found = key.needle.is_ascii() && key.needle.is_in_ascii(text.as_bytes());
+    }
+    if text.is_ascii() || keys.iter().all(|key| key.found) {
+        return;
+    }
+    scratch.canonical.clear();
+    ailurus_charset::casemap(text, &mut scratch.canonical);
+    for key in keys.iter_mut().filter(|key| !key.found) {
+        key.found = key.needle.is_in_canonical(&scratch.canonical);
+    }
+}
+
+fn read_up_to(
+    mailbox: &mut dyn Mailbox,
+    uid: Uid,
+    extent: Extent,
+    most: usize,
+    text: &mut Vec<u8>,
+) -> Result<()> {
+    text.clear();
+    while text.len() < most {
+        let left = (most - text.len()).min(PIECE);
+        if mailbox.read(uid, extent, length(text.len()), left, text)? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn length(octets: usize) -> u64 {
+    u64::try_from(octets).unwrap_or(u64::MAX)
+}
