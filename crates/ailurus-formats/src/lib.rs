@@ -4,4 +4,16 @@
 #![forbid(unsafe_code)]
 
 pub mod disk;
+pub mod journal;
 pub mod lock;
+pub mod rewrite;
+
+mod drivers;
+mod dummy;
+mod mbx;
+mod phile;
+
+pub use drivers::drivers;
+pub use dummy::Dummy;
+pub use mbx::Mbx;
+pub use phile::Phile;

@@ -1,0 +1,19 @@
+//! All formats of this crate in the order in which they are asked.
+
+use crate::disk::Disk;
+use crate::dummy::Dummy;
+use crate::mbx::Mbx;
+use crate::phile::Phile;
+use ailurus_store::{Driver, Environment};
+use std::sync::Arc;
+
+/// Returns the drivers in the reference's order: the first that claims a mailbox has it.
+#[must_use]
+pub fn drivers(environment: &Arc<Environment>, disk: &Arc<dyn Disk>) -> Vec<Arc<dyn Driver>> {
+    let (env, disk) = (|| Arc::clone(environment), || Arc::clone(disk));
+    vec![
+        Arc::new(Mbx::new(env(), disk())),
+        Arc::new(Phile::new(env(), disk())),
+        Arc::new(Dummy::new(env(), disk())),
+    ]
+}
