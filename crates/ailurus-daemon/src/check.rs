@@ -1,11 +1,12 @@
 //! `ailurus check`: looks over the host, and says every problem at once with what to do about it.
 
 use crate::imapd::CERTIFICATE_NAME;
-use crate::login::{CRAM_DATABASE, PAM_DIRECTORIES, PAM_SERVICE, Passwords};
+use crate::login::{PAM_DIRECTORIES, PAM_SERVICE, Passwords};
+use crate::settings::{CONFIG_FILE, Settings};
 use crate::tls::{self, CertificateStore};
 use crate::{personal, surroundings};
-use ailurus_auth::cram_database::suspect_lines;
 use ailurus_auth::CramDatabase;
+use ailurus_auth::cram_database::suspect_lines;
 use ailurus_store::{Access, Error};
 use ailurus_sys::{pam, shadow, users};
 use ailurus_types::MailboxName;
@@ -90,12 +91,13 @@ pub fn check() -> ExitCode {
 #[must_use]
 pub fn of_host() -> Vec<Finding> {
     let mut findings = Vec::new();
-    findings.push(certificate(&CertificateStore::system(CERTIFICATE_NAME), jiff::Timestamp::now().as_second()));
+    findings
+        .push(certificate(&CertificateStore::system(CERTIFICATE_NAME), jiff::Timestamp::now().as_second()));
     findings.extend(passwords());
     findings.extend(lock_directory(Path::new("/tmp")));
     findings.push(spool_directory(surroundings::spool_directory()));
     findings.push(mlock());
-    findings.extend(config_file(Path::new("/etc/c-client.cf")));
+    findings.extend(config_file(Path::new(CONFIG_FILE)));
     findings.extend([143, 993].map(port));
     findings.extend(accounts(&fs::read_to_string("/etc/passwd").unwrap_or_default()));
     for (path, effect) in
@@ -160,9 +162,10 @@ fn certificate(store: &CertificateStore, now: i64) -> Finding {
     };
     let name = files.certificate.display();
     match tls::validity(&certified) {
-        Some((from, _)) if from > now => {
-            Finding::problem(format!("{name} is not valid yet"), "check the clock, or get another certificate")
-        }
+        Some((from, _)) if from > now => Finding::problem(
+            format!("{name} is not valid yet"),
+            "check the clock, or get another certificate",
+        ),
         Some((_, to)) if to < now => {
             Finding::problem(format!("{name} expired {} days ago", (now - to) / DAY), "renew it")
         }
@@ -196,7 +199,9 @@ fn passwords() -> Vec<Finding> {
             }
             findings
         }
-        Passwords::Pam(service) => vec![Finding::good(format!("passwords are checked by PAM, service {service}"))],
+        Passwords::Pam(service) => {
+            vec![Finding::good(format!("passwords are checked by PAM, service {service}"))]
+        }
         Passwords::Shadow => vec![shadow_passwords()],
     }
 }
@@ -233,8 +238,12 @@ fn shadow_passwords() -> Finding {
     let looked = PAM_DIRECTORIES.join(", ");
     if pam::available() {
         return Finding::note(
-            format!("no PAM service file \"{PAM_SERVICE}\" in {looked}: passwords are checked against shadow"),
-            format!("to use PAM, make /etc/pam.d/{PAM_SERVICE} (on Debian: @include common-auth, common-account)"),
+            format!(
+                "no PAM service file \"{PAM_SERVICE}\" in {looked}: passwords are checked against shadow"
+            ),
+            format!(
+                "to use PAM, make /etc/pam.d/{PAM_SERVICE} (on Debian: @include common-auth, common-account)"
+            ),
         );
     }
     if shadow::available() {
@@ -245,7 +254,9 @@ fn shadow_passwords() -> Finding {
 
 fn private_file(path: &Path, remedy: &str) -> Finding {
     match fs::metadata(path) {
-        Err(error) => Finding::problem(format!("cannot look at {}: {error}", path.display()), "check its directory"),
+        Err(error) => {
+            Finding::problem(format!("cannot look at {}: {error}", path.display()), "check its directory")
+        }
         Ok(metadata) if metadata.mode() & 0o077 != 0 => Finding::problem(
             format!("others can read {} (mode {:o})", path.display(), metadata.mode() & 0o7777),
             format!("{remedy} {}", path.display()),
@@ -262,7 +273,11 @@ fn lock_directory(path: &Path) -> Vec<Finding> {
             format!("mkdir -m 1777 {}: mailboxes are opened read-only without", path.display()),
         ),
         Ok(metadata) if metadata.mode() & 0o1777 != 0o1777 => Finding::problem(
-            format!("{} has mode {:o}, and session locks cannot be made", path.display(), metadata.mode() & 0o7777),
+            format!(
+                "{} has mode {:o}, and session locks cannot be made",
+                path.display(),
+                metadata.mode() & 0o7777
+            ),
             format!("chmod 1777 {}", path.display()),
         ),
         Ok(_) => Finding::good(format!("{} has mode 1777", path.display())),
@@ -270,7 +285,10 @@ fn lock_directory(path: &Path) -> Vec<Finding> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     if mounts.lines().any(|line| is_private_tmp(line, path)) {
         findings.push(Finding::problem(
-            format!("{} is this service's own (PrivateTmp), and locks are not seen by other programs", path.display()),
+            format!(
+                "{} is this service's own (PrivateTmp), and locks are not seen by other programs",
+                path.display()
+            ),
             "set PrivateTmp=no in the unit",
         ));
     }
@@ -297,7 +315,9 @@ fn spool_directory(path: &Path) -> Finding {
         return Finding::good(format!("spool directory {shown} has mode 1777"));
     }
     if mode & 0o020 != 0 && mlock_path().is_some() {
-        return Finding::good(format!("spool directory {shown} has mode {mode:o}, and mlock makes locks in it"));
+        return Finding::good(format!(
+            "spool directory {shown} has mode {mode:o}, and mlock makes locks in it"
+        ));
     }
     if mode & 0o002 != 0 {
         return Finding::problem(
@@ -306,7 +326,9 @@ fn spool_directory(path: &Path) -> Finding {
         );
     }
     Finding::note(
-        format!("users cannot make lock files in {shown} (mode {mode:o}): \"Mailbox vulnerable\" is what they see"),
+        format!(
+            "users cannot make lock files in {shown} (mode {mode:o}): \"Mailbox vulnerable\" is what they see"
+        ),
         format!("chmod 1777 {shown}, or install mlock with group mail and mode 2755"),
     )
 }
@@ -332,21 +354,22 @@ fn mlock() -> Finding {
     }
 }
 
-/// The original's configuration file: nothing of it is read yet, so each line of it is worth a note.
+/// The original's configuration file: what of it is not obeyed.
 fn config_file(path: &Path) -> Vec<Finding> {
-    let Ok(text) = fs::read(path) else { return Vec::new() };
-    let text = String::from_utf8_lossy(&text);
-    let set = |line: &str| {
-        let mut words = line.splitn(3, ' ');
-        let found = words.next()?.eq_ignore_ascii_case("set");
-        found.then(|| words.next().map(str::to_owned)).flatten()
+    if !path.exists() {
+        return Vec::new();
+    }
+    let complaints = Settings::read(path).complaints;
+    if complaints.is_empty() {
+        return vec![Finding::good(format!("{} is obeyed", path.display()))];
+    }
+    let complain = |(line, why): (usize, String)| {
+        Finding::problem(
+            format!("{} line {line}: {why}", path.display()),
+            "correct the line, or remove it if the default suits you",
+        )
     };
-    let names: Vec<_> = text.lines().filter_map(set).collect();
-    let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
-    vec![Finding::note(
-        format!("{} exists and sets {names}", path.display()),
-        "these settings of the original are not read: see that the defaults suit you",
-    )]
+    complaints.into_iter().map(complain).collect()
 }
 
 fn port(port: u16) -> Finding {
@@ -378,7 +401,10 @@ fn accounts(passwd: &str) -> Vec<Finding> {
     let note = |(uid, names): (u32, Vec<&str>)| {
         let names = names.join(", ");
         if uid == 0 {
-            return Finding::note(format!("user id 0 has the names {names}"), "none of them can log in to IMAP");
+            return Finding::note(
+                format!("user id 0 has the names {names}"),
+                "none of them can log in to IMAP",
+            );
         }
         Finding::note(
             format!("{names} share user id {uid} and can read each other's mail"),
@@ -390,7 +416,10 @@ fn accounts(passwd: &str) -> Vec<Finding> {
 
 /// Opens every mailbox for reading.
 fn mailboxes(surroundings: surroundings::Surroundings) -> Vec<Finding> {
-    let mailboxes = surroundings::mailboxes(surroundings);
+    let mailboxes = match surroundings::mailboxes(surroundings, &Settings::read(Path::new(CONFIG_FILE))) {
+        Ok(mailboxes) => mailboxes,
+        Err(error) => return vec![Finding::problem(error, "ask the administrator")],
+    };
     let mut names = vec![MailboxName::inbox()];
     let mut found = |listed: ailurus_store::Listed| names.push(MailboxName::new(listed.name));
     if let Err(error) = mailboxes.lsub(b"", b"*", &mut found) {
@@ -453,7 +482,8 @@ mod tests {
 
     #[test]
     fn shared_user_ids_are_noted() {
-        let text = "root:x:0:0::/root:/bin/sh\ntoor:x:0:0::/root:/bin/sh\nada:x:1000:1::/a:\nben:x:1001:1::/b:\n";
+        let text =
+            "root:x:0:0::/root:/bin/sh\ntoor:x:0:0::/root:/bin/sh\nada:x:1000:1::/a:\nben:x:1001:1::/b:\n";
         let findings = accounts(text);
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].what, "user id 0 has the names root, toor");

@@ -40,7 +40,9 @@ pub fn ailurus_main() -> ExitCode {
 pub fn imapd_main() -> ExitCode {
     // inetd.conf has arguments that the original never looked at: only these two are ours.
     let asked = std::env::args_os().nth(1);
-    if asked.is_some_and(|argument| ["--help", "-h", "--version", "-V"].iter().any(|&known| argument == known)) {
+    if asked
+        .is_some_and(|argument| ["--help", "-h", "--version", "-V"].iter().any(|&known| argument == known))
+    {
         let matches = imapd_command().get_matches_from(std::env::args_os().take(2));
         Imapd::from_arg_matches(&matches).ok();
         return ExitCode::SUCCESS;
@@ -178,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_personal_connection_needs_all_of_it() {
-        let parse = |arguments: &[&str]| Ailurus::try_parse_from([&["ailurus", "connection"], arguments].concat());
+        let parse =
+            |arguments: &[&str]| Ailurus::try_parse_from([&["ailurus", "connection"], arguments].concat());
         assert!(parse(&["--user", "ada"]).is_err());
         assert!(parse(&["--tls"]).is_ok());
         assert!(parse(&["--user", "ada", "--home", "/h", "--spool", "/s", "--state", "/t"]).is_ok());

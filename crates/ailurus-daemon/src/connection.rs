@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 /// A session whose wishes for passwords and log lines are fulfilled at once.
-pub struct Connection<'d> {
+pub(crate) struct Connection<'d> {
     session: Session,
     door: &'d mut dyn Door,
     log: &'d Log,
@@ -17,7 +17,7 @@ pub struct Connection<'d> {
 
 impl<'d> Connection<'d> {
     /// Takes a session.
-    pub fn new(session: Session, door: &'d mut dyn Door, log: &'d Log) -> Self {
+    pub(crate) fn new(session: Session, door: &'d mut dyn Door, log: &'d Log) -> Self {
         Self { session, door, log }
     }
 

@@ -131,7 +131,10 @@ impl Tour {
         self.read_back()?;
         println!("\nTo connect: host 127.0.0.1, user {USER}, password {}", self.password);
         println!("  IMAP (STARTTLS possible)  port {}", self.plain.port());
-        println!("  IMAP over TLS             port {} (certificate made for this demonstration)", self.tls.port());
+        println!(
+            "  IMAP over TLS             port {} (certificate made for this demonstration)",
+            self.tls.port()
+        );
         let login = format!("-u {USER}:{}", self.password);
         println!("For example:\n  curl {login} 'imap://{}/INBOX;MAILINDEX=1'", self.plain);
         println!("  curl {login} --insecure 'imaps://{}/' -X 'STATUS INBOX (MESSAGES UNSEEN)'", self.tls);
@@ -200,10 +203,9 @@ impl Guide {
 
     fn append(&mut self, mailbox: &str, flags: &str, message: &str) -> io::Result<()> {
         println!("C: APPEND {mailbox} {flags} ...");
-        let done = self.0.command_with(
-            &format!("APPEND {mailbox} {flags}"),
-            message.replace('\n', "\r\n").as_bytes(),
-        )?;
+        let done = self
+            .0
+            .command_with(&format!("APPEND {mailbox} {flags}"), message.replace('\n', "\r\n").as_bytes())?;
         show(b'S', format!("OK {}", done.text).as_bytes());
         Ok(())
     }

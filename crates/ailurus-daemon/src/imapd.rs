@@ -9,6 +9,7 @@ use crate::connection::Connection;
 use crate::logging;
 use crate::login::{Door, HostDoor, Passwords, PersonalDoor, SecretFile};
 use crate::peer::{Ends, Names, Service};
+use crate::settings::{CONFIG_FILE, Settings};
 use crate::surroundings::{self, Surroundings};
 use crate::tls::{CertificateError, CertificateStore, server_config};
 use crate::transport::{Ending, Engine, HandshakeError, Request, Signal, Transport};
@@ -112,6 +113,7 @@ pub fn program_name() -> String {
 struct One {
     ends: Ends,
     log: Log,
+    settings: Settings,
     signals: &'static SignalPipe,
 }
 
@@ -129,8 +131,16 @@ impl One {
                 std::process::exit(1);
             }
         };
-        let ends = Ends::of(std::io::stdin().as_fd(), Names::Resolve);
-        Self { ends, log, signals }
+        let settings = Settings::read(Path::new(CONFIG_FILE));
+        for (line, why) in &settings.complaints {
+            log.emit(Facility::Mail, Priority::Warning, &format!("{CONFIG_FILE} line {line}: {why}"));
+        }
+        let names = if settings.reverse_dns == Some(false) { Names::AddressesOnly } else { Names::Resolve };
+        let mut ends = Ends::of(std::io::stdin().as_fd(), names);
+        if let Some(host) = &settings.local_host {
+            ends.host.clone_from(host);
+        }
+        Self { ends, log, settings, signals }
     }
 
     fn serve_host(&self, store: &CertificateStore, tls_first: bool) -> ExitCode {
@@ -141,6 +151,7 @@ impl One {
             remote: self.ends.remote.map(|address| address.to_string()),
             client: self.ends.client.clone(),
             host: self.ends.host.clone(),
+            settings: &self.settings,
             log: &self.log,
             session: None,
         };
@@ -159,10 +170,11 @@ impl One {
             surroundings.home = home;
         }
         std::env::set_current_dir(&surroundings.home).ok();
-        let start = Start::PreAuthenticated {
-            user: user.name.clone(),
-            mailboxes: surroundings::mailboxes(surroundings),
+        let mailboxes = match surroundings::mailboxes(surroundings, &self.settings) {
+            Ok(mailboxes) => mailboxes,
+            Err(error) => return self.fail(&error),
         };
+        let start = Start::PreAuthenticated { user: user.name, mailboxes };
         self.serve(store, tls_first, None, &mut NoDoor, start)
     }
 
@@ -176,7 +188,7 @@ impl One {
             shared: Default::default(),
         };
         std::env::set_current_dir(&personal.home).ok();
-        let mut door = PersonalDoor { secrets: secrets.clone(), surroundings };
+        let mut door = PersonalDoor { secrets: secrets.clone(), surroundings, settings: &self.settings };
         self.serve(&personal.certificates(), tls_first, Some(secrets), &mut door, Start::NotAuthenticated)
     }
 
@@ -242,7 +254,9 @@ impl One {
             }
         };
         // The original's default would be OnlyTls for all; on loopback nobody listens.
-        config.plaintext = if self.ends.is_local() { Plaintext::Allowed } else { Plaintext::OnlyTls };
+        let usual = if self.ends.is_local() { Plaintext::Allowed } else { Plaintext::OnlyTls };
+        config.plaintext = self.settings.plaintext_for(self.ends.remote).unwrap_or(usual);
+        config.login_attempts = self.settings.login_attempts.unwrap_or(config.login_attempts);
         if let Some(secrets) = secrets {
             config.cram_md5 = Some(Arc::new(secrets));
         }
@@ -308,7 +322,8 @@ struct Farewell {
 
 impl Farewell {
     fn new(config: &Config) -> Self {
-        let text = format!("* BYE Service not available {} {} at {}\r\n", config.host, config.product, config.date);
+        let text =
+            format!("* BYE Service not available {} {} at {}\r\n", config.host, config.product, config.date);
         Self { text: text.into_bytes(), closed: false }
     }
 }

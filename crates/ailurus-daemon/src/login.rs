@@ -4,12 +4,14 @@
 //! all that is root's, for good (§2), and from there on acts with the user's rights alone. A [`PersonalDoor`] is
 //! that of a person's own server: one user, one password in a file, no rights to give up.
 
+use crate::settings::Settings;
 use crate::surroundings::{self, Surroundings};
 use ailurus_auth::identity::{names_to_try, passwords_to_try};
 use ailurus_auth::{CheckError, CramDatabase, Identity, PasswordCheck, SecretLookup, Verdict};
 use ailurus_server::{Login, LoginFailure};
 use ailurus_sys::syslog::{Facility, Log, Priority, field};
 use ailurus_sys::{User, pam, privileges, shadow, users};
+use ailurus_types::Secret;
 use std::io;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -87,7 +89,7 @@ impl SecretFile {
 }
 
 impl SecretLookup for SecretFile {
-    fn secret(&self, user: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, CheckError> {
+    fn secret(&self, user: &[u8]) -> Result<Option<Secret<Zeroizing<Vec<u8>>>>, CheckError> {
         self.read()?.secret(user)
     }
 }
@@ -102,6 +104,8 @@ pub struct HostDoor<'l> {
     pub client: String,
     /// The name of this host.
     pub host: String,
+    /// The configuration of the host.
+    pub settings: &'l Settings,
     /// Where to log.
     pub log: &'l Log,
     /// The PAM transaction, kept until the process ends.
@@ -165,7 +169,8 @@ impl HostDoor<'_> {
         }
         self.session = checked.session;
         std::env::set_current_dir(&user.home).ok();
-        Ok(surroundings::login(surroundings, checked.alerts))
+        surroundings::login(surroundings, self.settings, checked.alerts)
+            .map_err(|why| self.refuse(identity, &why))
     }
 
     /// Returns the account to become, if the identity may.
@@ -238,14 +243,16 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// The door of a person's own server.
-pub struct PersonalDoor {
+pub struct PersonalDoor<'l> {
     /// The file with the one user's name and password, in the form of the CRAM-MD5 database.
     pub secrets: SecretFile,
     /// Whose mailboxes, and where; taken at the login.
     pub surroundings: Surroundings,
+    /// The configuration of the host.
+    pub settings: &'l Settings,
 }
 
-impl Door for PersonalDoor {
+impl Door for PersonalDoor<'_> {
     fn check_password(&mut self, identity: &Identity, password: &[u8]) -> Result<Login, LoginFailure> {
         let database = self.secrets.read().map_err(|_| LoginFailure::Unavailable)?;
         match database.check(&identity.authcid, password, None) {
@@ -259,7 +266,8 @@ impl Door for PersonalDoor {
         if !own(&identity.authcid) || !own(identity.user()) {
             return Err(LoginFailure::Refused);
         }
-        Ok(surroundings::login(self.surroundings.clone(), Vec::new()))
+        surroundings::login(self.surroundings.clone(), self.settings, Vec::new())
+            .map_err(|_| LoginFailure::Unavailable)
     }
 }
 

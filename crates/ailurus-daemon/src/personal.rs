@@ -37,7 +37,6 @@ fn state_directory(home: &Path) -> PathBuf {
 /// Something cannot be written, or others could read it.
 pub fn prepare(own: &Personal) -> Result<Option<String>, String> {
     let state = &own.state;
-    let bad = |what: &Path| move |error: std::io::Error| format!("cannot use {}: {error}", what.display());
     fs::DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(bad(state))?;
     let file = own.password_file();
     let text = match fs::read(&file) {
@@ -62,6 +61,10 @@ pub fn prepare(own: &Personal) -> Result<Option<String>, String> {
     };
     prepare_certificate(own)?;
     Ok(made)
+}
+
+fn bad(what: &Path) -> impl Fn(std::io::Error) -> String + '_ {
+    move |error| format!("cannot use {}: {error}", what.display())
 }
 
 /// Makes a certificate if there is none or it is about to expire; one that the user put there is left alone as long as

@@ -67,7 +67,8 @@ fn explain(address: SocketAddr, error: &io::Error) -> String {
              another with --listen or --tls-listen"
         ),
         io::ErrorKind::PermissionDenied => {
-            "ports below 1024 are root's: start as root, or choose another with --listen or --tls-listen".into()
+            "ports below 1024 are root's: start as root, or choose another with --listen or --tls-listen"
+                .into()
         }
         io::ErrorKind::AddrNotAvailable => "this host does not have the address".into(),
         _ => crate::transport::io_text(error),
@@ -79,11 +80,8 @@ fn explain(address: SocketAddr, error: &io::Error) -> String {
 #[must_use]
 pub fn serve(plain: &[SocketAddr], tls: &[SocketAddr]) -> ExitCode {
     process::settle_umask();
-    let result = if rustix::process::geteuid().is_root() {
-        serve_host(plain, tls)
-    } else {
-        serve_person(plain, tls)
-    };
+    let result =
+        if rustix::process::geteuid().is_root() { serve_host(plain, tls) } else { serve_person(plain, tls) };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -256,7 +254,12 @@ impl Server {
         }
     }
 
-    fn wait(&self, signals: &SignalPipe, stop: Option<BorrowedFd<'_>>, accepting: bool) -> Result<Ready, String> {
+    fn wait(
+        &self,
+        signals: &SignalPipe,
+        stop: Option<BorrowedFd<'_>>,
+        accepting: bool,
+    ) -> Result<Ready, String> {
         let flags = if accepting { PollFlags::IN } else { PollFlags::empty() };
         let mut waiting: Vec<_> =
             self.listeners.iter().map(|listener| PollFd::new(&listener.socket, flags)).collect();

@@ -1,5 +1,6 @@
 //! From an account to its mailboxes.
 
+use crate::settings::Settings;
 use ailurus_server::Login;
 use ailurus_store::{Environment, Level, Mailboxes, SharedHomes, SystemClock};
 use ailurus_sys::{User, users};
@@ -55,25 +56,37 @@ pub fn spool_directory() -> &'static Path {
 }
 
 /// Opens the mailboxes: the drivers, and the names over them.
-#[must_use]
-pub fn mailboxes(surroundings: Surroundings) -> Mailboxes {
+///
+/// # Errors
+///
+/// The settings send this user to a directory that does not exist.
+pub fn mailboxes(surroundings: Surroundings, settings: &Settings) -> Result<Mailboxes, String> {
     let Surroundings { user, home, spool, host, shared } = surroundings;
     let mut environment = Environment::new(&user, home, spool, &host);
     environment.shared = shared;
     environment.clock = Arc::new(SystemClock { local_offset: local_offset() });
+    settings.apply(&mut environment)?;
     let environment = Arc::new(environment);
     let drivers = ailurus_formats::drivers(&environment, &ailurus_formats::disk::Os::shared());
-    Mailboxes::new(environment, drivers)
+    Ok(Mailboxes::new(environment, drivers))
 }
 
 /// Makes the answer to a login, with what the user should be told about the account.
-pub(crate) fn login(surroundings: Surroundings, alerts: Vec<String>) -> Login {
+///
+/// # Errors
+///
+/// As [`mailboxes`].
+pub(crate) fn login(
+    surroundings: Surroundings,
+    settings: &Settings,
+    alerts: Vec<String>,
+) -> Result<Login, String> {
     let user = surroundings.user.clone();
-    let mailboxes = mailboxes(surroundings);
+    let mailboxes = mailboxes(surroundings, settings)?;
     for alert in alerts {
         mailboxes.environment().notices.tell(Level::Warning, format!("[ALERT] {alert}"));
     }
-    Login { user, mailboxes }
+    Ok(Login { user, mailboxes })
 }
 
 /// Returns how far local time is from UTC now, in minutes east.

@@ -132,7 +132,9 @@ pub fn load(files: &CertificateFiles) -> Result<CertifiedKey, CertificateError> 
     let bad_key = |why: String| CertificateError::Key { path: files.key.clone(), why };
     let pem = read(&files.key).map_err(|error| bad_key(crate::transport::io_text(&error)))?;
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
-        rustls::pki_types::pem::Error::NoItemsFound => bad_key("no unencrypted private key in the file".into()),
+        rustls::pki_types::pem::Error::NoItemsFound => {
+            bad_key("no unencrypted private key in the file".into())
+        }
         other => bad_key(other.to_string()),
     })?;
     let key = aws_lc_rs::sign::any_supported_type(&key).map_err(|error| bad_key(error.to_string()))?;
@@ -173,10 +175,9 @@ pub fn server_config(
     store: &CertificateStore,
     local: Option<IpAddr>,
 ) -> Result<Arc<rustls::ServerConfig>, CertificateError> {
-    let files = store.find(local).unwrap_or_else(|| CertificateFiles {
-        certificate: store.expected(),
-        key: store.expected(),
-    });
+    let files = store
+        .find(local)
+        .unwrap_or_else(|| CertificateFiles { certificate: store.expected(), key: store.expected() });
     let resolver = Resolver { store: store.clone(), usual: Arc::new(load(&files)?) };
     let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?

@@ -225,8 +225,9 @@ impl Transport {
                         return Ending::Closed(status);
                     }
                     Some(Request::StartTls) => {
-                        if let Err(error) =
-                            tls().map_err(HandshakeError::Certificate).and_then(|c| self.start_tls(c, signals))
+                        if let Err(error) = tls()
+                            .map_err(HandshakeError::Certificate)
+                            .and_then(|c| self.start_tls(c, signals))
                         {
                             return Ending::Handshake(error);
                         }
@@ -443,7 +444,8 @@ impl Transport {
             self.end(&error);
         }
         // Drained before the engine looks: what changes while it looks is a new notice.
-        let noticed = ready.watch && self.watches.iter_mut().fold(false, |any, watch| watch.drain() || any);
+        let noticed =
+            ready.watch && self.watches.iter_mut().filter_map(|w| w.drain().then_some(())).count() > 0;
         if watching && (noticed || ready.timed_out) {
             engine.handle_wake(Instant::now());
         }
@@ -475,11 +477,7 @@ impl Transport {
         });
         let count = poll(&mut waiting, timeout.as_ref()).unwrap_or(0);
         let came = |index: usize| !waiting[index].revents().is_empty();
-        Ready {
-            input: input.is_some_and(came),
-            watch: watches.into_iter().any(came),
-            timed_out: count == 0,
-        }
+        Ready { input: input.is_some_and(came), watch: watches.into_iter().any(came), timed_out: count == 0 }
     }
 
     /// Reads what has come; the error is the cause for the engine.
@@ -744,7 +742,11 @@ mod tests {
         let (ending, engine) = server.join().expect("no panic");
         assert!(matches!(ending, Ending::Closed(3)), "{ending:?}");
         assert_eq!(engine.heard.len(), 1);
-        assert!(["Broken pipe", "Connection reset by peer"].contains(&&engine.heard[0][..]), "{:?}", engine.heard);
+        assert!(
+            ["Broken pipe", "Connection reset by peer"].contains(&&engine.heard[0][..]),
+            "{:?}",
+            engine.heard
+        );
     }
 
     #[test]
@@ -786,7 +788,11 @@ mod tests {
         taken.set_nonblocking(true).expect("a socket");
         let server = thread::spawn(move || {
             let mut none = || Err(String::new());
-            Transport::new(from_client, to_client).run(&mut Echo::default(), &mut FakeSignals(taken), &mut none)
+            Transport::new(from_client, to_client).run(
+                &mut Echo::default(),
+                &mut FakeSignals(taken),
+                &mut none,
+            )
         });
         std::fs::File::from(to_server).write_all(b"BIG 200000\nend\n").expect("written");
         let mut all = Vec::new();

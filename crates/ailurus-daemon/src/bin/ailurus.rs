@@ -2,5 +2,5 @@
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    ailurus_daemon::cli::ailurus_main()
+    std::process::ExitCode::FAILURE
 }
