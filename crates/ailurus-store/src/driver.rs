@@ -18,6 +18,9 @@ pub trait Driver: Send + Sync {
     fn probe(&self, at: &Location) -> Result<Claim>;
 
     /// Makes an empty mailbox; its parents are there already. [`crate::Error::AlreadyExists`] when something is.
+    ///
+    /// [`crate::Place::Inbox`] comes from `#driver.FMT/INBOX` alone: the user wants an INBOX of this format. A format
+    /// with an INBOX of its own in the home makes it, whatever is in the spool; one that uses the spool refuses.
     fn create(&self, at: &Location) -> Result<()>;
 
     /// Deletes the mailbox, under the locks that keep others from using it at the time.

@@ -103,7 +103,7 @@ pub(crate) fn naming_defect(name: &[u8]) -> Option<&'static str> {
 pub(crate) enum Forced<'n> {
     /// It does not ask.
     No,
-    /// It begins to ask and has no delimiter.
+    /// It begins to ask, and has no format or no delimiter.
     Bad,
     /// The format's name, and the mailbox name proper.
     Format(&'n [u8], &'n [u8]),
@@ -113,8 +113,8 @@ pub(crate) enum Forced<'n> {
 pub(crate) fn forced_format(name: &[u8]) -> Forced<'_> {
     let Some(rest) = after_prefix(name, b"#driver.") else { return Forced::No };
     match rest.iter().position(|octet| matches!(octet, b'/' | b'\\' | b':')) {
-        Some(end) => Forced::Format(&rest[..end], &rest[end + 1..]),
-        None => Forced::Bad,
+        Some(end) if end > 0 => Forced::Format(&rest[..end], &rest[end + 1..]),
+        _ => Forced::Bad,
     }
 }
 
@@ -423,6 +423,7 @@ mod tests {
         assert_eq!(forced_format(b"#driver.mbx\\a"), Forced::Format(b"mbx", b"a"));
         assert_eq!(forced_format(b"#driver.mbx:a"), Forced::Format(b"mbx", b"a"));
         assert_eq!(forced_format(b"#driver.mbx"), Forced::Bad);
+        assert_eq!(forced_format(b"#driver./a"), Forced::Bad);
         assert_eq!(forced_format(b"#drive"), Forced::No);
     }
 

@@ -372,6 +372,61 @@ mod tests {
         assert!(Subscriptions::new(&home.environment).each(&mut |_| {}).is_err());
     }
 
+    /// The largest file, in octets, that a process of [`with_small_files`] may write: a disk that is full.
+    const LIMIT: usize = 8192;
+
+    /// Runs one of the ignored tests below in a process of its own, for which the disk is full.
+    fn with_small_files(test: &str, home: &Home) {
+        let command = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", LIMIT / 512);
+        let ran = std::process::Command::new("sh")
+            .args(["-c", &command])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", &format!("subscriptions::tests::{test}")])
+            .env("FULL_HOME", home.home.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(said.contains("1 passed"), "{said}");
+    }
+
+    fn full_home() -> Environment {
+        let home = PathBuf::from(std::env::var_os("FULL_HOME").expect("set by the test that runs this one"));
+        Environment::new("a", home.clone(), home.join("spool"), "h")
+    }
+
+    #[test]
+    fn half_a_name_on_a_full_disk_is_cut_back() {
+        let content = [&b"y".repeat(LIMIT - 5)[..], b"\n"].concat();
+        let home = home(Some(&content));
+        with_small_files("add_on_a_full_disk", &home);
+        assert_eq!(home.content(), content);
+    }
+
+    #[test]
+    #[ignore = "run by half_a_name_on_a_full_disk_is_cut_back"]
+    fn add_on_a_full_disk() {
+        let environment = full_home();
+        let added = Subscriptions::new(&environment).add(&"long-name".into());
+        assert_eq!(text(added), "Can't append to subscription database");
+    }
+
+    #[test]
+    fn a_rewrite_on_a_full_disk_leaves_all_as_it_was() {
+        let content = [b"a\n", &b"y\n".repeat(LIMIT)[..]].concat();
+        let home = home(Some(&content));
+        with_small_files("remove_on_a_full_disk", &home);
+        assert_eq!(home.content(), content);
+        assert!(!home.home.path().join(".mlbxlsttmp").exists());
+    }
+
+    #[test]
+    #[ignore = "run by a_rewrite_on_a_full_disk_leaves_all_as_it_was"]
+    fn remove_on_a_full_disk() {
+        let environment = full_home();
+        let removed = Subscriptions::new(&environment).remove(&"a".into());
+        assert_eq!(text(removed), "Can't write subscription temporary file");
+    }
+
     #[test]
     fn sessions_that_write_at_once_lose_nothing() {
         let home = home(Some(b"first\n"));

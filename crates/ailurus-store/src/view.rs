@@ -223,6 +223,13 @@ impl View {
     ///
     /// The snapshot decides: even if a driver told of its changes wrongly, numbers and messages agree afterwards.
     fn announce_expunges(&mut self, snapshot: &Snapshot, due: &mut Vec<Announcement>) {
+        let known = self.uids.len();
+        let last = known.checked_sub(1).and_then(|last| snapshot.messages.get(last));
+        if self.expunged.is_empty() && last.map(|message| message.uid()) == self.largest_uid() {
+            self.add_arrivals(snapshot, known);
+            self.arrived = false;
+            return;
+        }
         let told = self.told.exists.map_or(0, index);
         let mut kept = 0;
         for position in 0..self.uids.len() {
