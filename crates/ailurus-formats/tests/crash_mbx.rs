@@ -353,3 +353,21 @@ fn mail_delivered_behind_a_torn_append_is_kept() {
         assert!(wanted.contains(&mailbox.snapshot().messages.len()), "{n}: {:?}", uids_of(&*mailbox));
     }
 }
+
+/// Sliding needs room for its journal; who expunges for want of room has none.
+#[test]
+fn an_expunge_on_a_full_disk_hides_what_it_cannot_take_out() {
+    let directory = prepare();
+    let size = std::fs::metadata(directory.path().join("box")).unwrap().len();
+    let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::FullAfter(27_000)));
+    let home = home(directory, disk);
+    let driver = Mbx::new(home.environment.clone(), home.disk.clone());
+    let mut told = Told::default();
+    run_expunge(&driver, &home, &mut told).unwrap();
+    assert_eq!(told.expunged, [1, 3, 6]);
+    assert_eq!(home.get("box").len() as u64, size);
+    let names = |home: &Home| std::fs::read_dir(home.directory.path()).unwrap().count();
+    assert_eq!(names(&home), 2, "no journal is left");
+    let home = check(&CASES[4], "disk full", home.directory, &told);
+    assert!((home.get("box").len() as u64) < size, "there was room again");
+}
