@@ -3,7 +3,12 @@
 //! Every change to a file goes through [`disk::Disk`], so that tests can cut the power between any two of them.
 #![forbid(unsafe_code)]
 
+mod crlf;
 pub mod disk;
+mod from_line;
 pub mod journal;
 pub mod lock;
 pub mod rewrite;
+mod unix;
+
+pub use unix::Unix;
