@@ -3,19 +3,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-mod common;
+mod support;
 
 use ailurus_formats::Mbx;
 use ailurus_formats::disk::{Disk, Os};
 use ailurus_store::{AppendMeta, Driver, Environment, Extent, Result};
 use ailurus_testkit::faulty::{Fault, FaultyDisk};
 use ailurus_types::{FlagOp, SystemFlags, UidSet};
-use common::*;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use support::*;
 
 /// What a client was told before the cut.
 #[derive(Debug, Default)]

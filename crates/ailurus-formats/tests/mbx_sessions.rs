@@ -1,13 +1,13 @@
 //! Several sessions on one mbx mailbox, ours and the reference's.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-mod common;
+mod support;
 
 use ailurus_formats::Mbx;
 use ailurus_store::{Access, AppendMeta, Claim, Driver, Error, Extent, Mailbox, Manner};
 use ailurus_types::{FlagOp, Keyword, SystemFlags, UidSet};
-use common::*;
 use std::os::unix::fs::MetadataExt;
+use support::*;
 
 const TEXT: &[u8] = b"Subject: t\r\n\r\nbody\r\n";
 
