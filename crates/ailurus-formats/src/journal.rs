@@ -463,6 +463,7 @@ impl Sealed {
             return Ok(None);
         }
         let mut extended = length >= new_len;
+        let (mut after_so_far, mut torn) = (true, false);
         let mut now = Vec::new();
         let mut records = self.records();
         while let Some(record) = records.next()? {
@@ -476,9 +477,17 @@ impl Sealed {
                     return Ok(None);
                 }
                 let as_before = checksum(&now[..before]) == record.old_hash(unit);
-                if !as_before && now[..before] != data[..before] {
+                let as_after = now[..before] == data[..before];
+                if !as_before && !as_after {
+                    // A killed process wrote from the front to the back, and may have stopped within one unit.
+                    if torn || !after_so_far || now.first() != data.first() {
+                        return Ok(None);
+                    }
+                    torn = true;
+                } else if torn && !as_before {
                     return Ok(None);
                 }
+                after_so_far &= as_after;
                 let grown = &now[before..];
                 extended &= grown == &data[before..] || grown.iter().all(|octet| *octet == 0);
             }

@@ -50,11 +50,14 @@ pub struct Rewrite<'f> {
     file: &'f File,
     old: Old<'f>,
     position: u64,
+    // Copied last, and not yet looked at: runs of messages come in many pieces.
+    run: Range<u64>,
     // Changed octets not yet in the journal; they start on a unit's boundary.
     pending: Vec<u8>,
     pending_start: u64,
     replaces: Option<PathBuf>,
     writer: Option<Writer>,
+    sync_later: bool,
 }
 
 impl<'f> Rewrite<'f> {
@@ -68,10 +71,12 @@ impl<'f> Rewrite<'f> {
             file,
             old: Old { file, length, start: 0, block: Vec::new() },
             position: 0,
+            run: 0..0,
             pending: Vec::new(),
             pending_start: 0,
             replaces: None,
             writer: None,
+            sync_later: false,
         })
     }
 
@@ -90,7 +95,7 @@ impl<'f> Rewrite<'f> {
     /// Returns the length of the new content so far.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.position
+        self.position + (self.run.end - self.run.start)
     }
 
     /// Adds a range of the old content.
@@ -102,23 +107,42 @@ impl<'f> Rewrite<'f> {
             let error = io::Error::new(io::ErrorKind::UnexpectedEof, "file is shorter than it was");
             return Err(RewriteError::Unchanged(error));
         }
-        if range.start == self.position {
-            self.position = range.end.max(self.position);
-            return Ok(());
+        if range.start != self.run.end {
+            self.end_run().map_err(RewriteError::Unchanged)?;
+            self.run = range.start..range.start;
         }
-        self.try_copy(range).map_err(RewriteError::Unchanged)
+        self.run.end = range.end;
+        Ok(())
     }
 
     /// Adds new octets.
     pub fn literal(&mut self, octets: &[u8]) -> Result<(), RewriteError> {
+        if octets.is_empty() {
+            return Ok(());
+        }
+        self.end_run().map_err(RewriteError::Unchanged)?;
         for octets in octets.chunks(BLOCK) {
-            self.add(octets).map_err(RewriteError::Unchanged)?;
+            let end = self.position + octets.len() as u64;
+            let there = self.old.read(self.position..end).map_err(RewriteError::Unchanged)?;
+            if there == octets {
+                self.position = end;
+            } else {
+                self.add(octets).map_err(RewriteError::Unchanged)?;
+            }
         }
         Ok(())
     }
 
+    /// Like [`Rewrite::finish`], but a change that needs no journal is left to be synced with what the caller writes
+    /// to the file next; for changes that do not matter if they are lost together with that.
+    pub fn finish_with_next_sync(mut self) -> Result<(), RewriteError> {
+        self.sync_later = true;
+        self.finish()
+    }
+
     /// Makes the file what was described. With `Ok`, it is safe on the disk.
     pub fn finish(mut self) -> Result<(), RewriteError> {
+        self.end_run().map_err(RewriteError::Unchanged)?;
         let (old_len, new_len) = (self.old.length, self.position);
         self.close_pending(new_len).map_err(RewriteError::Unchanged)?;
         let one_unit = self.pending.len() <= UNIT && old_len == new_len;
@@ -155,10 +179,18 @@ impl<'f> Rewrite<'f> {
         } else if !changed {
             return Ok(());
         }
+        if self.sync_later {
+            return Ok(());
+        }
         self.disk.sync(self.file).map_err(RewriteError::Interrupted)
     }
 
-    fn try_copy(&mut self, mut range: Range<u64>) -> io::Result<()> {
+    fn end_run(&mut self) -> io::Result<()> {
+        let mut range = std::mem::replace(&mut self.run, 0..0);
+        if range.start == self.position {
+            self.position = range.end;
+            return Ok(());
+        }
         while !range.is_empty() {
             self.open_pending()?;
             let count = usize::try_from(range.end - range.start).unwrap_or(BLOCK).min(BLOCK);
