@@ -1,4 +1,5 @@
 //! A process that is killed between any two of its changes loses no mail and uses no UID twice.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Every mailbox that the reference judged is judged alike, and is written alike.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 

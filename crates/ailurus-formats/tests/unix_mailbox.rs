@@ -1,4 +1,5 @@
 //! The unix driver among others: deliveries, other sessions, other programs, arbitrary files.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod common;
 
@@ -224,8 +225,19 @@ fn the_reference_and_we_take_turns() {
     env.clock = std::sync::Arc::new(ailurus_store::SystemClock::default());
     let path = directory.path().join("box");
     let driver = Unix::new(env, Os::shared());
+    // It takes no orders from root, and takes nobody for the anonymous user.
+    let is_root = rustix::process::geteuid().is_root();
     let mailutil = |arguments: &[&str]| {
-        let output = std::process::Command::new(program)
+        let mut command = std::process::Command::new(program);
+        if is_root {
+            use std::os::unix::process::CommandExt;
+            for entry in std::fs::read_dir(directory.path()).unwrap() {
+                std::os::unix::fs::chown(entry.unwrap().path(), Some(1), Some(1)).unwrap();
+            }
+            std::os::unix::fs::chown(directory.path(), Some(1), Some(1)).unwrap();
+            command.uid(1).gid(1);
+        }
+        let output = command
             .args(arguments)
             .env("HOME", directory.path())
             .current_dir(directory.path())
@@ -236,11 +248,6 @@ fn the_reference_and_we_take_turns() {
     };
     std::fs::copy(fixture("unix/20-g-imapbase"), directory.path().join("source")).unwrap();
     let (created, text) = mailutil(&["create", "box"]);
-    if !created && rustix::process::geteuid().is_root() {
-        // It takes no orders from root.
-        eprintln!("skipped: mailutil refuses: {text}");
-        return;
-    }
     assert!(created, "{text}");
     let m1 = std::fs::read(fixture("messages/m1.eml")).unwrap();
     let uids = append(&driver, &path, &m1, SystemFlags::SEEN, &[]).unwrap().uids.unwrap().1;
@@ -256,9 +263,10 @@ fn the_reference_and_we_take_turns() {
     let validity = mailbox.snapshot().uid_validity;
     mailbox.close().unwrap();
     let (checked, text) = mailutil(&["check", "box"]);
-    assert!(checked && text.contains("3 messages"), "{text}");
+    assert!(checked && text.contains("3 total"), "{text}");
     let (pruned, text) = mailutil(&["prune", "box", "SEEN"]);
-    assert!(pruned, "{text}");
+    // Its exit status says nothing here.
+    assert!(pruned || text.contains("purged"), "{text}");
     let mailbox = open(&driver, &path);
     let uids: Vec<u32> = mailbox.snapshot().messages.iter().map(|message| message.uid().get()).collect();
     assert!(!uids.contains(&1) && !uids.is_empty(), "{uids:?}");

@@ -135,7 +135,7 @@ impl Appending<'_> {
         let mut tail = Tail::begin(self, file)?;
         for message in &self.messages {
             let flags = self.flags(message, &keywords);
-            tail.push(&self.from_line(message));
+            tail.push(&self.envelope_line(message));
             append_arrival_fields(flags, &keywords, &mut tail.out);
             tail.copy(&self.spool, message.header..message.text)?;
             tail.push(b"\n");
@@ -183,7 +183,7 @@ impl Appending<'_> {
             let base = Base { validity: scan.uid_validity, uid_last: last, keywords: &scan.keywords };
             let base = (!has_messages && uids.is_empty()).then_some(base);
             let flags = self.flags(message, &scan.keywords);
-            tail.push(&self.from_line(message));
+            tail.push(&self.envelope_line(message));
             tail.copy(&self.spool, message.header..message.text)?;
             append_block(base, flags, Old::No, uid, &scan.keywords, &mut tail.out);
             tail.copy(&self.spool, message.text..message.end)?;
@@ -228,7 +228,7 @@ impl Appending<'_> {
     }
 
     /// Returns the From_ line with its line end: the one that a message had in its old mailbox, if it is a good one.
-    fn from_line(&self, message: &Arriving) -> Vec<u8> {
+    fn envelope_line(&self, message: &Arriving) -> Vec<u8> {
         let env = &self.shared.env;
         let kept = message
             .meta
