@@ -1,6 +1,9 @@
 //! The project's own chores; `cargo run -p xtask -- help` lists them.
 #![forbid(unsafe_code)]
 
+mod fuzz;
+mod man;
+
 use ailurus_testkit::corpus;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -8,7 +11,10 @@ use std::process::{Command, ExitCode};
 
 const USAGE: &str = "usage: cargo run -p xtask -- CHORE
   check                            everything that a change should pass
-  corpus FORMAT COUNT SEED FILE    write a mailbox (mbox or mbx) of realistic mail";
+  corpus FORMAT COUNT SEED FILE    write a mailbox (mbox or mbx) of realistic mail
+  man                              write the man pages from the declarations of the command lines
+  fuzz TARGET [SECONDS]            the long form of a fuzz target (60 s); use --release where cargo-fuzz is not installed
+  crash [--long]                   the crash tests; with --long at every point, not only at some";
 
 /// What `check` runs, in this order; `.ci/run` runs the same.
 const CHECKS: [(&str, &[&str]); 5] = [
@@ -25,6 +31,11 @@ fn main() -> ExitCode {
     let done = match words[..] {
         ["check"] => check(),
         ["corpus", format, count, seed, file] => corpus(format, count, seed, file),
+        ["man"] => man::write(),
+        ["fuzz", target] => fuzz::fuzz(target, "60"),
+        ["fuzz", target, seconds] => fuzz::fuzz(target, seconds),
+        ["crash"] => crash(false),
+        ["crash", "--long"] => crash(true),
         _ => Err(USAGE.into()),
     };
     match done {
@@ -39,15 +50,30 @@ fn main() -> ExitCode {
 fn check() -> Result<(), String> {
     for (what, arguments) in CHECKS {
         eprintln!("== {what}");
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut command = cargo();
         command.args(arguments).env("RUSTDOCFLAGS", "-D warnings");
-        let status = command.status().map_err(|error| format!("cannot run cargo: {error}"))?;
-        if !status.success() {
-            return Err(format!("xtask check: {what}: failed"));
-        }
+        run(&mut command, what)?;
     }
     eprintln!("== all passed");
     Ok(())
+}
+
+fn crash(long: bool) -> Result<(), String> {
+    let mut command = cargo();
+    command.args(["test", "--release", "-p", "ailurus-formats", "--test", "crash_*"]);
+    if long {
+        command.env("AILURUS_LONG", "1");
+    }
+    run(&mut command, "crash tests")
+}
+
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+fn run(command: &mut Command, what: &str) -> Result<(), String> {
+    let status = command.status().map_err(|error| format!("cannot run cargo: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("xtask: {what}: failed")) }
 }
 
 fn corpus(format: &str, count: &str, seed: &str, file: &str) -> Result<(), String> {

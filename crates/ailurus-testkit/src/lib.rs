@@ -3,5 +3,6 @@
 
 pub mod corpus;
 pub mod faulty;
+pub mod fuzz;
 pub mod random;
 pub mod transcript;
