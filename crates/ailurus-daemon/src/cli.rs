@@ -32,6 +32,10 @@ pub fn ailurus_main() -> ExitCode {
         Task::Check => check::check(),
         Task::Passwd(arguments) => arguments.run(),
         Task::Connection(arguments) => arguments.run(),
+        Task::Completions { shell } => {
+            clap_complete::generate(shell, &mut ailurus_command(), "ailurus", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
     }
 }
 
@@ -104,6 +108,12 @@ enum Task {
     /// One connection on standard input and output, for a server that accepted it.
     #[command(hide = true)]
     Connection(Connection),
+    /// Print completions for a shell.
+    #[command(hide = true)]
+    Completions {
+        /// Which one.
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -227,7 +227,10 @@ impl Server {
     ///
     /// The system does not let us wait.
     pub fn run(mut self, signals: &SignalPipe, stop: Option<BorrowedFd<'_>>) -> Result<(), String> {
-        self.say(Priority::Info, &format!("ready, {} sockets", self.listeners.len()));
+        let kind = |listener: &Listener| if listener.tls { "imaps" } else { "imap" };
+        let addresses: Vec<_> =
+            self.listeners.iter().map(|l| format!("{} ({})", l.address(), kind(l))).collect();
+        self.say(Priority::Info, &format!("listening on {}", addresses.join(", ")));
         activation::notify_ready().ok();
         let mut paused_until = None;
         loop {
@@ -405,4 +408,41 @@ impl Server {
 struct Ready {
     listeners: Vec<usize>,
     stop: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_are_limited_in_all_and_for_each_address() {
+        let mut server = Server::new(Vec::new(), Role::Host, Log::stderr("test"), MOST_OF_ADDRESS + 10);
+        let address = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let pid = |n: usize| Pid::from_raw(i32::try_from(n).expect("small") + 2).expect("not zero");
+        for n in 0..MOST_OF_ADDRESS {
+            assert_eq!(server.refusal(address(1)), None);
+            server.sessions.insert(pid(n), address(1));
+        }
+        assert_eq!(server.refusal(address(1)), Some("too many connections from this address"));
+        assert_eq!(server.refusal(address(2)), None);
+        for n in 0..10 {
+            server.sessions.insert(pid(MOST_OF_ADDRESS + n), address(2));
+        }
+        assert_eq!(server.refusal(address(3)), Some("too many connections"));
+    }
+
+    #[test]
+    fn failures_to_listen_are_explained() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("bound");
+        let error = Listener::bind(address, false).expect_err("taken");
+        assert!(error.contains("another program has the port"), "{error}");
+        let foreign = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 0));
+        let error = Listener::bind(foreign, false).expect_err("not ours");
+        assert!(error.contains("does not have the address"), "{error}");
+        // The first address of the usual ones must do, the rest is a bonus.
+        assert!(bind_usual(&[foreign], false).is_err());
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        assert_eq!(bind_usual(&[any, foreign], false).expect("one will do").len(), 1);
+    }
 }

@@ -314,14 +314,15 @@ impl Transport {
     }
 
     fn take_output(&mut self, engine: &mut dyn Engine) -> bool {
+        let deaf = self.is_deaf();
         let batch = match self.link {
             Link::Plain => &mut self.outgoing,
             Link::Tls(_) => &mut self.plaintext,
         };
         let before = batch.len();
         let more = engine.poll_output(batch);
-        if self.ended.is_some() {
-            batch.truncate(before); // nobody hears it
+        if deaf {
+            batch.truncate(before);
         }
         more
     }
@@ -347,7 +348,7 @@ impl Transport {
                 break;
             }
         }
-        if self.ended.is_some() {
+        if self.is_deaf() {
             self.outgoing.clear();
             self.sent = 0;
         }
@@ -357,9 +358,14 @@ impl Transport {
     fn end_to_tell(&self, engine: &dyn Engine, told: bool, advance: Advance) -> Option<String> {
         let cause = self.ended.as_ref().filter(|_| !told)?;
         // Commands that came before a half-close are done first; a write error makes them pointless.
-        let broken = cause != CLIENT_GONE;
+        let broken = self.is_deaf();
         let done = advance == Advance::Waiting && engine.wants_input() && self.is_drained();
         (broken || done).then(|| cause.clone())
+    }
+
+    /// Tells whether nobody hears what we say: more than that the peer has said its last word.
+    fn is_deaf(&self) -> bool {
+        self.ended.as_deref().is_some_and(|cause| cause != CLIENT_GONE)
     }
 
     fn end(&mut self, cause: &str) {
@@ -537,7 +543,7 @@ impl Transport {
 
     /// Ends TLS in order and tells the peer that nothing more comes.
     fn say_goodbye(&mut self) {
-        if self.ended.is_some() {
+        if self.is_deaf() {
             return;
         }
         if let Link::Tls(tls) = &mut self.link {
@@ -600,11 +606,12 @@ mod tests {
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::thread::{self, JoinHandle};
 
-    /// Answers each line with itself. `BIG n` is answered with n octets, a thousand at a time.
+    /// Answers each line with itself; after `LATE`, nothing is taken for a while. `BIG n` is answered with n octets, a thousand at a time.
     #[derive(Default)]
     struct Echo {
         out: Vec<u8>,
         big: usize,
+        late: Option<Instant>,
         request: Option<Request>,
         heard: Vec<String>,
         most_pending: usize,
@@ -617,6 +624,7 @@ mod tests {
             let line = String::from_utf8_lossy(&octets[..end]).into_owned();
             match line.split_once(' ').unwrap_or((&line, "")) {
                 ("BIG", n) => self.big = n.parse().expect("a number"),
+                ("LATE", _) => self.late = Some(Instant::now() + Duration::from_millis(100)),
                 ("STARTTLS", _) => self.request = Some(Request::StartTls),
                 ("QUIT", _) => self.request = Some(Request::Close(7)),
                 _ => {}
@@ -625,7 +633,7 @@ mod tests {
             end + 1
         }
         fn wants_input(&self) -> bool {
-            self.big == 0
+            self.big == 0 && self.late.is_none()
         }
         fn poll_output(&mut self, out: &mut Vec<u8>) -> bool {
             out.append(&mut self.out);
@@ -638,9 +646,11 @@ mod tests {
             self.request.take()
         }
         fn poll_timeout(&self) -> Option<Instant> {
-            None
+            self.late
         }
-        fn handle_timeout(&mut self, _now: Instant) {}
+        fn handle_timeout(&mut self, _now: Instant) {
+            self.late = None;
+        }
         fn wake_paths(&self) -> Option<Vec<PathBuf>> {
             None
         }
@@ -721,11 +731,11 @@ mod tests {
     #[test]
     fn commands_before_a_half_close_are_answered_first() {
         let Served { mut client, signals: _signals, server } = serve(None);
-        client.write_all(b"BIG 3000000\none\nhalf").expect("written");
+        client.write_all(b"LATE\nBIG 3000000\none\nhalf").expect("written");
         client.shutdown(Shutdown::Write).expect("half-closed");
         let mut all = Vec::new();
         client.read_to_end(&mut all).expect("to the end");
-        assert_eq!(all.len(), 12 + 3_000_000 + 4);
+        assert_eq!(all.len(), 5 + 12 + 3_000_000 + 4);
         assert!(all.ends_with(b"xone\n"));
         let (ending, engine) = server.join().expect("no panic");
         assert!(matches!(ending, Ending::Closed(3)), "{ending:?}");

@@ -5,7 +5,7 @@
 use crate::config::TlsState;
 use crate::session::{Session, State};
 use crate::tagged::Outcome;
-use ailurus_auth::mechanism;
+use ailurus_auth::mechanism::{self, Circumstances};
 use ailurus_proto::{CommandName, Tag, response};
 
 const ALWAYS: &str = "IMAP4REV1 LITERAL+";
@@ -53,8 +53,16 @@ impl Session {
 
     /// Tells whether a SASL mechanism is listed.
     pub(crate) fn offers(&self, properties: &mechanism::Properties) -> bool {
-        properties.usable(self.config.plaintext_disabled(), self.config.cram_md5.is_some())
-            && properties.advertised(self.config.tls == TlsState::Active)
+        properties.is_advertised(self.circumstances())
+    }
+
+    /// Returns what decides about mechanisms now.
+    pub(crate) fn circumstances(&self) -> Circumstances {
+        Circumstances {
+            plaintext_disabled: self.config.plaintext_disabled(),
+            shared_secrets: self.config.cram_md5.is_some(),
+            in_tls: self.config.tls == TlsState::Active,
+        }
     }
 
     /// ID (RFC 2971): who we are. What the client says of itself is of no use to us.

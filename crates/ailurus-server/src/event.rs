@@ -1,9 +1,7 @@
 //! What a session wants of whoever runs it, and what it is told.
 
-use ailurus_auth::Properties;
+use ailurus_auth::{Properties, SecretOctets};
 use ailurus_store::Mailboxes;
-use ailurus_types::Secret;
-use zeroize::Zeroizing;
 
 /// Something that only the edge can do. [`Event::Log`], [`Event::CheckPassword`] and [`Event::BecomeUser`] are acted on
 /// at once, the others after all output is written.
@@ -25,7 +23,7 @@ pub enum Event {
         /// Whose password it is, if it is another's.
         authenticating_user: Option<Vec<u8>>,
         /// The password.
-        password: Secret<Zeroizing<Vec<u8>>>,
+        password: SecretOctets,
         /// How it came.
         how: How,
     },

@@ -8,7 +8,9 @@ use crate::session::{Account, Session, State, Work};
 use crate::tagged::Outcome;
 use ailurus_auth::encoding::{self, Response};
 use ailurus_auth::mechanism::{self, InitialResponse};
-use ailurus_auth::{CheckError, CramMd5, Failure, Identity, Mechanism, Plain, Properties, Refusal, SecretLookup, Step};
+use ailurus_auth::{
+    CheckError, CramMd5, Failure, Identity, Mechanism, Plain, Properties, Refusal, SecretLookup, SecretOctets, Step,
+};
 use ailurus_proto::response::{self, Code, Status};
 use ailurus_proto::{CommandName, MAX_SASL_LINE, SyntaxError, Tag};
 use ailurus_types::Secret;
@@ -43,7 +45,7 @@ impl Session {
     /// LOGIN.
     pub(crate) fn login(&mut self, tag: Tag, user: &[u8], password: Secret<Vec<u8>>) {
         let identity = Identity::parse_star(user);
-        let password = Zeroizing::new(password.into_exposed());
+        let password = SecretOctets::new(Zeroizing::new(password.into_exposed()));
         self.admit(tag, identity, Some(password), How::Login);
     }
 
@@ -51,9 +53,7 @@ impl Session {
     pub(crate) fn authenticate(&mut self, tag: Tag, name: &str, initial: Option<Secret<Vec<u8>>>) {
         let found = mechanism::properties(name.as_bytes());
         let secrets = self.config.cram_md5.clone();
-        let usable = |properties: &&Properties| {
-            properties.usable(self.config.plaintext_disabled(), secrets.is_some())
-        };
+        let usable = |properties: &&Properties| properties.is_usable(self.circumstances());
         let Some(properties) = found.filter(usable) else {
             return self.unknown_mechanism(&tag, &name.to_ascii_uppercase());
         };
@@ -73,7 +73,7 @@ impl Session {
             Some(Some(octets)) if properties.initial_response == InitialResponse::Allowed => Some(octets),
             Some(_) => return self.exchange_failed(&exchange.tag, How::from(properties), false),
         };
-        let step = exchange.mechanism.start(initial.as_ref().map(|octets| octets.as_slice()));
+        let step = exchange.mechanism.start(initial.as_ref().map(|octets| octets.expose().as_slice()));
         self.sasl_step(exchange, step);
     }
 
@@ -84,7 +84,7 @@ impl Session {
         self.waiting_since = self.now;
         match response {
             Some(Response::Data(octets)) => {
-                let step = exchange.mechanism.step(&octets);
+                let step = exchange.mechanism.step(octets.expose());
                 self.sasl_step(exchange, step);
             }
             Some(Response::Cancelled) => {
@@ -121,8 +121,11 @@ impl Session {
     }
 
     /// Has a password checked, or, if there is none, a proven identity accepted.
-    fn admit(&mut self, tag: Tag, identity: Identity, password: Option<Zeroizing<Vec<u8>>>, how: How) {
-        self.user = Some(shown(identity.user()));
+    fn admit(&mut self, tag: Tag, identity: Identity, password: Option<SecretOctets>, how: How) {
+        // COMPAT(imapd): of failed attempts, the log shows the name of the last LOGIN.
+        if how == How::Login {
+            self.user = Some(shown(identity.user()));
+        }
         if let Err(refusal) = self.attempts.spend(&identity) {
             self.log_refusal(refusal, &identity);
             return self.delay(tag, how);
@@ -136,7 +139,7 @@ impl Session {
         self.events.push_back(match (password, how) {
             (None, How::Authenticate(mechanism)) => Event::BecomeUser { user, authenticating_user, mechanism },
             (password, how) => {
-                let password = Secret::new(password.unwrap_or_default());
+                let password = password.unwrap_or_else(|| ailurus_auth::secret(b""));
                 Event::CheckPassword { user, authenticating_user, password, how }
             }
         });
@@ -251,7 +254,6 @@ impl Session {
     }
 
     fn log_failure(&mut self, what: &str, identity: &Identity, priority: Priority) {
-        self.user = Some(shown(identity.user()));
         let (user, admin) = (shown(identity.user()), shown(&identity.authcid));
         let client = &self.config.client;
         let text = format!("{what} user={user:.64} auth={admin:.64} host={client:.80}");
@@ -265,9 +267,9 @@ fn shown(name: &[u8]) -> String {
 }
 
 /// Decodes an initial response; the parser took `=` for an empty one.
-fn decode(initial: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+fn decode(initial: &[u8]) -> Option<SecretOctets> {
     if initial.is_empty() {
-        return Some(Zeroizing::default());
+        return Some(ailurus_auth::secret(b""));
     }
     encoding::decode_initial_response(initial).ok()
 }
@@ -276,7 +278,7 @@ fn decode(initial: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 struct Secrets(Arc<dyn SecretLookup + Send + Sync>);
 
 impl SecretLookup for Secrets {
-    fn secret(&self, user: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, CheckError> {
+    fn secret(&self, user: &[u8]) -> Result<Option<SecretOctets>, CheckError> {
         self.0.secret(user)
     }
 }

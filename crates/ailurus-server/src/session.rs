@@ -438,7 +438,13 @@ impl Session {
 
     fn take_command(&mut self, judged: Judged, literal: bool) {
         match judged {
-            Judged::Command(command) => self.execute(command),
+            Judged::Command(command) => {
+                // A command that has its verdict before the literal that its line announces.
+                if literal && !matches!(command.body, CommandBody::Append(_)) {
+                    self.splitter.reject();
+                }
+                self.execute(command);
+            }
             Judged::NeedsLiteral(waits) => self.accept_literal(waits),
             Judged::Head(error) => {
                 self.splitter.reject();
@@ -455,7 +461,6 @@ impl Session {
             }
             Judged::Refused(tag, name, error) => {
                 self.splitter.reject();
-                debug_assert!(!literal || !matches!(error, SyntaxError::LineTooLong));
                 self.refuse(tag, name, &error);
             }
         }
@@ -463,12 +468,15 @@ impl Session {
 
     /// Asks for a literal, which is then collected.
     fn accept_literal(&mut self, waits: bool) {
-        if self.splitter.accept_literal().is_ok() {
-            if waits {
-                response::continuation(&mut self.output, "Ready for argument");
-            }
-            self.expect_more();
+        if self.splitter.accept_literal().is_err() {
+            // Within the limits of each literal, but not of the command.
+            self.untagged(Status::Bad, None, SyntaxError::LineTooLong);
+            return self.command_ended();
         }
+        if waits {
+            response::continuation(&mut self.output, "Ready for argument");
+        }
+        self.expect_more();
     }
 
     /// Sets the timer for the rest of a command.

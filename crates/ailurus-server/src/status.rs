@@ -6,17 +6,19 @@ use crate::wording;
 use ailurus_proto::response::{self, StatusData};
 use ailurus_proto::{CommandName, StatusArgs, Tag};
 use ailurus_store::Status;
-use ailurus_types::SystemFlags;
+use ailurus_types::{MailboxName, SystemFlags};
 
 impl Session {
     pub(crate) fn status(&mut self, tag: Tag, account: &Account, args: &StatusArgs) {
         let name = CommandName::Status;
+        let inbox = MailboxName::inbox();
+        let mailbox = if args.mailbox.is_inbox() { &inbox } else { &args.mailbox };
         for item in &args.unknown {
             let text = format!("Unknown status flag {item}");
             self.untagged(response::Status::No, None, text);
         }
         let status = if self.is_selected(&args.mailbox) {
-            let text = format!("CLIENT BUG DETECTED: STATUS on selected mailbox: {}", args.mailbox);
+            let text = format!("CLIENT BUG DETECTED: STATUS on selected mailbox: {mailbox}");
             self.untagged(response::Status::No, None, text);
             if self.refresh(name).is_err() {
                 return;
@@ -28,7 +30,7 @@ impl Session {
         let outcome = match status {
             Ok(status) => {
                 if let Some(status) = status {
-                    response::status(&mut self.output, args.mailbox.as_bytes(), &asked(args, &status));
+                    response::status(&mut self.output, mailbox.as_bytes(), &asked(args, &status));
                 }
                 Outcome::ok()
             }

@@ -76,7 +76,7 @@ fn fetch_items() {
          C: l FETCH 3 RFC822.TEXT\nS: * 3 FETCH (RFC822.TEXT {18}\nS: no mime <<80>> here\nS: )\nS: l OK FETCH completed\n\
          C: m FETCH 2 (FLAGS BODY[1])\nS: * 2 FETCH (FLAGS (\\Recent) BODY[1] \"Caf=E9 at noon?\")\nS: * 2 FETCH (FLAGS (\\Recent \\Seen))\nS: m OK FETCH completed\n\
          C: n UID FETCH 2:9 (FLAGS)\nS: * 2 FETCH (UID 2 FLAGS (\\Recent \\Seen))\nS: * 3 FETCH (UID 3 FLAGS (\\Recent \\Seen))\nS: n OK UID FETCH completed\n\
-         C: o UID FETCH 9 FLAGS\nS: * 3 FETCH (UID 3 <*>\nS: o OK UID FETCH completed\n\
+         C: o2 UID FETCH 9 FLAGS\nS: o2 OK UID FETCH completed\nC: o UID FETCH 9:* FLAGS\nS: * 3 FETCH (UID 3 <*>\nS: o OK UID FETCH completed\n\
          C: p FETCH 1 RFC822.HEADER\nS: * 1 FETCH (RFC822.HEADER {<*>}\nS: Date: <*>\nS: From: <*>\nS: To: <*>\nS: Subject: <*>\nS: Message-ID: <*>\nS: \nS: )\nS: p OK FETCH completed\n\
          C: q FETCH 1 BODY[1.MIME]\nS: * 1 FETCH (BODY[1.MIME] \"\")\nS: q OK FETCH completed\n",
     );
@@ -294,7 +294,7 @@ fn mailboxes_are_made_listed_and_deleted() {
          C: j DELETE box2\nS: j OK DELETE completed\n\
          C: k STATUS INBOX (MESSAGES UNSEEN)\nS: * NO CLIENT BUG DETECTED: STATUS on selected mailbox: INBOX\nS: * STATUS INBOX (MESSAGES 3 UNSEEN 3)\nS: k OK STATUS completed\n\
          C: l STATUS nonesuch (MESSAGES)\nS: l NO [NONEXISTENT] Can't get status of mailbox nonesuch: no such mailbox\n\
-         C: m STATUS inbox (SIZE)\nS: * NO Unknown status flag SIZE\nS: * NO CLIENT BUG DETECTED: STATUS on selected mailbox: inbox\nS: * STATUS inbox ()\nS: m OK STATUS completed\n\
+         C: m STATUS inbox (SIZE)\nS: * NO Unknown status flag SIZE\nS: * NO CLIENT BUG DETECTED: STATUS on selected mailbox: INBOX\nS: * STATUS INBOX ()\nS: m OK STATUS completed\n\
          C: n NAMESPACE\nS: * NAMESPACE ((\"\" \"/\")(\"#mhinbox\" NIL)(\"#mh/\" \"/\")) ((\"~\" \"/\")) ((\"#shared/\" \"/\")(\"#ftp/\" \"/\")(\"#news.\" \".\")(\"#public/\" \"/\"))\nS: n OK NAMESPACE completed\n\
          C: o LIST \"\" {20000}\nS: * BAD Absurdly long client literal\nS: o BAD Missing or invalid argument to LIST\n\
          L: mail.info Overlong (20000) client literal user=ada host=mail.example.test [127.0.0.1]\n\

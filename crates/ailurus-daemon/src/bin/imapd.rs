@@ -2,5 +2,5 @@
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::FAILURE
+    ailurus_daemon::cli::imapd_main()
 }

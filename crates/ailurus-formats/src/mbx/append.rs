@@ -135,6 +135,10 @@ impl<'d> MbxAppend<'d> {
         })?;
         header.set_intent(Some(Intent { start, end, sum: sum.value() }));
         file.write_header(header)?;
+        if lines.len() > 1 {
+            // One torn message is known by itself. That some of several are whole is not known without this.
+            file.sync()?;
+        }
         let (mut block, mut at) = (Vec::new(), start);
         self.give(lines, &mut |piece| {
             block.extend_from_slice(piece);
@@ -269,6 +273,8 @@ impl Mbx {
         if !assigned.is_empty() || adopted {
             file.write_header(header)?;
             fields::write(file, assigned.into_iter())?;
+            // A power loss must not keep some of these UIDs and a torn append behind them.
+            file.sync()?;
         }
         file.metadata().map(|meta| meta.len())
     }

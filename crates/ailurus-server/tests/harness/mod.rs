@@ -163,6 +163,7 @@ impl Harness {
             let taken = if self.session.wants_input() { self.session.handle_input(octets, self.now) } else { 0 };
             octets = &octets[taken..];
             self.pump();
+            assert!(taken > 0 || !self.session.wants_input(), "wants input and takes none");
             if taken == 0 && !self.session.wants_input() {
                 // A failed login waits for time to pass.
                 let Some(due) = self.session.poll_timeout() else { return };

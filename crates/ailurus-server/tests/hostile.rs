@@ -1,0 +1,175 @@
+//! Clients that mean no good, or are in no hurry: never a panic, never much in memory.
+
+mod harness;
+
+use ailurus_store::memory::Memory;
+use ailurus_types::MailboxName;
+use harness::{Harness, config};
+use std::time::Duration;
+
+fn memory() -> Memory {
+    let memory = Memory::new();
+    memory.deliver(&MailboxName::inbox(), b"Subject: one\r\n\r\nbody\r\n");
+    memory.deliver(&MailboxName::inbox(), b"Subject: two\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n");
+    memory
+}
+
+/// A session that does about everything.
+const SESSION: &[u8] = b"a LOGIN ada adapw\r\nb SELECT INBOX\r\nc FETCH 1:* (FLAGS ENVELOPE BODYSTRUCTURE BODY[])\r\n\
+    d STORE 1 +FLAGS (\\Flagged Work)\r\ne SEARCH TEXT {4}\r\nbody UNSEEN\r\nf APPEND INBOX (\\Seen) {14}\r\nSubject: x\r\n\r\n {3+}\r\nabc\r\n\
+    g COPY 1 INBOX\r\nh IDLE\r\nDONE\r\ni CREATE box\r\nj MOVE 1 box\r\nk LIST \"\" *\r\nl STATUS box (MESSAGES)\r\nm EXPUNGE\r\n\
+    n CLOSE\r\no AUTHENTICATE PLAIN\r\np UNSELECT\r\nq NOOP\r\nr LOGOUT\r\n";
+
+#[test]
+fn a_session_may_break_off_anywhere() {
+    for end in 0..SESSION.len() {
+        let mut harness = Harness::new(&memory(), config());
+        harness.send(&SESSION[..end]);
+        harness.session.handle_disconnect("Unexpected client disconnect", harness.now);
+        harness.pump();
+        assert_eq!(harness.closed, Some(1), "after {end} octets");
+        assert!(!harness.session.wants_input());
+        assert_eq!(harness.session.poll_timeout(), None);
+    }
+}
+
+#[test]
+fn any_octet_may_be_wrong() {
+    for at in 0..SESSION.len() {
+        for wrong in [0, b'\n', b'(', b'"', b'{', 0xff] {
+            let mut session = SESSION.to_vec();
+            session[at] = wrong;
+            let mut harness = Harness::new(&memory(), config());
+            harness.send(&session);
+            harness.pass(Duration::from_secs(3600));
+            assert!(harness.closed.is_some(), "octet {wrong} at {at}");
+        }
+    }
+}
+
+#[test]
+fn lines_without_end_are_not_kept() {
+    let mut harness = Harness::preauthenticated(&memory());
+    harness.ask("a SELECT INBOX");
+    let piece = vec![b'x'; 64 * 1024];
+    harness.send(b"b SEARCH TEXT \"");
+    for _ in 0..160 {
+        harness.send(&piece);
+    }
+    assert!(harness.out.len() < 1024);
+    assert_eq!(harness.ask("\r\nc NOOP"), ["b BAD Command line too long", "c OK NOOP completed"]);
+}
+
+#[test]
+fn literals_of_any_announced_size() {
+    for size in ["4294967295+", "4294967295", "18446744073709551616+", "99999999999999999999999", "10001+", "0+", "-1", ""] {
+        for command in ["LIST \"\"", "SEARCH TEXT", "CREATE", "APPEND INBOX", "LOGIN", "FOO", "FETCH 1 BODY[HEADER.FIELDS ("] {
+            let mut harness = Harness::preauthenticated(&memory());
+            harness.ask("a SELECT INBOX");
+            harness.send(format!("b {command} {{{size}}}\r\n").as_bytes());
+            harness.send(&[b'x'; 20_000]);
+            harness.send(b"\r\nc NOOP\r\n");
+            assert!(harness.closed.is_none());
+            assert!(harness.out.len() < 100_000);
+        }
+    }
+}
+
+#[test]
+fn many_literals_in_one_command() {
+    let mut harness = Harness::preauthenticated(&memory());
+    let mut line = b"a LIST ".to_vec();
+    for _ in 0..1000 {
+        line.extend_from_slice(b"{1+}\r\nx");
+    }
+    harness.send(&line);
+    assert_eq!(harness.ask("\r\nb NOOP").last().map(String::as_str), Some("b OK NOOP completed"));
+}
+
+#[test]
+fn nesting_has_an_end() {
+    let mut harness = Harness::preauthenticated(&memory());
+    harness.ask("a SELECT INBOX");
+    for open in ["(", "NOT ", "OR ALL ", "NOT ("] {
+        let answer = harness.ask(&format!("b SEARCH {}ALL", open.repeat(8000)));
+        assert_eq!(answer.len(), 1);
+        assert!(answer[0].starts_with("b BAD "), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_slow_reader_costs_a_slice() {
+    let memory = Memory::new();
+    let mut text = b"Subject: large\r\n\r\n".to_vec();
+    text.extend(std::iter::repeat_n(*b"0123456789abcdef\0", 400_000).flatten());
+    for _ in 0..8 {
+        memory.deliver(&MailboxName::inbox(), &text);
+    }
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("a SELECT INBOX");
+    let line = b"b FETCH 1:8 (RFC822 BODY.PEEK[] BODY.PEEK[1] BODYSTRUCTURE)\r\n";
+    let _taken = harness.session.handle_input(line, harness.now);
+    let (mut total, mut polls) = (0, 0);
+    loop {
+        let mut out = Vec::new();
+        let more = harness.session.poll_output(&mut out);
+        assert!(out.len() <= 128 * 1024, "{} octets at once", out.len());
+        assert!(!out.contains(&0));
+        total += out.len();
+        polls += 1;
+        if !more {
+            break;
+        }
+        // While it is busy, it takes no further command.
+        let _taken = harness.session.handle_input(b"", harness.now);
+    }
+    assert!(total > 8 * 3 * text.len() && polls > 1000, "{total} {polls}");
+}
+
+#[test]
+fn many_messages_cost_a_slice() {
+    let memory = Memory::new();
+    for _ in 0..20_000 {
+        memory.deliver(&MailboxName::inbox(), b"a: b\r\n\r\nc\r\n");
+    }
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("a SELECT INBOX");
+    for (command, lines) in [
+        ("FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)", 20_001),
+        ("STORE 1:* +FLAGS (\\Deleted)", 20_001),
+        ("SEARCH ALL", 2),
+        ("FETCH 1:* BODY[TEXT]", 60_001),
+        ("EXPUNGE", 20_003),
+    ] {
+        harness.send(format!("b {command}\r\n").as_bytes());
+        let count = std::iter::from_fn(|| harness.line()).count();
+        assert!(count == lines || command.contains("BODY"), "{command}: {count}");
+        assert!(harness.largest_poll <= 128 * 1024, "{command}: {}", harness.largest_poll);
+    }
+}
+
+#[test]
+fn a_thousand_commands_at_once() {
+    let mut harness = Harness::preauthenticated(&memory());
+    let commands: String = (0..1000).map(|number| format!("a{number} NOOP\r\n")).collect();
+    harness.send(commands.as_bytes());
+    for number in 0..1000 {
+        assert_eq!(harness.line(), Some(format!("a{number} OK NOOP completed")));
+    }
+    assert!(harness.out.is_empty());
+}
+
+#[test]
+fn a_client_may_stop_reading_within_a_response() {
+    let memory = Memory::new();
+    memory.deliver(&MailboxName::inbox(), &[&b"a: b\r\n\r\n"[..], &[b'x'; 1 << 20]].concat());
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("a SELECT INBOX");
+    let _taken = harness.session.handle_input(b"b FETCH 1 BODY[]\r\n", harness.now);
+    let mut out = Vec::new();
+    assert!(harness.session.poll_output(&mut out));
+    harness.session.handle_signal(ailurus_server::Signal::Kiss, harness.now);
+    harness.pump();
+    assert!(harness.out.iter().all(|octet| *octet == b'x'), "no BYE in the midst of a literal");
+    assert_eq!(harness.closed, Some(1));
+}
