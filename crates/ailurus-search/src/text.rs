@@ -239,11 +239,13 @@ impl HeaderKey {
             Self::SentBefore(date) => sent(header).is_some_and(|sent| sent < days(*date)),
             Self::SentOn(date) => sent(header).is_some_and(|sent| sent == days(*date)),
             Self::SentSince(date) => sent(header).is_some_and(|sent| sent >= days(*date)),
-            Self::Address(name, needle) => header::fields(header).filter(|field| field.is(name)).any(|field| {
-                scratch.written.clear();
-                address::write_list(field.value, &mut scratch.written);
-                needle.is_in(&scratch.written, &mut scratch.canonical)
-            }),
+            Self::Address(name, needle) => {
+                header::fields(header).filter(|field| field.is(name)).any(|field| {
+                    scratch.written.clear();
+                    address::write_list(field.value, &mut scratch.written);
+                    needle.is_in(&scratch.written, &mut scratch.canonical)
+                })
+            }
             Self::Field(name, needle) => header::fields(header)
                 .filter(|field| field.is(name))
                 .any(|field: Field<'_>| is_in_field(needle, field.value, scratch)),

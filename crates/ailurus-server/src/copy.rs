@@ -61,7 +61,7 @@ impl Session {
                     piece: Vec::new(),
                     moves,
                 };
-                self.run(tag, name, Task::Copy(copy));
+                self.run(tag, name, Task::Copy(Box::new(copy)));
             }
             Ok(None) => self.finish(tag, name, Outcome::ok()),
             Err(outcome) => self.finish(tag, name, outcome),

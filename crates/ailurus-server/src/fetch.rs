@@ -104,7 +104,7 @@ impl Session {
             gone: false,
             failed: None,
         };
-        self.run(tag, name, Task::Fetch(fetch));
+        self.run(tag, name, Task::Fetch(Box::new(fetch)));
     }
 }
 
@@ -234,7 +234,9 @@ impl Fetch {
         if self.sets_seen && !flags.system.contains(SystemFlags::SEEN) {
             self.seen.insert(current.info.uid());
             if self.tells_seen {
-                current.info.set_flags(ailurus_types::Flags { system: flags.system | SystemFlags::SEEN, ..flags });
+                current
+                    .info
+                    .set_flags(ailurus_types::Flags { system: flags.system | SystemFlags::SEEN, ..flags });
                 out.push(b' ');
                 selected.append_flags(&current.info, out);
             }

@@ -99,10 +99,10 @@ pub(crate) struct Running {
 
 /// What is left to do of a command.
 pub(crate) enum Task {
-    Fetch(Fetch),
-    Store(Storing),
-    Search(Search),
-    Copy(Copy),
+    Fetch(Box<Fetch>),
+    Store(Box<Storing>),
+    Search(Box<Search>),
+    Copy(Box<Copy>),
     Expunge(Expunge),
     /// Look what others did to the mailbox, before the response.
     Refresh(Outcome),
@@ -317,7 +317,9 @@ impl Session {
 
     /// Does one step of the running command; `false` when somebody else's turn has come.
     fn run_step(&mut self) -> bool {
-        let Work::Running(mut running) = std::mem::replace(&mut self.work, Work::Command) else { return true };
+        let Work::Running(mut running) = std::mem::replace(&mut self.work, Work::Command) else {
+            return true;
+        };
         let step = self.step(&mut running);
         match step {
             Step::Continue => self.work = Work::Running(running),
@@ -391,7 +393,9 @@ impl Session {
         if matches!(self.work, Work::Closed) {
             return;
         }
-        if matches!(self.state, State::NotAuthenticated) && self.now - self.started >= self.config.timers.login {
+        if matches!(self.state, State::NotAuthenticated)
+            && self.now - self.started >= self.config.timers.login
+        {
             self.untagged(Status::Bye, None, "Autologout");
             self.end("Autologout", 0);
         }

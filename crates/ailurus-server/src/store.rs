@@ -4,7 +4,9 @@ use crate::select::Selected;
 use crate::session::{Session, State, Step, Task};
 use crate::tagged::{Notes, Outcome};
 use crate::wording;
-use ailurus_proto::{CommandName, FlagWord, Numbering, StoreArgs, StoreResponse, SyntaxError, Tag, WrittenSet};
+use ailurus_proto::{
+    CommandName, FlagWord, Numbering, StoreArgs, StoreResponse, SyntaxError, Tag, WrittenSet,
+};
 use ailurus_store::Error;
 use ailurus_types::{FlagChange, Flags, Keyword, KeywordMask, SystemFlags, UidSet};
 
@@ -33,7 +35,7 @@ impl Session {
         };
         let (system, keywords) = self.read_flags(&words);
         let change = FlagChange { op, system, keywords };
-        self.run(tag, name, Task::Store(Storing { name, uids, change, response }));
+        self.run(tag, name, Task::Store(Box::new(Storing { name, uids, change, response })));
     }
 
     /// Returns the flags of a list; words that are none become warnings.

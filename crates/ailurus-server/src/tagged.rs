@@ -121,7 +121,8 @@ impl Session {
         let out = &mut self.output;
         let text = if status == Status::Ok {
             // SELECT has the access as its text in any case.
-            let has_fixed_text = matches!(name, CommandName::Select | CommandName::Examine | CommandName::Bboard);
+            let has_fixed_text =
+                matches!(name, CommandName::Select | CommandName::Examine | CommandName::Bboard);
             if has_fixed_text {
                 self.notes.flush_warning(out);
                 self.notes.info = None;

@@ -58,7 +58,7 @@ impl Session {
         let timers = &self.config.timers;
         let limit = match self.state {
             State::NotAuthenticated => timers.login,
-            _ if self.continuing => timers.continuation,
+            _ if self.continuing || !self.splitter.awaits_command() => timers.continuation,
             _ => timers.command,
         };
         self.waiting_since + limit

@@ -10,7 +10,10 @@ use std::time::Duration;
 fn memory() -> Memory {
     let memory = Memory::new();
     memory.deliver(&MailboxName::inbox(), b"Subject: one\r\n\r\nbody\r\n");
-    memory.deliver(&MailboxName::inbox(), b"Subject: two\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n");
+    memory.deliver(
+        &MailboxName::inbox(),
+        b"Subject: two\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n",
+    );
     memory
 }
 
@@ -62,8 +65,25 @@ fn lines_without_end_are_not_kept() {
 
 #[test]
 fn literals_of_any_announced_size() {
-    for size in ["4294967295+", "4294967295", "18446744073709551616+", "99999999999999999999999", "10001+", "0+", "-1", ""] {
-        for command in ["LIST \"\"", "SEARCH TEXT", "CREATE", "APPEND INBOX", "LOGIN", "FOO", "FETCH 1 BODY[HEADER.FIELDS ("] {
+    for size in [
+        "4294967295+",
+        "4294967295",
+        "18446744073709551616+",
+        "99999999999999999999999",
+        "10001+",
+        "0+",
+        "-1",
+        "",
+    ] {
+        for command in [
+            "LIST \"\"",
+            "SEARCH TEXT",
+            "CREATE",
+            "APPEND INBOX",
+            "LOGIN",
+            "FOO",
+            "FETCH 1 BODY[HEADER.FIELDS (",
+        ] {
             let mut harness = Harness::preauthenticated(&memory());
             harness.ask("a SELECT INBOX");
             harness.send(format!("b {command} {{{size}}}\r\n").as_bytes());

@@ -312,7 +312,10 @@ fn other_sessions_are_seen_and_expunges_wait() {
     let two: UidSet = [Uid::new(2).expect("not zero")].into_iter().collect();
     memory.expunge(&inbox(), &two);
     memory.deliver(&inbox(), b"a: b\r\n\r\nnew\r\n");
-    assert_eq!(harness.ask("b FETCH 3 UID"), ["* 3 FETCH (UID 3)", "* 4 EXISTS", "* 4 RECENT", "b OK FETCH completed"]);
+    assert_eq!(
+        harness.ask("b FETCH 3 UID"),
+        ["* 3 FETCH (UID 3)", "* 4 EXISTS", "* 4 RECENT", "b OK FETCH completed"]
+    );
     let gone = "Some of the requested messages no longer exist";
     assert_eq!(
         harness.ask("c FETCH 2:3 UID"),
@@ -320,10 +323,7 @@ fn other_sessions_are_seen_and_expunges_wait() {
     );
     assert_eq!(harness.ask("d SEARCH ALL"), ["* SEARCH 1 3 4", "d OK SEARCH completed"]);
     assert_eq!(harness.ask("e COPY 1:3 INBOX"), [format!("e NO [EXPUNGEISSUED] {gone}")]);
-    assert_eq!(
-        harness.ask("f NOOP"),
-        ["* 2 EXPUNGE", "* 3 EXISTS", "* 3 RECENT", "f OK NOOP completed"]
-    );
+    assert_eq!(harness.ask("f NOOP"), ["* 2 EXPUNGE", "* 3 EXISTS", "* 3 RECENT", "f OK NOOP completed"]);
 }
 
 #[test]
@@ -356,7 +356,9 @@ fn idle_ends_after_31_minutes_with_a_nudge_before() {
             harness.play("C: DONE\nS: * 4 EXPUNGE\nS: * 3 EXISTS\nS: * 3 RECENT\nS: b OK IDLE completed\n");
             harness.play("C: c NOOP\nS: c OK NOOP completed\n");
         } else {
-            harness.play("T: 60\nS: * 4 EXISTS\nS: * 4 RECENT\nT: 60\nS: * BYE Autologout (idle for too long)\nX: 1\n");
+            harness.play(
+                "T: 60\nS: * 4 EXISTS\nS: * 4 RECENT\nT: 60\nS: * BYE Autologout (idle for too long)\nX: 1\n",
+            );
         }
     }
 }
