@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The password of every user that tests make.
@@ -194,6 +195,7 @@ fn remove_at_exit(folder: &Path) {
 pub struct Process {
     pub child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    collector: Option<JoinHandle<()>>,
 }
 
 impl Process {
@@ -202,12 +204,12 @@ impl Process {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let log = Arc::new(Mutex::new(Vec::new()));
         let (pipe, kept) = (child.stderr.take().expect("a pipe"), Arc::clone(&log));
-        std::thread::spawn(move || {
+        let collector = std::thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
-        Self { child, log }
+        Self { child, log, collector: Some(collector) }
     }
 
     /// Returns what it has written to standard error so far.
@@ -233,6 +235,9 @@ impl Process {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             if let Ok(Some(status)) = self.child.try_wait() {
+                if let Some(collector) = self.collector.take() {
+                    collector.join().expect("it only reads");
+                }
                 return status.code();
             }
             std::thread::sleep(Duration::from_millis(5));

@@ -7,7 +7,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"].map(PathBuf::from);
     // The system's own first: others may be out of an ordinary user's reach.
-    let mut folders = system.into_iter().chain(std::env::split_paths(&path));
+    let folders = system.into_iter().chain(std::env::split_paths(&path));
     let found = folders.map(|folder| folder.join(name)).find(|program| program.is_file());
     if found.is_none() {
         let required = std::env::var_os("AILURUS_REQUIRE_PEERS").is_some_and(|value| value == "1");
