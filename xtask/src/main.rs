@@ -1,7 +1,90 @@
-//! The project's own chores: `cargo run -p xtask -- check` and friends.
+//! The project's own chores; `cargo run -p xtask -- help` lists them.
 #![forbid(unsafe_code)]
 
-fn main() {
-    eprintln!("usage: cargo run -p xtask -- <check>");
-    std::process::exit(2);
+mod fuzz;
+mod man;
+
+use ailurus_testkit::corpus;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::process::{Command, ExitCode};
+
+const USAGE: &str = "usage: cargo run -p xtask -- CHORE
+  check                            everything that a change should pass
+  corpus FORMAT COUNT SEED FILE    write a mailbox (mbox or mbx) of realistic mail
+  man                              write the man pages from the declarations of the command lines
+  fuzz TARGET [SECONDS]            the long form of a fuzz target (60 s); use --release where cargo-fuzz is not installed
+  crash [--long]                   the crash tests; with --long at every point, not only at some";
+
+/// What `check` runs, in this order; `.ci/run` runs the same.
+const CHECKS: [(&str, &[&str]); 5] = [
+    ("format", &["fmt", "--all", "--check"]),
+    ("clippy", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
+    ("tests", &["test", "--workspace"]),
+    ("documents", &["doc", "--workspace", "--no-deps", "--quiet"]),
+    ("licences and sources", &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"]),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        ["check"] => check(),
+        ["corpus", format, count, seed, file] => corpus(format, count, seed, file),
+        ["man"] => man::write(),
+        ["fuzz", target] => fuzz::fuzz(target, "60"),
+        ["fuzz", target, seconds] => fuzz::fuzz(target, seconds),
+        ["crash"] => crash(false),
+        ["crash", "--long"] => crash(true),
+        _ => Err(USAGE.into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check() -> Result<(), String> {
+    for (what, arguments) in CHECKS {
+        eprintln!("== {what}");
+        let mut command = cargo();
+        command.args(arguments).env("RUSTDOCFLAGS", "-D warnings");
+        run(&mut command, what)?;
+    }
+    eprintln!("== all passed");
+    Ok(())
+}
+
+fn crash(long: bool) -> Result<(), String> {
+    let mut command = cargo();
+    command.args(["test", "--release", "-p", "ailurus-formats", "--test", "crash_*"]);
+    if long {
+        command.env("AILURUS_LONG", "1");
+    }
+    run(&mut command, "crash tests")
+}
+
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+fn run(command: &mut Command, what: &str) -> Result<(), String> {
+    let status = command.status().map_err(|error| format!("cannot run cargo: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("xtask: {what}: failed")) }
+}
+
+fn corpus(format: &str, count: &str, seed: &str, file: &str) -> Result<(), String> {
+    let count: usize = count.parse().map_err(|_| format!("not a count: {count}"))?;
+    let seed: u64 = seed.parse().map_err(|_| format!("not a seed: {seed}"))?;
+    let failed = |error| format!("cannot write {file}: {error}");
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(file).map_err(failed)?);
+    match format {
+        "mbox" => corpus::write_mbox(&mut out, seed, count).map_err(failed)?,
+        "mbx" => corpus::write_mbx(&mut out, seed, count).map_err(failed)?,
+        _ => return Err(format!("no such format: {format} (mbox, mbx)")),
+    }
+    out.flush().map_err(failed)
 }

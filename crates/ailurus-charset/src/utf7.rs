@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// Why a mailbox name is not modified UTF-7. `Display` gives the words that go into "Can't create … name".
+/// Why a mailbox name is not modified UTF-7.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fault {
     /// An octet of 0x80 or more stands in the name.
@@ -16,13 +16,20 @@ pub enum Fault {
     Invalid,
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Fault {
+    /// Returns the words that go into "Can't create … name".
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::EightBit => "mailbox name with 8-bit octet",
             Self::Unterminated => "unterminated modified UTF-7 name",
             Self::Invalid => "invalid modified UTF-7 name",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

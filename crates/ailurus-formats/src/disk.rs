@@ -49,6 +49,13 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
 
     /// Sets access and modification time, in whole seconds since 1970 UTC (spec/storage-common.md §7).
     fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()>;
+
+    /// Reserves room for the range `from..to` without changing what the file holds or how long it is. An error of
+    /// kind `Unsupported` where the file system cannot.
+    fn reserve(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
+        let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
+        Ok(rustix::fs::fallocate(file, flags, from, to.saturating_sub(from))?)
+    }
 }
 
 /// The real disk.

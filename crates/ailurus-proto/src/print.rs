@@ -1,6 +1,6 @@
 //! Printers of the grammar's small pieces: numbers, strings, flags, sets. Each appends to the output.
 
-use ailurus_types::{Flags, InternalDate, Keywords, SystemFlags};
+use ailurus_types::{Flags, InternalDate, Keyword, Keywords, SystemFlags};
 use std::fmt::{self, Write as _};
 
 /// The most octets of a peer's text that a response echoes.
@@ -108,11 +108,21 @@ pub fn message_flags(out: &mut Vec<u8>, recency: Recency, flags: Flags, keywords
         }
     }
     if flags.keywords.0 != 0 {
-        for keyword in keywords.named(flags.keywords) {
-            list_item(out, first, keyword.as_str().as_bytes());
-        }
+        keyword_items(out, first, keywords.named(flags.keywords));
     }
     out.push(b')');
+}
+
+/// Appends keywords to a list that began at `first`. Those that are no flags on the wire are left out: the names come from
+/// the mailbox file, and a `)` in one would end the list.
+pub(crate) fn keyword_items<'k>(
+    out: &mut Vec<u8>,
+    first: usize,
+    keywords: impl Iterator<Item = &'k Keyword>,
+) {
+    for keyword in keywords.filter(|keyword| keyword.is_flag()) {
+        list_item(out, first, keyword.as_str().as_bytes());
+    }
 }
 
 /// Appends `item` to a list that began at `first`, after a space if it is not the first item.
@@ -174,7 +184,6 @@ impl fmt::Write for SafeText<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ailurus_types::Keyword;
 
     fn printed(print: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();
@@ -225,6 +234,20 @@ mod tests {
             "(\\Recent \\Seen \\Deleted \\Flagged \\Answered \\Draft KeyA KeyB)"
         );
         assert_eq!(printed(|out| message_flags(out, Recency::NotRecent, Flags::default(), &keywords)), "()");
+    }
+
+    #[test]
+    fn keywords_cannot_break_out_of_their_list() {
+        let mut keywords = Keywords::default();
+        for word in [&b"a) BODY[]"[..], b"b)", b"\r\n* BYE", b"good"] {
+            keywords.push(Keyword::from_disk(word), 30).unwrap();
+        }
+        let flags = Flags { system: SystemFlags::NONE, keywords: ailurus_types::KeywordMask(15) };
+        assert_eq!(printed(|out| message_flags(out, Recency::NotRecent, flags, &keywords)), "(good)");
+        assert_eq!(
+            printed(|out| crate::response::flags(out, &keywords)),
+            "* FLAGS (good \\Answered \\Flagged \\Deleted \\Draft \\Seen)\r\n"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Printers of responses (RFC 3501 §7), each a whole line unless it says otherwise.
 
-use crate::print::{self, list_item};
+use crate::print::{self, keyword_items, list_item};
 use crate::{Numbering, Tag};
 use ailurus_types::{Keywords, SeqNum, SystemFlags, Uid, UidSet, UidValidity};
 use std::fmt;
@@ -198,9 +198,7 @@ impl PermanentFlags<'_> {
         out.extend_from_slice(b" (");
         let first = out.len();
         if self.new_keywords || !self.system.is_empty() {
-            for (_, keyword) in self.keywords.iter() {
-                list_item(out, first, keyword.as_str().as_bytes());
-            }
+            keyword_items(out, first, self.keywords.iter().map(|(_, keyword)| keyword));
         }
         if self.new_keywords {
             list_item(out, first, b"\\*");
@@ -298,9 +296,7 @@ fn numbered(out: &mut Vec<u8>, number: u32, what: &str) {
 pub fn flags(out: &mut Vec<u8>, keywords: &Keywords) {
     out.extend_from_slice(b"* FLAGS (");
     let first = out.len();
-    for (_, keyword) in keywords.iter() {
-        list_item(out, first, keyword.as_str().as_bytes());
-    }
+    keyword_items(out, first, keywords.iter().map(|(_, keyword)| keyword));
     mailbox_system_flags(out, first, SystemFlags::ALL);
     out.push(b')');
     crlf(out);

@@ -1,6 +1,6 @@
 //! LIST and LSUB (spec/storage-common.md §5).
 
-use crate::resolve::{MAX_NAME, is_our_entry, mailbox_file};
+use crate::resolve::{MAX_NAME, is_our_entry, is_our_own, mailbox_file};
 use crate::subscriptions::Subscriptions;
 use crate::{Claim, Driver, Environment, Error, Location, Mailboxes, Pattern, Place, Result};
 use ailurus_types::MailboxName;
@@ -157,6 +157,7 @@ impl Listing {
             None => b"",
         };
         let path = match mailbox_file(environment, start) {
+            _ if is_our_own(start) => return,
             Some(Place::Path(path)) => path,
             // In a closed box the home is the root of the file system, and its path is empty.
             _ if start.is_empty() && environment.mailbox_dir.as_os_str().is_empty() => "/".into(),

@@ -3,7 +3,7 @@
 //! Formats are asked in the order in which they were given; the first that claims a location has it
 //! (spec/storage-common.md §2, §4).
 
-use crate::resolve::{Forced, forced_format, is_shared, modes, naming_defect};
+use crate::resolve::{Forced, forced_format, is_shared, modes};
 use crate::standin::StandIn;
 use crate::subscriptions::Subscriptions;
 use crate::{
@@ -11,6 +11,8 @@ use crate::{
     Namespaces, Place, Rejection, Result, Status, list, namespaces, resolve,
 };
 use ailurus_types::MailboxName;
+use rustix::fs::{Mode, OFlags};
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
@@ -70,9 +72,7 @@ impl Mailboxes {
         if name.is_inbox() {
             return Err(Error::Refused("Can't create INBOX".into()));
         }
-        if let Some(why) = naming_defect(text) {
-            return Err(Error::InvalidName { name: name.clone(), why });
-        }
+        check_new_name(name)?;
         let (forced, plain) = self.forced(name, "create", |known, asked| known == asked)?;
         let at = self.resolve(&plain)?;
         let driver = match forced {
@@ -116,9 +116,7 @@ impl Mailboxes {
     pub fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
         let from = self.existing(from)?;
         let driver = self.claimant(&from)?;
-        if let Some(why) = naming_defect(to.as_bytes()) {
-            return Err(Error::InvalidName { name: to.clone(), why });
-        }
+        check_new_name(to)?;
         let to = self.resolve(to)?;
         if self.is_taken(&to)? {
             return Err(Error::AlreadyExists(to.name));
@@ -366,6 +364,12 @@ impl fmt::Debug for Mailboxes {
     }
 }
 
+/// Refuses a name that is no modified UTF-7 (RFC 3501 §5.1.3) for something to be made.
+fn check_new_name(name: &MailboxName) -> Result<()> {
+    let check = ailurus_charset::utf7::check(name.as_bytes());
+    check.map_err(|fault| Error::InvalidName { name: name.clone(), why: fault.as_str() })
+}
+
 fn unknown_driver(verb: &str, name: &MailboxName) -> Error {
     Error::Refused(format!("Can't {verb} mailbox {name}: unknown driver"))
 }
@@ -397,13 +401,44 @@ fn make_directories(directory: &Path, mode: u32, name: &MailboxName) -> Result<b
 }
 
 /// Sets the mode whatever the umask says. A directory also gets `x` wherever it has `r` or `w`, and keeps setgid.
+///
+/// Others may write in shared directories, and could have put a link to a file of ours in the place of what was just
+/// made: it is not followed.
 fn set_mode(path: &Path, mode: u32) -> Result<()> {
-    let metadata = fs::metadata(path).map_err(Error::io("look at", path))?;
+    // A `/` at the end would follow the link.
+    let path = path.components().as_path();
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map(File::from).map_err(io::Error::from);
+    let file = file.map_err(Error::io("open", path))?;
+    let metadata = file.metadata().map_err(Error::io("look at", path))?;
     let mode = if metadata.is_dir() {
         let search = (mode & 0o444) >> 2 | (mode & 0o222) >> 1;
         mode | search | metadata.permissions().mode() & 0o2000
     } else {
         mode
     };
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(Error::io("set the mode of", path))
+    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(Error::io("set the mode of", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mode_of_what_a_link_points_to_stays() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (file, directory) = (scratch.path().join("file"), scratch.path().join("directory"));
+        File::create_new(&file).unwrap();
+        fs::create_dir(&directory).unwrap();
+        for target in [&file, &directory] {
+            set_mode(target, 0o600).unwrap();
+            let before = fs::metadata(target).unwrap().permissions();
+            let link = scratch.path().join("link");
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            assert!(set_mode(&link, 0o666).is_err());
+            assert!(set_mode(&scratch.path().join("link/"), 0o666).is_err());
+            assert_eq!(fs::metadata(target).unwrap().permissions(), before);
+            fs::remove_file(link).unwrap();
+        }
+    }
 }

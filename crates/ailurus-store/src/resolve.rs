@@ -79,25 +79,6 @@ pub(crate) fn is_our_entry(entry: &[u8]) -> bool {
     entry.starts_with(b".ailurus") || entry.starts_with(b".") && entry.ends_with(b".ailurus-journal")
 }
 
-/// Returns what is wrong with a name that is to be made: the reference's phrase, or `None` for a good name.
-///
-/// Between `&` and `-` only letters, digits, `+` and `,` may stand (RFC 3501 §5.1.3).
-pub(crate) fn naming_defect(name: &[u8]) -> Option<&'static str> {
-    if !name.is_ascii() {
-        return Some("mailbox name with 8-bit octet");
-    }
-    let mut shifted = false;
-    for octet in name {
-        shifted = match (shifted, *octet) {
-            (false, octet) => octet == b'&',
-            (true, b'-') => false,
-            (true, octet) if octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b',') => true,
-            (true, _) => return Some("invalid modified UTF-7 name"),
-        };
-    }
-    shifted.then_some("unterminated modified UTF-7 name")
-}
-
 /// A name that asks for a format: `#driver.FMT/name`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Forced<'n> {
@@ -131,7 +112,8 @@ fn leaves_its_directory(name: &[u8]) -> bool {
     name.windows(2).any(|pair| matches!(pair, b".." | b"//" | b"/~"))
 }
 
-fn is_our_own(name: &[u8]) -> bool {
+/// Tells whether the name is that of a file of our own, or of something in a directory of our own.
+pub(crate) fn is_our_own(name: &[u8]) -> bool {
     name.split(|octet| *octet == b'/').any(is_our_entry)
 }
 
@@ -408,16 +390,6 @@ mod tests {
     }
 
     #[test]
-    fn new_names_are_modified_utf7() {
-        for good in ["a", "&-", "&AOk-x", "x&AOk,+-&-", "Caf&AOk-"] {
-            assert_eq!(naming_defect(good.as_bytes()), None, "{good}");
-        }
-        assert_eq!(naming_defect(b"bad&name"), Some("unterminated modified UTF-7 name"));
-        assert_eq!(naming_defect(b"bad&na me-"), Some("invalid modified UTF-7 name"));
-        assert_eq!(naming_defect("caf\u{e9}&x".as_bytes()), Some("mailbox name with 8-bit octet"));
-    }
-
-    #[test]
     fn formats_are_asked_for_with_three_delimiters() {
         assert_eq!(forced_format(b"#DRIVER.mbx/a/b"), Forced::Format(b"mbx", b"a/b"));
         assert_eq!(forced_format(b"#driver.mbx\\a"), Forced::Format(b"mbx", b"a"));
@@ -481,7 +453,7 @@ mod tests {
         #[test]
         fn any_octets_are_taken(name in proptest::collection::vec(any::<u8>(), 0..300)) {
             drop(resolve(&alice(), &MailboxName::new(name.clone())));
-            let _ = (naming_defect(&name), forced_format(&name));
+            let _ = forced_format(&name);
         }
     }
 }

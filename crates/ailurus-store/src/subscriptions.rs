@@ -151,7 +151,7 @@ impl<'e> Subscriptions<'e> {
         match self.open(true) {
             Err(error) if create && error.kind() == io::ErrorKind::NotFound => {
                 // Its mode is what the umask leaves of 0666, as with the reference.
-                match File::options().read(true).write(true).create_new(true).open(self.path()) {
+                match File::options().read(true).append(true).create_new(true).open(self.path()) {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.open(true),
                     file => file,
                 }
@@ -166,7 +166,8 @@ impl<'e> Subscriptions<'e> {
         if !std::fs::metadata(&path)?.is_file() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        File::options().read(true).write(write).open(path)
+        // The reference takes no lock: what it adds meanwhile is not to be written over.
+        File::options().read(true).append(write).open(path)
     }
 }
 
@@ -307,6 +308,24 @@ mod tests {
         assert_eq!(text(home.remove("INBOX")), "Not subscribed to mailbox INBOX");
         assert_eq!(home.content(), b"dir/a\nb\n");
         assert!(!home.home.path().join(".mlbxlsttmp").exists());
+    }
+
+    #[test]
+    fn what_others_add_meanwhile_is_not_written_over() {
+        for content in [None, Some(&b"a\n"[..])] {
+            let home = home(content);
+            let mut file = Subscriptions::new(&home.environment).open_writable(true).unwrap();
+            let end = file.seek(SeekFrom::End(0)).unwrap();
+            File::options()
+                .append(true)
+                .open(home.home.path().join(".mailboxlist"))
+                .unwrap()
+                .write_all(b"b\n")
+                .unwrap();
+            file.seek(SeekFrom::Start(end)).unwrap();
+            file.write_all(b"c\n").unwrap();
+            assert_eq!(home.content(), [content.unwrap_or_default(), b"b\nc\n"].concat());
+        }
     }
 
     #[test]

@@ -89,7 +89,9 @@ impl Log {
             Sink::Stderr => {
                 let names = (facility.name(), priority.name());
                 // Nobody is left to be told if standard error is closed.
-                writeln!(io::stderr(), "{}[{pid}]: {}.{}: {line}", self.ident, names.0, names.1).ok();
+                // One write for the line: several processes may share standard error.
+                let line = format!("{}[{pid}]: {}.{}: {line}\n", self.ident, names.0, names.1);
+                io::stderr().write_all(line.as_bytes()).ok();
             }
         }
     }

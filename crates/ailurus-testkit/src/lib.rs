@@ -1,2 +1,8 @@
-//! Fault injection, fixtures, transcripts and corpora for tests
+//! What tests of several crates share: a disk that fails, mail that looks real.
 #![forbid(unsafe_code)]
+
+pub mod corpus;
+pub mod faulty;
+pub mod fuzz;
+pub mod random;
+pub mod transcript;

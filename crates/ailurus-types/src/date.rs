@@ -308,7 +308,13 @@ fn numeric_zone(sign: u8, digits: &[u8]) -> Option<i16> {
         return None;
     }
     let two = |tens: u8, ones: u8| i16::from(tens - b'0') * 10 + i16::from(ones - b'0');
-    let minutes = two(digits[0], digits[1]) * 60 + two(digits[2], digits[3]);
+    let (hours, minutes) = (two(digits[0], digits[1]), two(digits[2], digits[3]));
+    // "+9999" is 100 hours and 39 minutes. Five digits make a line none that any program takes for a From_ line, and
+    // its message would go on the one before.
+    if hours > 23 || minutes > 59 {
+        return None;
+    }
+    let minutes = hours * 60 + minutes;
     Some(if sign == b'-' { -minutes } else { minutes })
 }
 
@@ -400,6 +406,16 @@ mod tests {
         ] {
             assert_eq!(parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn no_zone_has_more_than_four_digits() {
+        for zone in ["+9999", "-2400", "+0060"] {
+            let date = InternalDate::parse(format!("1-Feb-2025 12:00:00 {zone}").as_bytes(), 60).unwrap();
+            assert_eq!(date.zone(), "+0100", "{zone} is unknown");
+        }
+        let date = InternalDate::parse(b"1-Feb-2025 12:00:00 -2359", 0).unwrap();
+        assert_eq!(date.from_line(), "Sat Feb  1 12:00:00 2025 -2359");
     }
 
     #[test]

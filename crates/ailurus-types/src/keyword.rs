@@ -22,10 +22,19 @@ impl Keyword {
     }
 
     /// Returns the keyword found in a mailbox file, where any word up to 50 octets counts; bad UTF-8 is replaced.
+    ///
+    /// Such a word need not be fit for the wire: see [`Keyword::is_flag`].
     #[must_use]
     pub fn from_disk(word: &[u8]) -> Option<Self> {
         let good = !word.is_empty() && word.len() <= Self::MAX_LEN;
         good.then(|| Self(String::from_utf8_lossy(word).into()))
+    }
+
+    /// Tells whether a response may show the name as a flag: whether it is what RFC 3501 §9 calls an atom, but for 8-bit
+    /// octets, which are shown as they are found. Whoever can write to the file, be it by sending mail, chooses it.
+    #[must_use]
+    pub fn is_flag(&self) -> bool {
+        self.0.bytes().all(|octet| !octet.is_ascii() || is_keyword_char(octet))
     }
 
     /// Returns the name.
@@ -170,6 +179,16 @@ mod tests {
         }
         for bad in ["", "a b", "a]", "a*", "a%", "\"", "\\Seen", "(", "a\u{e9}", &"k".repeat(51)] {
             assert!(Keyword::new(bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn words_of_files_may_be_unfit_for_the_wire() {
+        for good in ["Work", "a}b", "é"] {
+            assert!(Keyword::from_disk(good.as_bytes()).unwrap().is_flag(), "{good}");
+        }
+        for bad in ["a b", "x)", "x]", "\\Seen", "a\rb", "a\0", "{9}", "\x7f"] {
+            assert!(!Keyword::from_disk(bad.as_bytes()).unwrap().is_flag(), "{bad}");
         }
     }
 

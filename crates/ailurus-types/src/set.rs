@@ -29,13 +29,13 @@ pub struct SequenceSet(Vec<(SetBound, SetBound)>);
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetError {
-    /// A number beyond the messages there are, or zero.
+    /// A number beyond the messages there are, or zero, other than the second end of a range.
     #[error("Sequence out of range")]
     OutOfRange,
     /// Something that is no number where a number is due.
     #[error("Syntax error in sequence")]
     Syntax,
-    /// The second end of a range is none.
+    /// The second end of a range is no number, or no message's.
     #[error("Sequence range invalid")]
     RangeInvalid,
     /// Something other than `,` behind a range.
@@ -62,18 +62,18 @@ impl SequenceSet {
         let mut rest = text;
         loop {
             let first = parse_bound(&mut rest).ok_or(SetError::Syntax)??;
-            let last = if let [b':', tail @ ..] = rest {
-                rest = tail;
-                parse_bound(&mut rest).ok_or(SetError::RangeInvalid)??
+            let is_range = rest.first() == Some(&b':');
+            let last = if is_range {
+                rest = &rest[1..];
+                parse_bound(&mut rest).and_then(Result::ok).ok_or(SetError::RangeInvalid)?
             } else {
                 first
             };
-            let was_range = ranges_differ(first, last);
             ranges.push((first, last));
             match rest {
                 [] => return Ok(Self(ranges)),
                 [b',', tail @ ..] => rest = tail,
-                _ if was_range => return Err(SetError::RangeSyntax),
+                _ if is_range => return Err(SetError::RangeSyntax),
                 _ => return Err(SetError::SequenceSyntax),
             }
         }
@@ -104,21 +104,20 @@ impl SequenceSet {
 
     /// Returns the sorted, disjoint ranges of message sequence numbers in a mailbox of `exists` messages.
     ///
-    /// Every number must be a message's, else `Sequence out of range` (spec/imapd.md §8).
+    /// Every number must be a message's, else `Sequence out of range`, or `Sequence range invalid` for the second end of
+    /// a range (spec/imapd.md §8).
     pub fn seqs(&self, exists: u32) -> Result<Vec<(u32, u32)>, SetError> {
-        for bound in self.0.iter().flat_map(|(first, last)| [*first, *last]) {
-            match bound {
-                SetBound::Star if exists == 0 => return Err(SetError::NoMessages),
-                SetBound::Number(number) if number.get() > exists => return Err(SetError::OutOfRange),
-                _ => {}
-            }
+        let check = |bound, beyond| match bound {
+            SetBound::Star if exists == 0 => Err(SetError::NoMessages),
+            SetBound::Number(number) if number.get() > exists => Err(beyond),
+            _ => Ok(()),
+        };
+        for (first, last) in &self.0 {
+            check(*first, SetError::OutOfRange)?;
+            check(*last, SetError::RangeInvalid)?;
         }
         Ok(self.resolve(exists))
     }
-}
-
-fn ranges_differ(first: SetBound, last: SetBound) -> bool {
-    first != last
 }
 
 /// Takes a number or `*` off the front: `None` when there is none, an error when the number is no message's.
@@ -269,10 +268,14 @@ mod tests {
         assert_eq!(parse("99999999999"), Err(SetError::OutOfRange));
         assert_eq!(parse("x"), Err(SetError::Syntax));
         assert_eq!(parse("1:x"), Err(SetError::RangeInvalid));
+        assert_eq!(parse("1:0"), Err(SetError::RangeInvalid));
         assert_eq!(parse("1:2x"), Err(SetError::RangeSyntax));
+        assert_eq!(parse("1:1x"), Err(SetError::RangeSyntax));
         assert_eq!(parse("1x"), Err(SetError::SequenceSyntax));
         assert_eq!(parse("1,"), Err(SetError::Syntax));
         assert_eq!(parse("9").unwrap().seqs(5), Err(SetError::OutOfRange));
+        assert_eq!(parse("9:9").unwrap().seqs(5), Err(SetError::OutOfRange));
+        assert_eq!(parse("1:9").unwrap().seqs(5), Err(SetError::RangeInvalid));
         assert_eq!(parse("*").unwrap().seqs(0), Err(SetError::NoMessages));
     }
 

@@ -1,4 +1,6 @@
 //! `ailurus`: serve, demo, check, passwd.
 #![forbid(unsafe_code)]
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    ailurus_daemon::cli::ailurus_main()
+}

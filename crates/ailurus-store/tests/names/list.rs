@@ -131,6 +131,9 @@ fn only_files_and_directories_are_listed() {
     fs::write(home.path("dir/.ailurus-index"), "x").unwrap();
     let listed = home.list("", "*").unwrap();
     assert_eq!(listed, ["dir delim=/ \\NoSelect \\HasNoChildren", "INBOX delim=- \\NoInferiors"]);
+    fs::create_dir(home.path(".ailurus")).unwrap();
+    fs::write(home.path(".ailurus/key"), "x").unwrap();
+    assert_eq!(home.list("", ".ailurus/%").unwrap(), [""; 0]);
 }
 
 #[test]

@@ -1,0 +1,199 @@
+//! The command lines of both programs: `--help`, man pages and completions come from here.
+
+use crate::imapd::{Personal, Role};
+use crate::{check, demo, imapd, passwd, serve};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Returns the command line of `ailurus`.
+#[must_use]
+pub fn ailurus_command() -> clap::Command {
+    Ailurus::command()
+}
+
+/// Returns the command line of `imapd`, which has no options but --help and --version.
+#[must_use]
+pub fn imapd_command() -> clap::Command {
+    Imapd::command()
+}
+
+/// Runs the program `ailurus`; under the name of `imapd` (a link) it is that.
+#[must_use]
+pub fn ailurus_main() -> ExitCode {
+    let name = imapd::program_name();
+    if ["imapd", "simapd", "rimapd"].contains(&name.as_str()) {
+        return imapd_main();
+    }
+    match Ailurus::parse().command {
+        Task::Serve { listen, tls_listen } => serve::serve(&listen, &tls_listen),
+        Task::Demo { once } => demo::demo(once),
+        Task::Check => check::check(),
+        Task::Passwd(arguments) => arguments.run(),
+        Task::Connection(arguments) => arguments.run(),
+        Task::Completions { shell } => {
+            clap_complete::generate(shell, &mut ailurus_command(), "ailurus", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Runs the program `imapd`.
+#[must_use]
+pub fn imapd_main() -> ExitCode {
+    // inetd.conf has arguments that the original never looked at: only these two are ours.
+    let asked = std::env::args_os().nth(1);
+    if asked
+        .is_some_and(|argument| ["--help", "-h", "--version", "-V"].iter().any(|&known| argument == known))
+    {
+        let matches = imapd_command().get_matches_from(std::env::args_os().take(2));
+        Imapd::from_arg_matches(&matches).ok();
+        return ExitCode::SUCCESS;
+    }
+    imapd::imapd()
+}
+
+/// IMAP server for the mailboxes that Unix programs use.
+///
+/// Serves mailboxes in the traditional mbox format and in mbx format, shared with mutt, procmail, Postfix and the original
+/// UW IMAP at the same time. No configuration file is needed.
+#[derive(Debug, Parser)]
+#[command(name = "ailurus", version, arg_required_else_help = true)]
+struct Ailurus {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Serve IMAP until told to stop.
+    ///
+    /// As root: the mail server of this host, ports 143 and 993, for its users with their passwords (PAM service
+    /// "imap", else shadow; /etc/cram-md5.pwd instead of both if it exists). Certificate: /etc/ssl/certs/imapd.pem with
+    /// /etc/ssl/private/imapd.pem.
+    ///
+    /// As anyone else: your own server for your own mailboxes, on loopback ports 1143 and 1993, with a password and a
+    /// certificate that are made on the first start and kept in ~/.local/state/ailurus.
+    ///
+    /// Sockets from systemd (LISTEN_FDS) are used if given. SIGTERM lets sessions end. Certificates are read anew for
+    /// every connection.
+    Serve {
+        /// Listen here for IMAP (STARTTLS) instead of the usual ports; may be repeated.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: Vec<SocketAddr>,
+        /// Listen here for IMAP over TLS instead of the usual ports; may be repeated.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        tls_listen: Vec<SocketAddr>,
+    },
+    /// Show it at work: sample mail in a scratch home, served, and read back through IMAP.
+    ///
+    /// Stays up until interrupted, so that a mail program can be tried on it, then removes the scratch home.
+    Demo {
+        /// End when the mail has been read back.
+        #[arg(long)]
+        once: bool,
+    },
+    /// Look over this host and report every problem at once, with what to do.
+    ///
+    /// Exit status 0 if all is well, 1 if something is not. Run it as root for the mail server of the host, as
+    /// yourself for your own mailboxes.
+    Check,
+    /// Change the database of CRAM-MD5 secrets.
+    ///
+    /// As root that is /etc/cram-md5.pwd. While that file exists, all passwords are checked against it and not
+    /// against the system's. As anyone else it is the password of your own server. The secret is read from the terminal, or
+    /// from standard input if that is none; never from the command line.
+    Passwd(Passwd),
+    /// One connection on standard input and output, for a server that accepted it.
+    #[command(hide = true)]
+    Connection(Connection),
+    /// Print completions for a shell.
+    #[command(hide = true)]
+    Completions {
+        /// Which one.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Passwd {
+    /// The user to add or to change.
+    #[arg(value_name = "USER", conflicts_with_all = ["remove", "list"])]
+    user: Option<String>,
+    /// Remove this user.
+    #[arg(long, value_name = "USER")]
+    remove: Option<String>,
+    /// Print the users that have a secret.
+    #[arg(long, conflicts_with = "remove")]
+    list: bool,
+    /// Another database.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl Passwd {
+    fn run(self) -> ExitCode {
+        let action = match (self.remove, self.list) {
+            (Some(user), _) => passwd::Action::Remove(user),
+            (None, true) => passwd::Action::List,
+            (None, false) => passwd::Action::Set(self.user),
+        };
+        passwd::passwd(action, self.file)
+    }
+}
+
+#[derive(Debug, Args)]
+struct Connection {
+    #[arg(long)]
+    tls: bool,
+    #[arg(long, requires_all = ["home", "spool", "state"])]
+    user: Option<String>,
+    #[arg(long)]
+    home: Option<PathBuf>,
+    #[arg(long)]
+    spool: Option<PathBuf>,
+    #[arg(long)]
+    state: Option<PathBuf>,
+}
+
+impl Connection {
+    fn run(self) -> ExitCode {
+        let role = match (self.user, self.home, self.spool, self.state) {
+            (Some(user), Some(home), Some(spool), Some(state)) => {
+                Role::Personal(Personal { user, home, spool, state })
+            }
+            _ => Role::Host,
+        };
+        imapd::connection(&role, self.tls)
+    }
+}
+
+/// One IMAP connection on standard input and output.
+///
+/// Started by inetd, xinetd, systemd (Accept=yes, StandardInput=socket) or ssh (as rimapd). As root it asks for user and
+/// password and becomes that user; started by anyone else it serves that user's mailboxes without asking. On the port of the
+/// service "imaps" TLS comes first. Other arguments are ignored.
+#[derive(Debug, Parser)]
+#[command(name = "imapd", version)]
+struct Imapd {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_declarations_are_sound() {
+        ailurus_command().debug_assert();
+        imapd_command().debug_assert();
+    }
+
+    #[test]
+    fn a_personal_connection_needs_all_of_it() {
+        let parse =
+            |arguments: &[&str]| Ailurus::try_parse_from([&["ailurus", "connection"], arguments].concat());
+        assert!(parse(&["--user", "ada"]).is_err());
+        assert!(parse(&["--tls"]).is_ok());
+        assert!(parse(&["--user", "ada", "--home", "/h", "--spool", "/s", "--state", "/t"]).is_ok());
+    }
+}

@@ -1,0 +1,121 @@
+//! The engine of one IMAP connection, with the door and the log that it needs, as the transport drives it.
+
+use crate::login::Door;
+use crate::transport::{Engine, Request, Signal};
+use ailurus_auth::Identity;
+use ailurus_server::{self as server, Event, Session};
+use ailurus_sys::syslog::{Facility, Log, Priority};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// A session whose wishes for passwords and log lines are fulfilled at once.
+pub(crate) struct Connection<'d> {
+    session: Session,
+    door: &'d mut dyn Door,
+    log: &'d Log,
+}
+
+impl<'d> Connection<'d> {
+    /// Takes a session.
+    pub(crate) fn new(session: Session, door: &'d mut dyn Door, log: &'d Log) -> Self {
+        Self { session, door, log }
+    }
+
+    fn let_in(&mut self, result: Result<server::Login, server::LoginFailure>) {
+        self.session.handle_login(result, Instant::now());
+    }
+}
+
+impl Engine for Connection<'_> {
+    fn handle_input(&mut self, octets: &[u8], now: Instant) -> usize {
+        self.session.handle_input(octets, now)
+    }
+
+    fn wants_input(&self) -> bool {
+        self.session.wants_input()
+    }
+
+    fn poll_output(&mut self, out: &mut Vec<u8>) -> bool {
+        self.session.poll_output(out)
+    }
+
+    fn poll_request(&mut self) -> Option<Request> {
+        loop {
+            match self.session.poll_event()? {
+                Event::Log { facility, priority, text } => {
+                    self.log.emit(facility_of(facility), priority_of(priority), &text);
+                }
+                Event::CheckPassword { user, authenticating_user, password, how: _ } => {
+                    let identity = identity(user, authenticating_user);
+                    let result = self.door.check_password(&identity, password.expose());
+                    self.let_in(result);
+                }
+                Event::BecomeUser { user, authenticating_user, mechanism: _ } => {
+                    let result = self.door.become_user(&identity(user, authenticating_user));
+                    self.let_in(result);
+                }
+                Event::StartTls => return Some(Request::StartTls),
+                Event::Close { exit_status } => return Some(Request::Close(exit_status)),
+            }
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.session.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.session.handle_timeout(now);
+    }
+
+    fn wake_paths(&self) -> Option<Vec<PathBuf>> {
+        self.session.wake().map(|wake| wake.paths)
+    }
+
+    fn handle_wake(&mut self, now: Instant) {
+        self.session.handle_wake(now);
+    }
+
+    fn handle_signal(&mut self, signal: Signal, now: Instant) {
+        let signal = match signal {
+            Signal::Kiss => server::Signal::Kiss,
+            Signal::Terminate => server::Signal::Terminate,
+            Signal::Hangup => server::Signal::Hangup,
+        };
+        self.session.handle_signal(signal, now);
+    }
+
+    fn handle_disconnect(&mut self, cause: &str, now: Instant) {
+        self.session.handle_disconnect(cause, now);
+    }
+
+    fn handle_tls_started(&mut self, now: Instant) {
+        self.session.handle_tls_started(now);
+    }
+}
+
+fn identity(user: Vec<u8>, authenticating_user: Option<Vec<u8>>) -> Identity {
+    match authenticating_user {
+        Some(authcid) => Identity { authcid, authzid: Some(user) },
+        None => Identity { authcid: user, authzid: None },
+    }
+}
+
+fn facility_of(facility: server::Facility) -> Facility {
+    match facility {
+        server::Facility::Mail => Facility::Mail,
+        server::Facility::Auth => Facility::Auth,
+    }
+}
+
+fn priority_of(priority: server::Priority) -> Priority {
+    match priority {
+        server::Priority::Debug => Priority::Debug,
+        server::Priority::Info => Priority::Info,
+        server::Priority::Notice => Priority::Notice,
+        server::Priority::Warning => Priority::Warning,
+        server::Priority::Error => Priority::Error,
+        server::Priority::Critical => Priority::Critical,
+        server::Priority::Alert => Priority::Alert,
+    }
+}

@@ -1,0 +1,368 @@
+//! One IMAP connection on standard input and output: the program `imapd`, and what `ailurus serve` starts for each
+//! client.
+//!
+//! As root the process checks the password itself and becomes the user for good, in place: until then it parses
+//! what a stranger sends, in memory-safe code, within the limits of the engine, for three minutes at most. A front process
+//! without rights that does this instead is to come.
+
+use crate::connection::Connection;
+use crate::logging;
+use crate::login::{Door, HostDoor, Passwords, PersonalDoor, SecretFile};
+use crate::peer::{Ends, Names, Service};
+use crate::settings::{CONFIG_FILE, Settings};
+use crate::surroundings::{self, Surroundings};
+use crate::tls::{CertificateError, CertificateStore, server_config};
+use crate::transport::{Ending, Engine, HandshakeError, Request, Signal, Transport};
+use ailurus_server::{Config, Plaintext, Session, Start, TlsState};
+use ailurus_sys::signals::{Signal as SystemSignal, SignalPipe};
+use ailurus_sys::syslog::{Facility, Log, Priority};
+use ailurus_sys::{process, users};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What the greeting calls us.
+pub const PRODUCT: &str = concat!("Ailurus IMAP ", env!("CARGO_PKG_VERSION"));
+/// If this file exists, nobody is served.
+const NOLOGIN: &str = "/etc/nologin";
+/// The base name of certificate files, whatever the program that serves the connection is called.
+pub const CERTIFICATE_NAME: &str = "imapd";
+
+/// Runs the program `imapd`: the rules of spec/imapd.md §1.
+#[must_use]
+pub fn imapd() -> ExitCode {
+    let program = program_name();
+    let one = One::begin(&program);
+    let service = Service::of(&one.ends, &program);
+    if let Some(line) = &service.line {
+        one.say(Priority::Debug, line);
+    }
+    // COMPAT(imapd): `simapd` on a port of its own looks for simapd.pem.
+    let own_port = one.ends.local.is_some() && service.tls_first && program.starts_with('s');
+    let store = CertificateStore::system(if own_port { &program } else { CERTIFICATE_NAME });
+    if rustix::process::geteuid().is_root() {
+        one.serve_host(&store, service.tls_first)
+    } else {
+        one.serve_own_user(&store, service.tls_first)
+    }
+}
+
+/// How a connection that `ailurus serve` accepted is served.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// As the mail host does it: by a process of root's.
+    Host,
+    /// As a person's own server does it.
+    Personal(Personal),
+}
+
+/// A person's own server.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Personal {
+    /// The user's name.
+    pub user: String,
+    /// Where the mailboxes are.
+    pub home: PathBuf,
+    /// The spool file.
+    pub spool: PathBuf,
+    /// Where password and certificate are.
+    pub state: PathBuf,
+}
+
+impl Personal {
+    /// Returns the file of the password, in the form of the CRAM-MD5 database.
+    #[must_use]
+    pub fn password_file(&self) -> PathBuf {
+        self.state.join("password")
+    }
+
+    /// Returns where the certificate is.
+    #[must_use]
+    pub fn certificates(&self) -> CertificateStore {
+        CertificateStore::directory(&self.state, CERTIFICATE_NAME)
+    }
+}
+
+/// Serves one accepted connection on standard input and output.
+#[must_use]
+pub fn connection(role: &Role, tls_first: bool) -> ExitCode {
+    let one = One::begin("imapd");
+    let remote = one.ends.remote.map_or_else(|| "UNKNOWN".into(), |address| address.to_string());
+    let kind = if tls_first { "imaps SSL" } else { "imap" };
+    one.say(Priority::Debug, &format!("{kind} service init from {remote}"));
+    let root = rustix::process::geteuid().is_root();
+    match role {
+        Role::Host if root => one.serve_host(&CertificateStore::system(CERTIFICATE_NAME), tls_first),
+        Role::Personal(personal) if !root => one.serve_personal(personal, tls_first),
+        Role::Host => one.fail("a mail host is served by root"),
+        Role::Personal(_) => one.fail("a person's own server never runs as root"),
+    }
+}
+
+/// Returns the name that this program was started by.
+#[must_use]
+pub fn program_name() -> String {
+    let name = std::env::args_os().next().unwrap_or_default();
+    let name = name.to_string_lossy();
+    name.rsplit(['/', '\\']).next().filter(|name| !name.is_empty()).unwrap_or("imapd").to_owned()
+}
+
+/// One connection, from its start to its end.
+struct One {
+    ends: Ends,
+    log: Log,
+    settings: Settings,
+    signals: &'static SignalPipe,
+}
+
+impl One {
+    fn begin(program: &str) -> Self {
+        logging::close_stderr_on_connection();
+        process::settle_umask();
+        let log = logging::open(program);
+        let wanted =
+            [SystemSignal::Terminate, SystemSignal::Hangup, SystemSignal::User1, SystemSignal::User2];
+        let signals = match SignalPipe::install(&wanted) {
+            Ok(signals) => signals,
+            Err(error) => {
+                log.emit(Facility::Mail, Priority::Alert, &format!("cannot wait for signals: {error}"));
+                std::process::exit(1);
+            }
+        };
+        let settings = Settings::read(Path::new(CONFIG_FILE));
+        for (line, why) in &settings.complaints {
+            log.emit(Facility::Mail, Priority::Warning, &format!("{CONFIG_FILE} line {line}: {why}"));
+        }
+        let names = if settings.reverse_dns == Some(false) { Names::AddressesOnly } else { Names::Resolve };
+        let mut ends = Ends::of(std::io::stdin().as_fd(), names);
+        if let Some(host) = &settings.local_host {
+            ends.host.clone_from(host);
+        }
+        Self { ends, log, settings, signals }
+    }
+
+    fn serve_host(&self, store: &CertificateStore, tls_first: bool) -> ExitCode {
+        let passwords = Passwords::of_host();
+        let secrets = passwords.secrets();
+        let mut door = HostDoor {
+            passwords,
+            remote: self.ends.remote.map(|address| address.to_string()),
+            client: self.ends.client.clone(),
+            host: self.ends.host.clone(),
+            settings: &self.settings,
+            log: &self.log,
+            session: None,
+        };
+        self.serve(store, tls_first, secrets, &mut door, Start::NotAuthenticated)
+    }
+
+    /// The surroundings (ssh, a login shell) vouch for the user: no password is asked.
+    fn serve_own_user(&self, store: &CertificateStore, tls_first: bool) -> ExitCode {
+        let user = match users::current() {
+            Ok(Some(user)) => user,
+            Ok(None) => return self.fail("nobody in the user database has this process's user id"),
+            Err(error) => return self.fail(&error.to_string()),
+        };
+        let mut surroundings = Surroundings::of_user(&user, &self.ends.host);
+        if let Some(home) = home_of_environment() {
+            surroundings.home = home;
+        }
+        std::env::set_current_dir(&surroundings.home).ok();
+        let mailboxes = match surroundings::mailboxes(surroundings, &self.settings) {
+            Ok(mailboxes) => mailboxes,
+            Err(error) => return self.fail(&error),
+        };
+        let start = Start::PreAuthenticated { user: user.name, mailboxes };
+        self.serve(store, tls_first, None, &mut NoDoor, start)
+    }
+
+    fn serve_personal(&self, personal: &Personal, tls_first: bool) -> ExitCode {
+        let secrets = SecretFile(personal.password_file());
+        let surroundings = Surroundings {
+            user: personal.user.clone(),
+            home: personal.home.clone(),
+            spool: personal.spool.clone(),
+            host: self.ends.host.clone(),
+            shared: Default::default(),
+        };
+        std::env::set_current_dir(&personal.home).ok();
+        let mut door = PersonalDoor { secrets: secrets.clone(), surroundings, settings: &self.settings };
+        self.serve(&personal.certificates(), tls_first, Some(secrets), &mut door, Start::NotAuthenticated)
+    }
+
+    fn serve(
+        &self,
+        store: &CertificateStore,
+        tls_first: bool,
+        secrets: Option<SecretFile>,
+        door: &mut dyn Door,
+        start: Start,
+    ) -> ExitCode {
+        let Ok((input, output)) = descriptors() else { return self.fail("standard input is closed") };
+        let mut transport = Transport::new(input, output);
+        let mut signals = self.signals;
+        let local = self.ends.local.map(|(address, _)| address);
+        let certificate = server_config(store, local);
+        if tls_first {
+            let started = match &certificate {
+                Ok(config) => transport.start_tls(Arc::clone(config), &mut signals),
+                Err(error) => return self.no_certificate(error),
+            };
+            if let Err(error) = started {
+                return self.no_handshake(&error);
+            }
+        }
+        let config = self.config(tls_first, store.find(local).is_some(), &certificate, secrets);
+        let mut never = || Err("TLS has started already".to_owned());
+        let mut later = || certificate.as_ref().map(Arc::clone).map_err(ToString::to_string);
+        let tls: &mut dyn FnMut() -> _ = if tls_first { &mut never } else { &mut later };
+        let ending = if Path::new(NOLOGIN).exists() {
+            let line = format!("Logout user=??? host={}", self.ends.client);
+            let mut farewell = Farewell::new(&config);
+            let ending = transport.run(&mut farewell, &mut signals, tls);
+            self.say(Priority::Info, &line);
+            ending
+        } else {
+            let session = Session::new(config, start, Instant::now());
+            transport.run(&mut Connection::new(session, door, &self.log), &mut signals, tls)
+        };
+        match ending {
+            Ending::Closed(status) => ExitCode::from(status),
+            Ending::Handshake(error) => self.no_handshake(&error),
+        }
+    }
+
+    fn config(
+        &self,
+        tls_first: bool,
+        expected: bool,
+        certificate: &Result<Arc<rustls::ServerConfig>, CertificateError>,
+        secrets: Option<SecretFile>,
+    ) -> Config {
+        let date = surroundings::date_text(&surroundings::local_now());
+        let mut config = Config::new(&self.ends.host, PRODUCT, &date, &self.ends.client);
+        config.tls = match certificate {
+            Ok(_) if tls_first => TlsState::Active,
+            Ok(_) => TlsState::Available,
+            Err(error) => {
+                if expected {
+                    self.say_certificate(error);
+                }
+                TlsState::Unavailable
+            }
+        };
+        // The original's default would be OnlyTls for all; on loopback nobody listens.
+        let usual = if self.ends.is_local() { Plaintext::Allowed } else { Plaintext::OnlyTls };
+        config.plaintext = self.settings.plaintext_for(self.ends.remote).unwrap_or(usual);
+        config.login_attempts = self.settings.login_attempts.unwrap_or(config.login_attempts);
+        if let Some(secrets) = secrets {
+            config.cram_md5 = Some(Arc::new(secrets));
+        }
+        let mut nonce = [0; 8];
+        if process::random_bytes(&mut nonce).is_err() {
+            config.cram_md5 = None; // a challenge that can be guessed proves nothing
+        }
+        config.nonce = u64::from_ne_bytes(nonce);
+        config
+    }
+
+    fn no_certificate(&self, error: &CertificateError) -> ExitCode {
+        self.say_certificate(error);
+        ExitCode::FAILURE
+    }
+
+    fn say_certificate(&self, error: &CertificateError) {
+        self.say(Priority::Alert, &format!("{error}, host={}", self.ends.client));
+        self.say(Priority::Error, &format!("SSL error status: {}", error.reason()));
+    }
+
+    fn no_handshake(&self, error: &HandshakeError) -> ExitCode {
+        self.say(Priority::Info, &format!("Unable to accept SSL connection, host={}", self.ends.client));
+        self.say(Priority::Error, &format!("SSL error status: {error}"));
+        ExitCode::FAILURE
+    }
+
+    fn fail(&self, why: &str) -> ExitCode {
+        self.say(Priority::Alert, &format!("cannot serve host={}: {why}", self.ends.client));
+        ExitCode::FAILURE
+    }
+
+    fn say(&self, priority: Priority, line: &str) {
+        self.log.emit(Facility::Mail, priority, line);
+    }
+}
+
+/// Where nobody needs to log in, nobody can.
+struct NoDoor;
+
+impl Door for NoDoor {
+    fn check_password(
+        &mut self,
+        _: &ailurus_auth::Identity,
+        _: &[u8],
+    ) -> Result<ailurus_server::Login, ailurus_server::LoginFailure> {
+        Err(ailurus_server::LoginFailure::Unavailable)
+    }
+
+    fn become_user(
+        &mut self,
+        _: &ailurus_auth::Identity,
+    ) -> Result<ailurus_server::Login, ailurus_server::LoginFailure> {
+        Err(ailurus_server::LoginFailure::Unavailable)
+    }
+}
+
+/// The greeting of a host that serves nobody at the time.
+struct Farewell {
+    text: Vec<u8>,
+    closed: bool,
+}
+
+impl Farewell {
+    fn new(config: &Config) -> Self {
+        let text =
+            format!("* BYE Service not available {} {} at {}\r\n", config.host, config.product, config.date);
+        Self { text: text.into_bytes(), closed: false }
+    }
+}
+
+impl Engine for Farewell {
+    fn handle_input(&mut self, octets: &[u8], _: Instant) -> usize {
+        octets.len()
+    }
+    fn wants_input(&self) -> bool {
+        false
+    }
+    fn poll_output(&mut self, out: &mut Vec<u8>) -> bool {
+        out.append(&mut self.text);
+        false
+    }
+    fn poll_request(&mut self) -> Option<Request> {
+        (!std::mem::replace(&mut self.closed, true)).then_some(Request::Close(0))
+    }
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+    fn handle_timeout(&mut self, _: Instant) {}
+    fn wake_paths(&self) -> Option<Vec<PathBuf>> {
+        None
+    }
+    fn handle_wake(&mut self, _: Instant) {}
+    fn handle_signal(&mut self, _: Signal, _: Instant) {}
+    fn handle_disconnect(&mut self, _: &str, _: Instant) {}
+    fn handle_tls_started(&mut self, _: Instant) {}
+}
+
+fn descriptors() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    let own = |fd: std::os::fd::BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 3);
+    Ok((own(std::io::stdin().as_fd())?, own(std::io::stdout().as_fd())?))
+}
+
+/// Returns `$HOME` if it may count (spec/imapd.md §1, item 7).
+pub(crate) fn home_of_environment() -> Option<PathBuf> {
+    let home = std::env::var_os("HOME")?;
+    let home = (!home.is_empty() && home.len() < 256).then(|| PathBuf::from(home))?;
+    home.is_dir().then_some(home)
+}

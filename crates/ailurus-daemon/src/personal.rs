@@ -1,0 +1,126 @@
+//! A person's own server: whose, where, with which password and certificate.
+
+use crate::imapd::{Personal, home_of_environment};
+use crate::login::replace_secret_file;
+use crate::surroundings::spool_of;
+use crate::tls;
+use ailurus_auth::{CramDatabase, CramEditor};
+use ailurus_sys::{process, users};
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Returns the server of whoever runs this process.
+///
+/// # Errors
+///
+/// The user database does not know who that is.
+pub fn own() -> Result<Personal, String> {
+    let user = users::current().map_err(|error| error.to_string())?;
+    let user = user.ok_or("nobody in the user database has this process's user id")?;
+    let home = home_of_environment().unwrap_or(user.home);
+    let state = state_directory(&home);
+    Ok(Personal { spool: spool_of(&user.name), user: user.name, home, state })
+}
+
+/// Returns where password and certificate are kept: `$XDG_STATE_HOME/ailurus`, else `~/.local/state/ailurus`.
+fn state_directory(home: &Path) -> PathBuf {
+    let configured = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    configured.unwrap_or_else(|| home.join(".local/state")).join("ailurus")
+}
+
+/// Makes what is missing: the directory, a password, a certificate. Returns the password if it was made now.
+///
+/// # Errors
+///
+/// Something cannot be written, or others could read it.
+pub fn prepare(own: &Personal) -> Result<Option<String>, String> {
+    let state = &own.state;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(bad(state))?;
+    let file = own.password_file();
+    let text = match fs::read(&file) {
+        Ok(text) => Zeroizing::new(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Zeroizing::default(),
+        Err(error) => return Err(bad(&file)(error)),
+    };
+    if !text.is_empty() {
+        let mode = fs::metadata(&file).map_err(bad(&file))?.mode();
+        if mode & 0o077 != 0 {
+            return Err(format!("others can read {0}: chmod 600 {0}", file.display()));
+        }
+    }
+    let made = if CramDatabase::parse(&text).lookup(own.user.as_bytes()).is_some() {
+        None
+    } else {
+        let password = make_password()?;
+        let mut editor = CramEditor::new(&text);
+        editor.set(own.user.as_bytes(), password.as_bytes()).map_err(|error| error.to_string())?;
+        replace_secret_file(&file, editor.text(), 0o600).map_err(bad(&file))?;
+        Some(password)
+    };
+    prepare_certificate(own)?;
+    Ok(made)
+}
+
+fn bad(what: &Path) -> impl Fn(std::io::Error) -> String + '_ {
+    move |error| format!("cannot use {}: {error}", what.display())
+}
+
+/// Makes a certificate if there is none or it is about to expire; one that the user put there is left alone as long as
+/// it is good.
+fn prepare_certificate(own: &Personal) -> Result<(), String> {
+    let month = 30 * 86_400;
+    let now = jiff::Timestamp::now().as_second();
+    if let Some(files) = own.certificates().find(None) {
+        let certified = tls::load(&files).map_err(|error| format!("{error}: {}", error.reason()))?;
+        if tls::validity(&certified).is_none_or(|(_, to)| to > now + month) {
+            return Ok(());
+        }
+    }
+    let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
+    let pem = tls::self_signed(&names).map_err(|error| format!("cannot make a certificate: {error}"))?;
+    let path = own.certificates().expected();
+    replace_secret_file(&path, pem.as_bytes(), 0o600)
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// Returns 20 letters and digits that cannot be mistaken for each other: 100 bits.
+fn make_password() -> Result<String, String> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut random = [0; 20];
+    process::random_bytes(&mut random).map_err(|error| error.to_string())?;
+    Ok(random.iter().map(|octet| char::from(LETTERS[usize::from(octet & 31)])).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_start_makes_everything_and_the_second_nothing() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let own = Personal {
+            user: "ada".into(),
+            home: scratch.path().into(),
+            spool: scratch.path().join("spool"),
+            state: scratch.path().join("state/ailurus"),
+        };
+        let password = prepare(&own).expect("prepared").expect("made now");
+        assert_eq!(password.len(), 20);
+        let text = fs::read_to_string(own.password_file()).expect("readable");
+        assert_eq!(text, format!("ada\t{password}\n"));
+        for path in [own.password_file(), own.certificates().expected()] {
+            assert_eq!(fs::metadata(path).expect("there").mode() & 0o777, 0o600);
+        }
+        assert_eq!(fs::metadata(&own.state).expect("there").mode() & 0o777, 0o700);
+        let pem = fs::read(own.certificates().expected()).expect("readable");
+        assert_eq!(prepare(&own), Ok(None));
+        assert_eq!(fs::read(own.certificates().expected()).expect("readable"), pem);
+        let mut permissions = fs::metadata(own.password_file()).expect("there").permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
+        fs::set_permissions(own.password_file(), permissions).expect("ours");
+        let refused = prepare(&own).expect_err("others can read it");
+        assert!(refused.contains("chmod 600"), "{refused}");
+    }
+}

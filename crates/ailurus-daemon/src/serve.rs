@@ -1,0 +1,448 @@
+//! `ailurus serve`: the standing server. It accepts connections and starts one process for each; it speaks no
+//! protocol itself and holds no certificate, so that there is nothing to reload.
+
+use crate::imapd::{Personal, Role};
+use crate::logging::{self, server_line};
+use crate::personal;
+use ailurus_sys::signals::{Signal, SignalPipe};
+use ailurus_sys::syslog::{Log, Priority};
+use ailurus_sys::{activation, process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, WaitOptions};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// Sessions at a time of a mail host, and of a person.
+const MOST_SESSIONS: (usize, usize) = (2000, 100);
+/// Sessions at a time from one address: an office behind one address has many people with several clients each.
+const MOST_OF_ADDRESS: usize = 200;
+/// How long sessions may go on after SIGTERM before they are told to end.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long they may take to close their mailboxes then.
+const CLOSING: Duration = Duration::from_secs(20);
+/// How long no connection is accepted after that has failed (no descriptors left).
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A port that is listened to.
+#[derive(Debug)]
+pub struct Listener {
+    /// The listening socket.
+    pub socket: TcpListener,
+    /// TLS comes before the greeting.
+    pub tls: bool,
+}
+
+impl Listener {
+    /// Listens.
+    ///
+    /// # Errors
+    ///
+    /// The text says what to do.
+    pub fn bind(address: SocketAddr, tls: bool) -> Result<Self, String> {
+        Self::try_bind(address, tls).map_err(|error| explain(address, &error))
+    }
+
+    fn try_bind(address: SocketAddr, tls: bool) -> io::Result<Self> {
+        let socket = TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, tls })
+    }
+
+    fn address(&self) -> String {
+        self.socket.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
+    }
+}
+
+fn explain(address: SocketAddr, error: &io::Error) -> String {
+    let port = address.port();
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "another program has the port (`ss -ltnp 'sport = :{port}'` shows it as root): stop it, or choose \
+             another with --listen or --tls-listen"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 are root's: start as root, or choose another with --listen or --tls-listen"
+                .into()
+        }
+        io::ErrorKind::AddrNotAvailable => "this host does not have the address".into(),
+        _ => crate::transport::io_text(error),
+    };
+    format!("cannot listen on {address}: {advice}")
+}
+
+/// Runs `ailurus serve`.
+#[must_use]
+pub fn serve(plain: &[SocketAddr], tls: &[SocketAddr]) -> ExitCode {
+    process::settle_umask();
+    let result =
+        if rustix::process::geteuid().is_root() { serve_host(plain, tls) } else { serve_person(plain, tls) };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ailurus serve: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve_host(plain: &[SocketAddr], tls: &[SocketAddr]) -> Result<(), String> {
+    let listeners = listeners(plain, tls, &host_addresses)?;
+    let log = logging::open("ailurus");
+    Server::new(listeners, Role::Host, log, MOST_SESSIONS.0).run(install()?, None)
+}
+
+fn serve_person(plain: &[SocketAddr], tls: &[SocketAddr]) -> Result<(), String> {
+    let own = personal::own()?;
+    // Before anything is made: a second start beside the first fails without a trace.
+    let listeners = listeners(plain, tls, &person_addresses)?;
+    let password = personal::prepare(&own)?;
+    announce(&own, &listeners, password.as_deref());
+    let log = logging::open("ailurus");
+    Server::new(listeners, Role::Personal(own), log, MOST_SESSIONS.1).run(install()?, None)
+}
+
+fn announce(own: &Personal, listeners: &[Listener], password: Option<&str>) {
+    let mut text = format!("Serving the mailboxes of {} (home {}):\n", own.user, own.home.display());
+    for listener in listeners {
+        let kind = if listener.tls { "IMAP over TLS" } else { "IMAP" };
+        // Into a string: cannot fail.
+        writeln!(text, "  {} {kind}", listener.address()).ok();
+    }
+    let file = own.password_file();
+    match password {
+        Some(password) => writeln!(
+            text,
+            "User {}, password {password}\n(made now, kept in {}, and not shown again; `ailurus passwd` changes it)",
+            own.user,
+            file.display()
+        ),
+        None => writeln!(text, "User {}, with the password in {}", own.user, file.display()),
+    }
+    .ok();
+    print!("{text}");
+    io::stdout().flush().ok();
+}
+
+fn install() -> Result<&'static SignalPipe, String> {
+    SignalPipe::install(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup, Signal::Child])
+        .map_err(|error| error.to_string())
+}
+
+/// Returns what to listen to: what the service manager handed over, else what was asked for, else the usual.
+fn listeners(
+    plain: &[SocketAddr],
+    tls: &[SocketAddr],
+    usual: &dyn Fn(bool) -> Vec<SocketAddr>,
+) -> Result<Vec<Listener>, String> {
+    let handed = activation::take_sockets().map_err(|error| error.to_string())?;
+    if !handed.is_empty() {
+        return handed.into_iter().map(handed_over).collect();
+    }
+    let mut listeners = Vec::new();
+    let mut asked = plain.iter().map(|&a| (a, false)).chain(tls.iter().map(|&a| (a, true))).peekable();
+    if asked.peek().is_some() {
+        for (address, tls) in asked {
+            listeners.push(Listener::bind(address, tls)?);
+        }
+        return Ok(listeners);
+    }
+    for tls in [false, true] {
+        listeners.append(&mut bind_usual(&usual(tls), tls)?);
+    }
+    Ok(listeners)
+}
+
+/// Binds the addresses that the host has: the first must succeed; the others may be of a protocol (IPv6) that it
+/// lacks, or covered by the first.
+fn bind_usual(addresses: &[SocketAddr], tls: bool) -> Result<Vec<Listener>, String> {
+    let mut listeners = Vec::new();
+    let mut failure = String::new();
+    for &address in addresses {
+        match Listener::try_bind(address, tls) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && !listeners.is_empty() => {}
+            Err(error) if failure.is_empty() => failure = explain(address, &error),
+            Err(_) => {}
+        }
+    }
+    if listeners.is_empty() { Err(failure) } else { Ok(listeners) }
+}
+
+fn host_addresses(tls: bool) -> Vec<SocketAddr> {
+    let port = if tls { 993 } else { 143 };
+    vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()]
+}
+
+fn person_addresses(tls: bool) -> Vec<SocketAddr> {
+    let port = if tls { 1993 } else { 1143 };
+    vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
+}
+
+fn handed_over(handed: activation::Handed) -> Result<Listener, String> {
+    let socket = TcpListener::from(handed.socket);
+    let bad = |error: io::Error| format!("a socket of the service manager's is of no use: {error}");
+    socket.set_nonblocking(true).map_err(bad)?;
+    let port = socket.local_addr().map_err(bad)?.port();
+    let name = handed.name.unwrap_or_default();
+    let tls = name.contains("imaps") || matches!(port, 993 | 1993);
+    Ok(Listener { socket, tls })
+}
+
+/// The server itself.
+pub struct Server {
+    listeners: Vec<Listener>,
+    role: Role,
+    /// Whom sessions run as, if not as we do ourselves.
+    run_as: Option<(u32, u32)>,
+    log: Log,
+    most: usize,
+    sessions: HashMap<Pid, IpAddr>,
+    /// When it was last said that somebody was turned away.
+    complained: Option<Instant>,
+}
+
+impl Server {
+    /// Takes what is listened to already.
+    #[must_use]
+    pub fn new(listeners: Vec<Listener>, role: Role, log: Log, most: usize) -> Self {
+        Self { listeners, role, run_as: None, log, most, sessions: HashMap::new(), complained: None }
+    }
+
+    /// Makes sessions run as another user and group: root shows the demonstration without root's rights.
+    #[must_use]
+    pub fn run_as(mut self, ids: Option<(u32, u32)>) -> Self {
+        self.run_as = ids;
+        self
+    }
+
+    /// Serves until SIGTERM, SIGINT, or until `stop` becomes readable.
+    ///
+    /// # Errors
+    ///
+    /// The system does not let us wait.
+    pub fn run(mut self, signals: &SignalPipe, stop: Option<BorrowedFd<'_>>) -> Result<(), String> {
+        let kind = |listener: &Listener| if listener.tls { "imaps" } else { "imap" };
+        let addresses: Vec<_> =
+            self.listeners.iter().map(|l| format!("{} ({})", l.address(), kind(l))).collect();
+        self.say(Priority::Info, &format!("listening on {}", addresses.join(", ")));
+        activation::notify_ready().ok();
+        let mut paused_until = None;
+        loop {
+            let came = signals.take();
+            self.reap();
+            if came.contains(Signal::Terminate) {
+                return self.end(signals, GRACE);
+            }
+            if came.contains(Signal::Interrupt) {
+                return self.end(signals, Duration::ZERO);
+            }
+            // SIGHUP asks for nothing: every session reads its certificate and databases itself.
+            let paused = paused_until.is_some_and(|until| until > Instant::now());
+            let ready = self.wait(signals, stop, !paused)?;
+            if ready.stop {
+                return self.end(signals, Duration::ZERO);
+            }
+            for index in ready.listeners {
+                if let Err(error) = self.accept(index) {
+                    self.say(Priority::Warning, &format!("cannot accept a connection: {error}"));
+                    paused_until = Some(Instant::now() + PAUSE);
+                }
+            }
+        }
+    }
+
+    fn wait(
+        &self,
+        signals: &SignalPipe,
+        stop: Option<BorrowedFd<'_>>,
+        accepting: bool,
+    ) -> Result<Ready, String> {
+        let flags = if accepting { PollFlags::IN } else { PollFlags::empty() };
+        let mut waiting: Vec<_> =
+            self.listeners.iter().map(|listener| PollFd::new(&listener.socket, flags)).collect();
+        waiting.push(PollFd::new(signals, PollFlags::IN));
+        waiting.extend(stop.map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN)));
+        let pause = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+        match poll(&mut waiting, (!accepting).then_some(&pause)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(format!("cannot wait for connections: {error}")),
+        }
+        let came: Vec<bool> = waiting.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let listeners = (0..self.listeners.len()).filter(|&index| came[index]).collect();
+        Ok(Ready { listeners, stop: came.get(self.listeners.len() + 1).copied().unwrap_or(false) })
+    }
+
+    /// Accepts what waits at a port, a batch at most, so that signals are seen between.
+    fn accept(&mut self, index: usize) -> io::Result<()> {
+        for _ in 0..64 {
+            let (socket, peer) = match self.listeners[index].socket.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                // The client was gone before we came.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
+                Err(error) => return Err(error),
+            };
+            let tls = self.listeners[index].tls;
+            let address = peer.ip().to_canonical();
+            if let Some(why) = self.refusal(address) {
+                self.turn_away(&socket, address, tls, why);
+                continue;
+            }
+            let child = self.start(socket, tls)?;
+            self.sessions.insert(child, address);
+        }
+        Ok(())
+    }
+
+    fn refusal(&self, address: IpAddr) -> Option<&'static str> {
+        if self.sessions.len() >= self.most {
+            return Some("too many connections");
+        }
+        let same = self.sessions.values().filter(|&&other| other == address).count();
+        (same >= MOST_OF_ADDRESS).then_some("too many connections from this address")
+    }
+
+    fn turn_away(&mut self, mut socket: &TcpStream, address: IpAddr, tls: bool, why: &'static str) {
+        if !tls {
+            // A new connection takes this much at once; if not, it is closed all the same.
+            socket.set_nonblocking(true).ok();
+            socket.write_all(format!("* BYE {why}\r\n").as_bytes()).ok();
+        }
+        let quiet = Duration::from_secs(10);
+        if self.complained.is_none_or(|at| at.elapsed() > quiet) {
+            self.complained = Some(Instant::now());
+            self.say(Priority::Warning, &format!("{why}: turned away host=[{address}]"));
+        }
+    }
+
+    /// Starts the process of a session: ourselves anew, with the connection as its standard input and output.
+    fn start(&self, socket: TcpStream, tls: bool) -> io::Result<Pid> {
+        // An accepted socket does not inherit the listener's flags here, but does elsewhere.
+        socket.set_nonblocking(false)?;
+        let socket = OwnedFd::from(socket);
+        let mut command = Command::new("/proc/self/exe");
+        if !std::path::Path::new("/proc/self/exe").exists() {
+            command = Command::new(std::env::current_exe()?);
+        }
+        command.arg0("ailurus").arg("connection");
+        if tls {
+            command.arg("--tls");
+        }
+        if let Role::Personal(personal) = &self.role {
+            command.arg("--user").arg(&personal.user).arg("--home").arg(&personal.home);
+            command.arg("--spool").arg(&personal.spool).arg("--state").arg(&personal.state);
+        }
+        if let Some((uid, gid)) = self.run_as {
+            command.uid(uid).gid(gid);
+        }
+        for variable in activation::VARIABLES {
+            command.env_remove(variable);
+        }
+        command.stdin(Stdio::from(socket.try_clone()?)).stdout(Stdio::from(socket));
+        let child = command.spawn()?;
+        let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        id.ok_or_else(|| io::Error::other("a process without an id"))
+    }
+
+    /// Takes note of sessions that have ended.
+    fn reap(&mut self) {
+        while let Ok(Some((pid, _status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            self.sessions.remove(&pid);
+        }
+    }
+
+    /// Stops listening, lets sessions end, and then ends them.
+    fn end(mut self, signals: &SignalPipe, grace: Duration) -> Result<(), String> {
+        activation::notify_stopping().ok();
+        self.listeners.clear();
+        self.say(Priority::Info, &format!("stopping, {} sessions", self.sessions.len()));
+        if self.await_sessions(signals, grace) {
+            return Ok(());
+        }
+        // SIGHUP closes mailboxes in order, flags saved; SIGTERM would not.
+        self.tell_sessions(rustix::process::Signal::HUP);
+        if self.await_sessions(signals, CLOSING) {
+            return Ok(());
+        }
+        self.tell_sessions(rustix::process::Signal::TERM);
+        self.say(Priority::Warning, &format!("{} sessions have not ended yet", self.sessions.len()));
+        Ok(())
+    }
+
+    fn tell_sessions(&self, signal: rustix::process::Signal) {
+        for &pid in self.sessions.keys() {
+            rustix::process::kill_process(pid, signal).ok();
+        }
+    }
+
+    /// Waits for all sessions to end; a second SIGTERM or SIGINT shortens it. Returns whether they have.
+    fn await_sessions(&mut self, signals: &SignalPipe, limit: Duration) -> bool {
+        let until = Instant::now() + limit;
+        loop {
+            self.reap();
+            let left = until.saturating_duration_since(Instant::now());
+            if self.sessions.is_empty() || left.is_zero() {
+                return self.sessions.is_empty();
+            }
+            let nap = left.min(Duration::from_millis(500));
+            let nap = Timespec { tv_sec: 0, tv_nsec: i64::from(nap.subsec_nanos()) };
+            poll(&mut [PollFd::new(signals, PollFlags::IN)], Some(&nap)).ok();
+            let came = signals.take();
+            if came.contains(Signal::Terminate) || came.contains(Signal::Interrupt) {
+                return false;
+            }
+        }
+    }
+
+    fn say(&self, priority: Priority, text: &str) {
+        server_line(&self.log, priority, text);
+    }
+}
+
+struct Ready {
+    listeners: Vec<usize>,
+    stop: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_are_limited_in_all_and_for_each_address() {
+        let mut server = Server::new(Vec::new(), Role::Host, Log::stderr("test"), MOST_OF_ADDRESS + 10);
+        let address = |last: u8| IpAddr::from([192, 0, 2, last]);
+        let pid = |n: usize| Pid::from_raw(i32::try_from(n).expect("small") + 2).expect("not zero");
+        for n in 0..MOST_OF_ADDRESS {
+            assert_eq!(server.refusal(address(1)), None);
+            server.sessions.insert(pid(n), address(1));
+        }
+        assert_eq!(server.refusal(address(1)), Some("too many connections from this address"));
+        assert_eq!(server.refusal(address(2)), None);
+        for n in 0..10 {
+            server.sessions.insert(pid(MOST_OF_ADDRESS + n), address(2));
+        }
+        assert_eq!(server.refusal(address(3)), Some("too many connections"));
+    }
+
+    #[test]
+    fn failures_to_listen_are_explained() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("bound");
+        let error = Listener::bind(address, false).expect_err("taken");
+        assert!(error.contains("another program has the port"), "{error}");
+        let foreign = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 0));
+        let error = Listener::bind(foreign, false).expect_err("not ours");
+        assert!(error.contains("does not have the address"), "{error}");
+        // The first address of the usual ones must do, the rest is a bonus.
+        assert!(bind_usual(&[foreign], false).is_err());
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        assert_eq!(bind_usual(&[any, foreign], false).expect("one will do").len(), 1);
+    }
+}

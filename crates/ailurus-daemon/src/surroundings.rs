@@ -1,0 +1,133 @@
+//! From an account to its mailboxes.
+
+use crate::settings::Settings;
+use ailurus_server::Login;
+use ailurus_store::{Environment, Level, Mailboxes, SharedHomes, SystemClock};
+use ailurus_sys::{User, users};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What decides where a user's mailboxes are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Surroundings {
+    /// The login name.
+    pub user: String,
+    /// The home directory.
+    pub home: PathBuf,
+    /// The spool file.
+    pub spool: PathBuf,
+    /// The name of this host.
+    pub host: String,
+    /// Homes of the shared namespaces.
+    pub shared: SharedHomes,
+}
+
+impl Surroundings {
+    /// Returns those of a system account: home from passwd, the usual spool, shared namespaces where their accounts
+    /// exist (FAQ 4.6).
+    #[must_use]
+    pub fn of_user(user: &User, host: &str) -> Self {
+        let home = |name: &[u8]| users::by_name(name).ok().flatten().map(|user| user.home);
+        Self {
+            user: user.name.clone(),
+            home: user.home.clone(),
+            spool: spool_of(&user.name),
+            host: host.into(),
+            shared: SharedHomes {
+                ftp: home(b"ftp"),
+                public: home(b"imappublic"),
+                shared: home(b"imapshared"),
+            },
+        }
+    }
+}
+
+/// Returns the spool file of a user.
+#[must_use]
+pub fn spool_of(user: &str) -> PathBuf {
+    spool_directory().join(user)
+}
+
+/// Returns the spool directory of the host.
+#[must_use]
+pub fn spool_directory() -> &'static Path {
+    let usual = Path::new("/var/mail");
+    if usual.is_dir() { usual } else { Path::new("/var/spool/mail") }
+}
+
+/// Opens the mailboxes: the drivers, and the names over them.
+///
+/// # Errors
+///
+/// The settings send this user to a directory that does not exist.
+pub fn mailboxes(surroundings: Surroundings, settings: &Settings) -> Result<Mailboxes, String> {
+    let Surroundings { user, home, spool, host, shared } = surroundings;
+    let mut environment = Environment::new(&user, home, spool, &host);
+    environment.shared = shared;
+    environment.clock = Arc::new(SystemClock { local_offset: local_offset() });
+    settings.apply(&mut environment)?;
+    let environment = Arc::new(environment);
+    let drivers = ailurus_formats::drivers(&environment, &ailurus_formats::disk::Os::shared());
+    Ok(Mailboxes::new(environment, drivers))
+}
+
+/// Makes the answer to a login, with what the user should be told about the account.
+///
+/// # Errors
+///
+/// As [`mailboxes`].
+pub(crate) fn login(
+    surroundings: Surroundings,
+    settings: &Settings,
+    alerts: Vec<String>,
+) -> Result<Login, String> {
+    let user = surroundings.user.clone();
+    let mailboxes = mailboxes(surroundings, settings)?;
+    for alert in alerts {
+        mailboxes.environment().notices.tell(Level::Warning, format!("[ALERT] {alert}"));
+    }
+    Ok(Login { user, mailboxes })
+}
+
+/// Returns how far local time is from UTC now, in minutes east.
+fn local_offset() -> i16 {
+    let seconds = local_now().offset().seconds();
+    i16::try_from(seconds / 60).unwrap_or(0)
+}
+
+/// Returns the local time.
+///
+/// `jiff::Zoned::now` would look through the whole directory of zones for the name of the local one: half the time that
+/// imapd takes to its greeting.
+#[must_use]
+pub fn local_now() -> jiff::Zoned {
+    let named = std::env::var_os("TZ").is_some_and(|zone| !zone.is_empty());
+    let data = if named { None } else { std::fs::read("/etc/localtime").ok() };
+    let zone = data.and_then(|data| jiff::tz::TimeZone::tzif("Local", &data).ok());
+    jiff::Timestamp::now().to_zoned(zone.unwrap_or_else(jiff::tz::TimeZone::system))
+}
+
+/// Returns the moment as RFC 822 has it, with the zone in a comment: `Mon, 23 Nov 2026 12:15:14 +0000 (UTC)`.
+#[must_use]
+pub fn date_text(now: &jiff::Zoned) -> String {
+    now.strftime("%a, %-d %b %Y %H:%M:%S %z (%Z)").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_time_is_that_of_the_system() {
+        let (ours, systems) = (local_now(), jiff::Zoned::now());
+        assert_eq!(ours.offset(), systems.offset());
+        assert_eq!(ours.strftime("%Z").to_string(), systems.strftime("%Z").to_string());
+    }
+
+    #[test]
+    fn the_date_is_that_of_a_greeting() {
+        let moment: jiff::Timestamp = "2026-11-03T12:15:14Z".parse().expect("a moment");
+        let text = date_text(&moment.to_zoned(jiff::tz::TimeZone::UTC));
+        assert_eq!(text, "Tue, 3 Nov 2026 12:15:14 +0000 (UTC)");
+    }
+}

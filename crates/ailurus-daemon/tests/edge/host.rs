@@ -1,0 +1,367 @@
+//! `ailurus serve` as root: the mail server of a host, in a host of its own. A private mount namespace puts a copy of /etc
+//! and an empty spool over the real ones, so that users, passwords, PAM services and certificates are the test's.
+
+use crate::support::{PATIENCE, Program, Talk, addresses, children, connect, encrypt, is_root, program};
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// `openssl passwd -6 -salt ailurus adapw`
+const HASH: &str =
+    "$6$ailurus$usoIeeSiC.qYvVcOw3EARuO.UdNB05/8/8X9GTdF7va.OJAo0rIPaQ0B6xhcvU8SHU2c4moxcKT0RZP1ozKKK1";
+const FIRST_UID: u32 = 61_000;
+
+/// A host with users ada and ben (password adapw), eve (locked), zero (user id 0), and postmgr of the group mailadm.
+struct Host {
+    scratch: tempfile::TempDir,
+}
+
+impl Host {
+    /// Returns none, with a note, where that cannot be done.
+    fn new() -> Option<Self> {
+        let allowed = |argument| {
+            let unshare =
+                Command::new("unshare").args(["--mount", "--propagation", "private", argument]).status();
+            unshare.is_ok_and(|status| status.success())
+        };
+        if !is_root() || !allowed("true") {
+            eprintln!("skipped: needs root and the right to make a mount namespace");
+            return None;
+        }
+        let scratch = tempfile::tempdir().expect("a directory");
+        let host = Self { scratch };
+        fs::set_permissions(host.path(""), fs::Permissions::from_mode(0o755)).expect("ours");
+        let copied = Command::new("cp").args(["-a", "/etc"]).arg(host.path("etc")).status().expect("cp");
+        assert!(copied.success());
+        for file in ["pam.d/imap", "cram-md5.pwd", "nologin", "c-client.cf", "ssl/certs/imapd.pem"] {
+            fs::remove_file(host.path("etc").join(file)).ok();
+        }
+        fs::create_dir(host.path("mail")).expect("ours");
+        fs::set_permissions(host.path("mail"), fs::Permissions::from_mode(0o1777)).expect("ours");
+        for (name, uid, hash) in [
+            ("ada", FIRST_UID, HASH),
+            ("ben", FIRST_UID + 1, HASH),
+            ("eve", FIRST_UID + 2, "!locked"),
+            ("postmgr", FIRST_UID + 3, HASH),
+            ("zero", 0, HASH),
+        ] {
+            host.add_user(name, uid, hash);
+        }
+        host.append("etc/group", &format!("mailadm:x:{}:postmgr\n", FIRST_UID + 9));
+        Some(host)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    fn append(&self, file: &str, text: &str) {
+        let path = self.path(file);
+        let old = fs::read_to_string(&path).expect("copied");
+        fs::write(path, old + text).expect("ours");
+    }
+
+    fn add_user(&self, name: &str, uid: u32, hash: &str) {
+        let home = self.path(name);
+        fs::create_dir(&home).expect("ours");
+        std::os::unix::fs::chown(&home, Some(uid), Some(uid)).expect("ours");
+        self.append("etc/passwd", &format!("{name}:x:{uid}:{uid}::{}:/bin/sh\n", home.display()));
+        self.append("etc/shadow", &format!("{name}:{hash}:20000:0:99999:7:::\n"));
+        let spool = self.path("mail").join(name);
+        fs::write(&spool, crate::alone::MAIL).expect("ours");
+        std::os::unix::fs::chown(&spool, Some(uid), Some(uid)).expect("ours");
+        fs::set_permissions(&spool, fs::Permissions::from_mode(0o600)).expect("ours");
+    }
+
+    /// Puts a file into the host's /etc.
+    fn put(&self, file: &str, text: &str) {
+        let path = self.path("etc").join(file);
+        fs::create_dir_all(path.parent().expect("below /etc")).expect("ours");
+        fs::write(&path, text).expect("ours");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("ours");
+    }
+
+    /// Returns a command that runs inside the host.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("unshare");
+        let script = "mount --bind \"$0/etc\" /etc && mount --bind \"$0/mail\" \"$(readlink -f /var/mail)\" && exec \"$@\"";
+        command.args(["--mount", "--propagation", "private", "sh", "-c", script]);
+        command.arg(self.scratch.path()).arg(program).env("AILURUS_LOG", "stderr");
+        command
+    }
+
+    fn serve(&self) -> (Program, SocketAddr, SocketAddr) {
+        let mut command = self.command(program("ailurus"));
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--tls-listen", "127.0.0.1:0"])
+            .stdout(Stdio::null());
+        let server = Program::start(&mut command);
+        let (plain, tls) = addresses(&server);
+        (server, plain, tls.expect("asked for"))
+    }
+
+    fn install_certificate(&self) -> PathBuf {
+        let pem = ailurus_daemon::tls::self_signed(&["localhost".into()]).expect("made");
+        let (certificate, key) = pem.split_at(pem.find("-----BEGIN PRIVATE").expect("a key"));
+        self.put("ssl/certs/imapd.pem", certificate);
+        self.put("ssl/private/imapd.pem", key);
+        self.path("etc/ssl/certs/imapd.pem")
+    }
+}
+
+fn login(address: SocketAddr, line: &str, answer: &str) -> Talk<std::net::TcpStream> {
+    let mut talk = connect(address);
+    talk.expect("* OK");
+    talk.command(line, answer);
+    talk
+}
+
+/// Returns the lines of a process's status that say whose rights it has.
+fn rights(pid: u32) -> Vec<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a living process");
+    let wanted =
+        |line: &&str| ["Uid:", "Gid:", "Groups:", "CapEff:", "CapPrm:"].iter().any(|w| line.starts_with(w));
+    status.lines().filter(wanted).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn users_log_in_by_shadow_and_become_themselves_for_good() {
+    let Some(host) = Host::new() else { return };
+    let (server, plain, _) = host.serve();
+    for name in ["ada", "ADA"] {
+        let mut talk = login(plain, &format!("LOGIN {name} adapw"), "OK");
+        let session = children(server.id())[0];
+        let uid = FIRST_UID;
+        assert_eq!(
+            rights(session),
+            [
+                format!("Uid: {uid} {uid} {uid} {uid}"),
+                format!("Gid: {uid} {uid} {uid} {uid}"),
+                format!("Groups: {uid}"),
+                "CapPrm: 0000000000000000".into(),
+                "CapEff: 0000000000000000".into(),
+            ]
+        );
+        let lines = talk.command("SELECT INBOX", "OK [READ-WRITE]");
+        assert!(lines.contains(&"* 2 EXISTS".to_owned()), "{lines:#?}");
+        talk.command("LOGOUT", "OK");
+        gone(&server);
+    }
+    server.logged("mail.info: Login user=ada host=");
+    let spool = fs::metadata(host.path("mail/ada")).expect("there");
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&spool), FIRST_UID);
+}
+
+#[test]
+fn every_refusal_looks_the_same_to_the_client_and_not_in_the_log() {
+    let Some(host) = Host::new() else { return };
+    let (server, plain, _) = host.serve();
+    let refused = "NO [AUTHENTICATIONFAILED] Invalid login credentials";
+    let cases = [
+        ("LOGIN ada wrong", "user=ada", "wrong"),
+        ("LOGIN nobody-of-that-name adapw", "user=nobody-of-that-name", "no such"),
+        ("LOGIN eve locked", "user=eve", "password"),
+        ("LOGIN zero adapw", "user=zero", "root cannot log in"),
+        ("LOGIN \"ben*ada\" adapw", "user=ben", "mailadm"),
+    ];
+    // At the same time: each costs three seconds.
+    thread::scope(|scope| {
+        for (line, ..) in cases {
+            scope.spawn(move || login(plain, line, refused));
+        }
+    });
+    for (_, user, reason) in cases {
+        let line = server.logged(&format!("Login refused {user} "));
+        assert!(line.contains(reason), "{line}");
+        server.logged(&format!("auth.notice: Login failed {user} "));
+    }
+    server.logged("auth.notice: Failed ada override of user=ben host=");
+    let mut talk = login(plain, "LOGIN \"ben*postmgr\" adapw", "OK");
+    server.logged("auth.notice: Admin postmgr override of user=ben host=");
+    talk.command("LOGOUT", "OK");
+}
+
+#[test]
+fn the_database_of_secrets_replaces_the_systems_passwords() {
+    let Some(host) = Host::new() else { return };
+    host.put("cram-md5.pwd", "ada\tadaCRAM\nghost\tghostCRAM\n");
+    let (server, plain, _) = host.serve();
+    let mut talk = connect(plain);
+    assert!(talk.expect("* OK").contains("AUTH=CRAM-MD5"));
+    talk.command("LOGIN ada adapw", "NO");
+    talk.command("LOGIN ada adaCRAM", "OK");
+    talk.command("LOGOUT", "OK");
+    drop(login(plain, "LOGIN ghost ghostCRAM", "NO"));
+    server.logged("reason=no such account");
+}
+
+#[test]
+fn pam_decides_where_there_is_a_service() {
+    let Some(host) = Host::new() else { return };
+    if !ailurus_sys::pam::available() {
+        return eprintln!("skipped: no libpam");
+    }
+    host.put("pam.d/imap", "auth required pam_unix.so\naccount required pam_unix.so\n");
+    let (server, plain, _) = host.serve();
+    drop(login(plain, "LOGIN ada wrong", "NO"));
+    server.logged("reason=pam_authenticate: ");
+    login(plain, "LOGIN ada adapw", "OK").command("LOGOUT", "OK");
+    // Read for every login: no restart.
+    host.put("pam.d/imap", "auth required pam_permit.so\naccount required pam_permit.so\n");
+    login(plain, "LOGIN ben anything", "OK").command("LOGOUT", "OK");
+    drop(login(plain, "LOGIN zero anything", "NO"));
+    host.put("pam.d/imap", "auth required pam_permit.so\naccount required pam_deny.so\n");
+    drop(login(plain, "LOGIN ada adapw", "NO"));
+    server.logged("reason=pam_acct_mgmt: ");
+}
+
+#[test]
+fn certificates_are_found_where_debian_has_them() {
+    let Some(host) = Host::new() else { return };
+    let (server, plain, tls) = host.serve();
+    assert!(!connect(plain).expect("* OK").contains("STARTTLS"), "no certificate, no STARTTLS");
+    connect(tls).ended();
+    server.logged("mail.alert: Unable to load certificate from /etc/ssl/certs/imapd.pem, host=");
+    let certificate = host.install_certificate();
+    let mut talk = encrypt(connect(tls), &certificate, "localhost").expect("a handshake");
+    talk.expect("* OK");
+    talk.command("AUTHENTICATE PLAIN AGFkYQBhZGFwdw==", "OK");
+    talk.command("LOGOUT", "OK");
+    server.logged("mail.info: Authenticated user=ada host=");
+    assert!(connect(plain).expect("* OK").contains("STARTTLS"));
+}
+
+#[test]
+fn the_originals_configuration_file_is_obeyed() {
+    let Some(host) = Host::new() else { return };
+    host.put("c-client.cf", "I accept the risk\nset disable-plaintext 2\nset mail-subdirectory mail\nset new-mailbox-format mix\n");
+    let certificate = host.install_certificate();
+    let (server, plain, tls) = host.serve();
+    let mut talk = connect(plain);
+    assert!(talk.expect("* OK").contains("LOGINDISABLED"));
+    talk.command("LOGIN ada adapw", "NO");
+    let mut talk = encrypt(connect(tls), &certificate, "localhost").expect("a handshake");
+    talk.expect("* OK");
+    talk.command("LOGIN ada adapw", "OK");
+    server.logged("mail.warning: /etc/c-client.cf line 4: new-mailbox-format: unknown mailbox format: mix");
+}
+
+#[test]
+fn inetd_gives_the_connection_and_the_name_decides() {
+    let Some(host) = Host::new() else { return };
+    let certificate = host.install_certificate();
+    let simapd = host.path("simapd");
+    std::os::unix::fs::symlink(program("imapd"), &simapd).expect("ours");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let start = |program: &Path| {
+        let client = connect(address);
+        let (socket, _) = listener.accept().expect("accepted");
+        let output = socket.try_clone().expect("a second descriptor");
+        let mut command = host.command(program);
+        command
+            .arg("-ignored")
+            .stdin(std::os::fd::OwnedFd::from(socket))
+            .stdout(std::os::fd::OwnedFd::from(output));
+        (Program::start(&mut command), client)
+    };
+    let (mut imapd, mut talk) = start(program("imapd"));
+    talk.expect("* OK [CAPABILITY ");
+    talk.command("LOGIN ada adapw", "OK");
+    talk.command("LOGOUT", "OK");
+    assert_eq!(imapd.wait().code(), Some(0));
+    let line = imapd.logged("mail.debug: port ");
+    assert!(line.ends_with(&format!("port {} service init from 127.0.0.1", address.port())), "{line}");
+
+    let (mut imapd, talk) = start(&simapd);
+    talk.stream.get_ref().shutdown(std::net::Shutdown::Write).expect("open");
+    assert_eq!(imapd.wait().code(), Some(1));
+    let line = imapd.logged("mail.alert: Unable to load certificate from /etc/ssl/certs/simapd.pem, host=");
+    assert!(line.starts_with("simapd["), "{line}");
+    for directory in ["certs", "private"] {
+        let place = host.path("etc/ssl").join(directory);
+        fs::rename(place.join("imapd.pem"), place.join("simapd.pem")).expect("ours");
+    }
+    let (mut imapd, talk) = start(&simapd);
+    let certificate = certificate.with_file_name("simapd.pem");
+    let mut talk = encrypt(talk, &certificate, "localhost").expect("a handshake");
+    talk.expect("* OK [CAPABILITY ");
+    talk.command("LOGIN ada adapw", "OK");
+    talk.command("LOGOUT", "OK");
+    assert_eq!(imapd.wait().code(), Some(0));
+}
+
+#[test]
+fn nologin_turns_everybody_away() {
+    let Some(host) = Host::new() else { return };
+    host.put("nologin", "");
+    let (server, plain, _) = host.serve();
+    let mut talk = connect(plain);
+    talk.expect("* BYE Service not available ");
+    talk.ended();
+    server.logged("mail.info: Logout user=??? host=");
+}
+
+#[test]
+fn check_finds_what_is_wrong_with_a_host() {
+    let Some(host) = Host::new() else { return };
+    let check = || {
+        let output = host.command(program("ailurus")).arg("check").output().expect("run");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (status, text) = check();
+    assert_eq!(status, Some(1), "{text}");
+    assert!(text.contains("PROBLEM  no certificate: /etc/ssl/certs/imapd.pem"), "{text}");
+    host.install_certificate();
+    let (status, text) = check();
+    assert_eq!(status, Some(0), "{text}");
+    host.put("cram-md5.pwd", "ghost\tboo\nnonsense\n");
+    fs::set_permissions(host.path("etc/cram-md5.pwd"), fs::Permissions::from_mode(0o644)).expect("ours");
+    host.put("c-client.cf", "set chroot-server 1\n");
+    fs::set_permissions(host.path("mail"), fs::Permissions::from_mode(0o777)).expect("ours");
+    let (status, text) = check();
+    assert_eq!(status, Some(1));
+    assert_eq!(text.lines().filter(|line| line.starts_with("PROBLEM")).count(), 5, "{text}");
+}
+
+#[test]
+fn sockets_of_systemd_are_taken() {
+    let Some(host) = Host::new() else { return };
+    let activate = Path::new("/usr/bin/systemd-socket-activate");
+    if !activate.exists() {
+        return eprintln!("skipped: no systemd-socket-activate");
+    }
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+    let mut command = host.command(activate);
+    command.args(["-E", "AILURUS_LOG=stderr", "-l", &format!("127.0.0.1:{port}")]);
+    command.arg(program("ailurus")).arg("serve").stdout(Stdio::null());
+    let server = Program::start(&mut command);
+    let until = Instant::now() + PATIENCE;
+    let stream = loop {
+        match std::net::TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(Instant::now() < until, "{error}: {}", server.log()),
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let mut talk = Talk::new(stream);
+    talk.expect("* OK");
+    talk.command("LOGIN ada adapw", "OK");
+    talk.command("LOGOUT", "OK");
+    server.logged(&format!("listening on 127.0.0.1:{port} (imap)"));
+}
+
+/// Waits until no session is left.
+fn gone(server: &Program) {
+    let until = Instant::now() + PATIENCE;
+    while !children(server.id()).is_empty() {
+        assert!(Instant::now() < until, "{}", server.log());
+        thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,310 @@
+//! New messages at the end of the file.
+
+use super::Mbx;
+use super::file::MbxFile;
+use super::header::{Header, Intent, SIZE};
+use super::line::{Field, Line, MOST};
+use super::spool::Spool;
+use super::torn::{self, Sum};
+use super::uids::Uids;
+use super::walk::{Step, Walk};
+use crate::lock::{Mode, NameLock, Wait, lock_file};
+use crate::{dummy, mbx::fields};
+use ailurus_store::{Append, AppendMeta, Appended, Error, Level, Location, Result};
+use ailurus_types::{Flags, InternalDate, KeywordMask, Uid, UidValidity};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// Messages on their way into a mailbox.
+pub(super) struct MbxAppend<'d> {
+    driver: &'d Mbx,
+    at: Location,
+    path: PathBuf,
+    spool: Spool,
+    messages: Vec<Waiting>,
+    /// The message being written, and how many octets of it are missing.
+    current: Option<u64>,
+}
+
+/// A message in the spool.
+struct Waiting {
+    meta: AppendMeta,
+    start: u64,
+}
+
+impl<'d> MbxAppend<'d> {
+    pub(super) fn new(driver: &'d Mbx, at: &Location, path: &Path) -> Self {
+        let directory = path.parent().unwrap_or(Path::new("/")).to_path_buf();
+        let spool = Spool::new([directory, driver.environment.lock_dir.clone()]);
+        Self { driver, at: at.clone(), path: path.into(), spool, messages: Vec::new(), current: None }
+    }
+
+    fn missing(&mut self) -> Result<&mut u64> {
+        self.current.as_mut().ok_or_else(|| Error::Refused("no message was begun".into()))
+    }
+
+    fn wrong_size() -> Error {
+        Error::Refused("message does not have the size it was announced with".into())
+    }
+
+    /// Opens the mailbox and locks it; the file can be replaced in between.
+    fn open(&self) -> Result<(MbxFile, NameLock)> {
+        const MOST_TRIES: usize = 100;
+        for _ in 0..MOST_TRIES {
+            let file = self.driver.file(&self.path, self.open_or_create()?);
+            let lock = file.lock()?;
+            if file.is_current() {
+                file.recover(&lock)?;
+                lock_file(&file.file, Mode::Shared, Wait::Block).map_err(file.io("lock"))?;
+                return Ok((file, lock));
+            }
+        }
+        Err(Error::InUse { path: self.path.clone() })
+    }
+
+    fn open_or_create(&self) -> Result<File> {
+        let failed = dummy::failure("open", &self.at, &self.path);
+        match File::options().read(true).write(true).open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.at.path().is_none() => {
+                let (mode, _) = dummy::modes(&self.driver.environment, &self.path);
+                self.driver.disk.create_new(&self.path, mode).map_err(failed)
+            }
+            outcome => outcome.map_err(failed),
+        }
+    }
+
+    /// Returns the header; a file of no octets gets one.
+    fn header(&self, file: &MbxFile) -> Result<Header> {
+        if file.metadata()?.len() > 0 {
+            return file.header().map_err(|_| Error::WrongFormat { format: "mbx", path: self.path.clone() });
+        }
+        let mut header = self.driver.new_header();
+        if let Err(error) = file.write_header(&mut header) {
+            file.disk.set_len(&file.file, 0).ok();
+            return Err(error);
+        }
+        Ok(header)
+    }
+
+    /// Makes the lines: UIDs, keywords, dates.
+    fn lines(&self, header: &mut Header) -> Result<(Vec<Vec<u8>>, Vec<Uid>)> {
+        let (mut lines, mut uids) = (Vec::new(), Vec::new());
+        let clock = &self.driver.environment.clock;
+        for Waiting { meta, .. } in &self.messages {
+            let last = header.uid_last.checked_add(1).and_then(Uid::new);
+            let uid = last.ok_or_else(|| Error::Refused("no UID is left in this mailbox".into()))?;
+            header.uid_last = uid.get();
+            let mut flags = Flags { system: meta.system, keywords: KeywordMask::NONE };
+            for keyword in &meta.keywords {
+                match header.add_keyword(keyword) {
+                    Some(slot) => flags.keywords = flags.keywords.union(KeywordMask::slot(slot)),
+                    None => self.driver.warn(format!("Unknown flag: {keyword}")),
+                }
+            }
+            let now = || InternalDate::from_timestamp(clock.now(), clock.local_offset());
+            let field = Field { flags, uid: uid.get(), ..Field::default() };
+            let mut line = Vec::with_capacity(MOST);
+            Line::append_to(meta.internal_date.unwrap_or_else(now), meta.size, field, &mut line);
+            lines.push(line);
+            uids.push(uid);
+        }
+        Ok((lines, uids))
+    }
+
+    /// Gives lines and messages in pieces as they will be in the file.
+    fn give(&self, lines: &[Vec<u8>], give: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        for (line, waiting) in lines.iter().zip(&self.messages) {
+            give(line)?;
+            let end = waiting.start + waiting.meta.size;
+            let failed = |error| Error::io("read what is to append to", &self.path)(error);
+            self.spool.read(waiting.start, end, failed, give)?;
+        }
+        Ok(())
+    }
+
+    /// Writes header and messages, and syncs them; on failure the caller undoes it.
+    fn write(&self, file: &MbxFile, header: &mut Header, lines: &[Vec<u8>], start: u64) -> Result<u64> {
+        const BLOCK: usize = 1024 * 1024;
+        let (mut sum, mut end) = (Sum::default(), start);
+        self.give(lines, &mut |piece| {
+            sum.add(piece);
+            end += piece.len() as u64;
+            Ok(())
+        })?;
+        header.set_intent(Some(Intent { start, end, sum: sum.value() }));
+        file.write_header(header)?;
+        if lines.len() > 1 {
+            // One torn message is known by itself. That some of several are whole is not known without this.
+            file.sync()?;
+        }
+        let (mut block, mut at) = (Vec::new(), start);
+        self.give(lines, &mut |piece| {
+            block.extend_from_slice(piece);
+            if block.len() >= BLOCK {
+                file.write(&block, at)?;
+                at += block.len() as u64;
+                block.clear();
+            }
+            Ok(())
+        })?;
+        if !block.is_empty() {
+            file.write(&block, at)?;
+        }
+        file.sync()?;
+        Ok(end)
+    }
+}
+
+impl Append for MbxAppend<'_> {
+    fn begin(&mut self, meta: AppendMeta) -> Result<()> {
+        if meta.size == 0 {
+            return Err(Error::Refused("Append of zero-length message".into()));
+        }
+        if self.current.is_some() {
+            return Err(Self::wrong_size());
+        }
+        self.current = Some(meta.size);
+        self.messages.push(Waiting { meta, start: self.spool.len() });
+        Ok(())
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Result<()> {
+        let missing = self.missing()?;
+        *missing = missing.checked_sub(octets.len() as u64).ok_or_else(Self::wrong_size)?;
+        self.spool.write(octets).map_err(Error::io("store what is to append to", &self.path))
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if *self.missing()? != 0 {
+            return Err(Self::wrong_size());
+        }
+        self.current = None;
+        Ok(())
+    }
+
+    fn commit(self: Box<Self>) -> Result<Appended> {
+        if self.current.is_some() {
+            return Err(Self::wrong_size());
+        }
+        let (file, lock) = self.open()?;
+        let before = file.metadata()?;
+        let mut header = self.header(&file)?;
+        let start = self.driver.settle_uids(&file, &lock, &mut header)?;
+        let mut undo = header.clone();
+        let (lines, uids) = self.lines(&mut header)?;
+        let end = match self.write(&file, &mut header, &lines, start) {
+            Ok(end) => end,
+            Err(error) => {
+                // Nobody was told of the UIDs, so they are free again. If this fails too, the intent stays behind
+                // for whoever comes next.
+                if file.disk.set_len(&file.file, start).is_ok() {
+                    file.write_header(&mut undo).and_then(|()| file.sync()).ok();
+                }
+                let accessed = (before.ctime() > before.atime()).then(|| before.atime());
+                file.restore_times(accessed, before.mtime());
+                return Err(error);
+            }
+        };
+        header.set_intent(None);
+        // The messages are there and safe: an intent that stays is settled by whoever comes next.
+        file.write_header(&mut header).ok();
+        if before.len() == 0 {
+            dummy::sync_parent(&*self.driver.disk, &self.path)?;
+        }
+        file.touch(1, before.mtime());
+        if let (Some(line), Some(last), Some(uid)) = (lines.last(), self.messages.last(), uids.last()) {
+            let at = end - last.meta.size - line.len() as u64;
+            self.driver.remember(&file, &header, at, uid.get());
+        }
+        drop(lock);
+        let validity = UidValidity::new(header.uid_validity).unwrap_or(UidValidity::MIN);
+        Ok(Appended { uids: Some((validity, uids)) })
+    }
+}
+
+/// What is known of a mailbox from the last append: up to the end of this message all have UIDs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walked {
+    validity: u32,
+    last_line: u64,
+    uid: u32,
+}
+
+impl Mbx {
+    /// Gives every message a UID, so that those of new messages are final. Returns where they go.
+    ///
+    /// Messages before the one that an append of this process ended with have UIDs, as long as that one is still
+    /// where it was: had anything before it gone, it would have moved.
+    fn settle_uids(&self, file: &MbxFile, lock: &NameLock, header: &mut Header) -> Result<u64> {
+        let size = torn::settle(file, lock, header, SIZE as u64, file.metadata()?.len())?;
+        let mut start = SIZE as u64;
+        let mut uids = Uids::new(header.uid_last);
+        if let Some((end, uid)) = self.recall(file, header) {
+            (start, uids.previous) = (end, uid);
+        }
+        let mut walk = Walk::new(file, start, size, uids);
+        let (mut assigned, mut adopted) = (Vec::new(), false);
+        let torn = loop {
+            match walk.step()? {
+                Step::Message(met) => {
+                    adopted |= met.settled.adopted;
+                    if met.settled.assigned {
+                        let at = met.offset + u64::from(met.line.len) - super::line::FIELD as u64;
+                        let field = Field { uid: met.settled.uid, ..met.line.field };
+                        assigned.push((fields::Place { at, number: assigned.len() + 1 }, field));
+                    }
+                }
+                Step::End => break false,
+                Step::Torn => break true,
+            }
+        };
+        let (end, uids) = (walk.at, walk.uids);
+        if torn {
+            torn::mend(file, lock, end, size)?;
+        }
+        if uids.rebuilt {
+            let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);
+            header.uid_validity = now.max(header.uid_validity.saturating_add(1));
+            self.warn("Invalid UIDs in mailbox, rebuilding UIDs".into());
+        }
+        header.uid_last = uids.last;
+        if !assigned.is_empty() || adopted {
+            file.write_header(header)?;
+            fields::write(file, assigned.into_iter())?;
+            // A power loss must not keep some of these UIDs and a torn append behind them.
+            file.sync()?;
+        }
+        file.metadata().map(|meta| meta.len())
+    }
+
+    fn recall(&self, file: &MbxFile, header: &Header) -> Option<(u64, u32)> {
+        let walked = *self.walked().get(&key(file)?)?;
+        let mut octets = [0; MOST];
+        let read = file.file.read_at(&mut octets, walked.last_line).ok()?;
+        let line = Line::parse(&octets[..read], walked.last_line, 0).ok()?;
+        let end = walked.last_line.checked_add(u64::from(line.len))?.checked_add(line.size)?;
+        let same = walked.validity == header.uid_validity && line.field.uid == walked.uid;
+        (same && walked.uid <= header.uid_last).then_some((end, walked.uid))
+    }
+
+    fn remember(&self, file: &MbxFile, header: &Header, last_line: u64, uid: u32) {
+        const MOST_MAILBOXES: usize = 256;
+        let Some(key) = key(file) else { return };
+        let mut walked = self.walked();
+        if walked.len() >= MOST_MAILBOXES {
+            walked.clear();
+        }
+        walked.insert(key, Walked { validity: header.uid_validity, last_line, uid });
+    }
+
+    fn warn(&self, text: String) {
+        self.environment.notices.tell(Level::Warning, text);
+    }
+}
+
+fn key(file: &MbxFile) -> Option<(u64, u64)> {
+    let meta = file.file.metadata().ok()?;
+    Some((meta.dev(), meta.ino()))
+}

@@ -1,0 +1,302 @@
+//! The mbx format: one file, messages as they go over the wire, flags changed in place, many sessions at once.
+//!
+//! # The file
+//!
+//! ```text
+//! offset
+//!      0  *mbx* CR LF
+//!      7  UIDVALIDITY, 8 hexadecimal digits
+//!     15  UIDLAST, 8 hexadecimal digits, CR LF
+//!     25  30 lines of at most 50 octets: the keyword of bit 0, of bit 1, …; the first empty one ends the list
+//!      …  NULs; an unfinished append of ours at 1600 (below)
+//!   2038  LASTPID: 8 hexadecimal digits CR LF, changed by every flag update
+//!   2048  messages: a line, then as many octets as it says
+//!
+//!  1-Feb-2025 12:34:56 +0200,242;000000010015-00000001 CR LF
+//! internal date              size keywords,     UID, 0 while none is assigned
+//!                                 then flags: 1 \Seen 2 \Deleted 4 \Flagged 8 \Answered 10 not \Recent 20 \Draft
+//!                                                          8000 hidden: expunged, and its space not reclaimed yet
+//! ```
+//!
+//! # Locks
+//!
+//! All that parses or changes the file holds the exclusive lock of its lock file in `/tmp`. A session holds a shared
+//! flock of the file for all its life: "I know where messages are". Only who gets the exclusive flock may move
+//! them; else expunged messages are hidden, and their space is reclaimed by whoever is alone later. The flock is
+//! converted under the lock file only, for converting is not atomic.
+//!
+//! # How sessions see each other's changes
+//!
+//! New messages show in the size. Flag updates show in the modification time, which all appenders put back, and,
+//! within one second, in LASTPID. (We look at the change time too.) A message that another session hid stays
+//! readable until [`refresh`](ailurus_store::Mailbox::refresh) has reported it.
+//!
+//! # Whenever we die
+//!
+//! A file is always one of these, and the next of our sessions that may write puts it right under the lock:
+//!
+//! | we died | the file | the reference sees | we do |
+//! |---|---|---|---|
+//! | within a flag update | some fields are new | the same | nothing |
+//! | as UIDs were assigned | UIDLAST is raised first, then fields are written | UIDs with a gap | nothing |
+//! | within an append | the header announces it: start, end, check sum; UIDLAST is raised by the same write | "runs past end of file", until we come by | cut it off at the start |
+//! | while messages slide down | a redo journal is beside it ([`crate::journal`]) | damage, until we come by | finish the slide |
+//! | behind an append | all is there, and still announced | the messages | take the announcement away |
+//!
+//! An append is announced in the NUL fill at 1600, which the reference neither reads nor keeps, as
+//! `append START END SUM` in hexadecimal. For several messages it is synced before they are written. For
+//! one, a single sync follows all writes, so a power loss can keep any of the pages. If it loses that of the header, UIDLAST is one below the UID of the torn message: nothing but an
+//! append that was not finished leaves that. If it loses that of the line, there are NULs up to the end of the
+//! page. Nobody was told that such messages are there, so cutting them off loses nothing. Messages which
+//! another program appended behind a torn one (delivery does not read what is before) are kept; the torn octets
+//! then become a hidden message.
+//!
+//! All other damage is reported with its offset, and such a file is not written.
+
+mod append;
+mod edit;
+mod fields;
+mod file;
+mod header;
+mod line;
+mod mailbox;
+mod reclaim;
+mod spool;
+mod torn;
+mod uids;
+mod walk;
+mod window;
+
+use crate::disk::Disk;
+use crate::dummy;
+use crate::lock::{Mode, NameLock, Wait, lock_file};
+use ailurus_store::{
+    Abilities, Access, Append, Claim, Driver, Environment, Error, Level, Location, Mailbox, Manner, Place,
+    Rejection, Result, Status,
+};
+use ailurus_types::SystemFlags;
+use append::{MbxAppend, Walked};
+use file::MbxFile;
+use header::Header;
+use mailbox::MbxMailbox;
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The driver of the mbx format.
+#[derive(Debug)]
+pub struct Mbx {
+    environment: Arc<Environment>,
+    disk: Arc<dyn Disk>,
+    walked: Mutex<HashMap<(u64, u64), Walked>>,
+}
+
+impl Mbx {
+    /// Returns the driver for one user's mailboxes.
+    #[must_use]
+    pub fn new(environment: Arc<Environment>, disk: Arc<dyn Disk>) -> Self {
+        Self { environment, disk, walked: Mutex::default() }
+    }
+
+    fn path(&self, at: &Location) -> Result<PathBuf> {
+        match &at.place {
+            Place::Inbox => Ok(self.environment.mailbox_dir.join("INBOX")),
+            Place::Path(path) => Ok(path.clone()),
+            Place::Special => {
+                Err(Error::InvalidName { name: at.name.clone(), why: "Invalid MBX-format mailbox name" })
+            }
+        }
+    }
+
+    fn file(&self, path: &Path, file: File) -> MbxFile {
+        let (environment, disk) = (Arc::clone(&self.environment), Arc::clone(&self.disk));
+        MbxFile { environment, disk, path: path.into(), file }
+    }
+
+    fn walked(&self) -> MutexGuard<'_, HashMap<(u64, u64), Walked>> {
+        self.walked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new_header(&self) -> Header {
+        let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);
+        Header::new(now.max(1), &self.environment.default_keywords)
+    }
+
+    /// Opens a file that must be an mbx mailbox, to read and write unless that is not allowed.
+    fn open_file(&self, at: &Location, access: Access) -> Result<(MbxFile, bool)> {
+        let path = self.path(at)?;
+        if !path.metadata().map_err(dummy::failure("open", at, &path))?.is_file() {
+            return Err(Error::WrongFormat { format: "mbx", path });
+        }
+        let open = |write| File::options().read(true).write(write).custom_flags(nonblock()).open(&path);
+        let mut writable = access == Access::ReadWrite;
+        let mut opened = open(writable);
+        if writable && opened.as_ref().is_err_and(may_not_write) {
+            writable = false;
+            opened = open(false);
+        }
+        let file = self.file(&path, opened.map_err(dummy::failure("open", at, &path))?);
+        if file.metadata()?.len() < header::SIZE as u64 {
+            return Err(Error::WrongFormat { format: "mbx", path });
+        }
+        Ok((file, writable))
+    }
+
+    /// Takes the locks under which a mailbox is deleted or renamed: nobody may have it open.
+    fn lock_alone(&self, at: &Location) -> Result<(MbxFile, NameLock)> {
+        let (file, writable) = self.open_file(at, Access::ReadWrite)?;
+        if !writable {
+            return Err(Error::ReadOnly { path: file.path });
+        }
+        let lock = file.lock()?;
+        file.recover(&lock)?;
+        let alone = lock_file(&file.file, Mode::Exclusive, Wait::No).map_err(file.io("lock"))?;
+        if !alone || !file.is_current() {
+            return Err(Error::InUse { path: file.path });
+        }
+        Ok((file, lock))
+    }
+
+    fn make(&self, at: &Location, path: &Path) -> Result<()> {
+        let (mode, _) = dummy::modes(&self.environment, path);
+        let file = self.disk.create_new(path, mode).map_err(dummy::failure("create", at, path))?;
+        let file = self.file(path, file);
+        let written = file.write_header(&mut self.new_header()).and_then(|()| file.sync());
+        if written.is_err() {
+            self.disk.remove(path).ok();
+        }
+        written?;
+        dummy::sync_parent(&*self.disk, path)
+    }
+}
+
+impl Driver for Mbx {
+    fn name(&self) -> &'static str {
+        "mbx"
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            sticky_uids: true,
+            keywords: header::SLOTS,
+            shared_access: true,
+            shared_expunge: true,
+            inferiors: false,
+            crlf: true,
+            creatable: true,
+        }
+    }
+
+    fn probe(&self, at: &Location) -> Result<Claim> {
+        let Ok(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
+        Ok(match probe(&*self.disk, &path) {
+            Ok(true) => Claim::Valid,
+            Ok(false) if is_empty_file(&path) => Claim::Empty,
+            Ok(false) => Claim::No(Rejection::WrongFormat),
+            // An append would make it.
+            Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => Claim::Empty,
+            Err(error) => Claim::No(dummy::rejection(&error)),
+        })
+    }
+
+    fn create(&self, at: &Location) -> Result<()> {
+        let path = self.path(at)?;
+        if dummy::wants_directory(&path) {
+            return dummy::create(&self.environment, &*self.disk, at);
+        }
+        self.make(at, &path)
+    }
+
+    fn delete(&self, at: &Location) -> Result<()> {
+        let (file, _lock) = self.lock_alone(at)?;
+        self.disk.remove(&file.path).map_err(dummy::failure("delete", at, &file.path))?;
+        dummy::sync_parent(&*self.disk, &file.path)
+    }
+
+    fn rename(&self, from: &Location, to: &Location) -> Result<()> {
+        let (file, _lock) = self.lock_alone(from)?;
+        let new = self.path(to)?;
+        // The name could have been taken since the store looked; a file there would be replaced.
+        if new.symlink_metadata().is_ok() {
+            return Err(Error::AlreadyExists(to.name.clone()));
+        }
+        self.disk.rename(&file.path, &new).map_err(dummy::failure("rename", from, &file.path))?;
+        dummy::sync_parent(&*self.disk, &new)?;
+        dummy::sync_parent(&*self.disk, &file.path)?;
+        if from.place == Place::Inbox { self.make(from, &file.path) } else { Ok(()) }
+    }
+
+    fn status(&self, at: &Location) -> Result<Status> {
+        let (file, _) = self.open_file(at, Access::ReadOnly)?;
+        let mailbox = MbxMailbox::open(file, false, Manner::Silent)?;
+        let snapshot = &mailbox.snapshot;
+        let count = |wanted: &dyn Fn(&ailurus_store::MessageInfo) -> bool| {
+            let count = snapshot.messages.iter().filter(|message| wanted(message)).count();
+            u32::try_from(count).unwrap_or(u32::MAX)
+        };
+        Ok(Status {
+            messages: count(&|_| true),
+            recent: count(&|message| message.is_recent()),
+            unseen: count(&|message| !message.flags().system.contains(SystemFlags::SEEN)),
+            uid_next: snapshot.uid_next,
+            uid_validity: snapshot.uid_validity,
+        })
+    }
+
+    fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {
+        let (file, writable) = self.open_file(at, access)?;
+        if access == Access::ReadWrite && !writable && manner == Manner::Session {
+            let text = "Can't get write access to mailbox, access is readonly";
+            self.environment.notices.tell(Level::Warning, text);
+        }
+        Ok(Box::new(MbxMailbox::open(file, writable, manner)?))
+    }
+
+    fn append<'d>(&'d self, at: &Location) -> Result<Box<dyn Append + 'd>> {
+        let path = self.path(at)?;
+        match path.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && at.place == Place::Inbox => {}
+            Err(error) => return Err(dummy::failure("open", at, &path)(error)),
+            Ok(meta) if meta.is_file() && meta.len() == 0 => {}
+            Ok(meta) if meta.is_file() && probe(&*self.disk, &path).map_err(Error::io("read", &path))? => {}
+            Ok(_) => return Err(Error::WrongFormat { format: "mbx", path }),
+        }
+        Ok(Box::new(MbxAppend::new(self, at, &path)))
+    }
+}
+
+fn nonblock() -> i32 {
+    i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("open flags are small")
+}
+
+fn may_not_write(error: &io::Error) -> bool {
+    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
+}
+
+fn is_empty_file(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0)
+}
+
+/// Looks at the header, and puts the times back if reading it made new mail look old.
+fn probe(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
+    let before = path.metadata()?;
+    if !before.is_file() || before.len() < header::SIZE as u64 {
+        return Ok(false);
+    }
+    let file = File::options().read(true).custom_flags(nonblock()).open(path)?;
+    let mut raw = vec![0; header::SIZE];
+    let valid = file.read_exact_at(&mut raw, 0).is_ok() && Header::parse(&raw).is_some();
+    let looked_new = before.ctime() > before.atime();
+    if looked_new && file.metadata().is_ok_and(|after| accessed(&after) != accessed(&before)) {
+        disk.set_times(&file, before.atime(), before.mtime()).ok();
+    }
+    Ok(valid)
+}
+
+fn accessed(meta: &Metadata) -> (i64, i64) {
+    (meta.atime(), meta.atime_nsec())
+}

@@ -1,0 +1,284 @@
+//! What an appender that died left at the end of a file, and how it is taken away (see the module comment of `mbx`).
+
+use super::file::MbxFile;
+use super::header::{Header, Intent};
+use super::line::{Field, Line, MOST};
+use super::window::Window;
+use crate::lock::NameLock;
+use ailurus_store::{Level, Result};
+use ailurus_types::InternalDate;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+const PAGE: u64 = 4096;
+
+/// Tells whether the octets at `pos`, which are no line, are the rest of an append whose other pages never reached
+/// the disk or were never written: the beginning of a line and nothing behind, or NULs up to the end of a page.
+pub(super) fn is_torn(file: &File, octets: &[u8], pos: u64, size: u64) -> io::Result<bool> {
+    if pos + octets.len() as u64 == size && Line::is_cut_off(octets) {
+        return Ok(true);
+    }
+    // A whole page of NULs is what a broken disk leaves in the middle of good mail: that is not for us to cut.
+    let end = (pos / PAGE + 1) * PAGE;
+    if end < size && pos.is_multiple_of(PAGE) {
+        return Ok(false);
+    }
+    let mut rest = vec![1; usize::try_from(end.min(size) - pos).unwrap_or(0)];
+    file.read_exact_at(&mut rest, pos)?;
+    let nothing_but_nul = rest.iter().all(|octet| *octet == 0);
+    Ok(nothing_but_nul && (end < size || is_nul(file, pos, size)?))
+}
+
+fn is_nul(file: &File, mut from: u64, to: u64) -> io::Result<bool> {
+    let mut block = vec![0; 64 * 1024];
+    while from < to {
+        let most = usize::try_from(to - from).unwrap_or(usize::MAX).min(block.len());
+        file.read_exact_at(&mut block[..most], from)?;
+        if block[..most].iter().any(|octet| *octet != 0) {
+            return Ok(false);
+        }
+        from += most as u64;
+    }
+    Ok(true)
+}
+
+/// Tells whether a page within these octets starts with NUL, as one does that never reached the disk.
+pub(super) fn lacks_a_page(file: &File, from: u64, to: u64) -> io::Result<bool> {
+    let mut octet = [1];
+    let mut page = from.div_ceil(PAGE) * PAGE;
+    while page < to {
+        file.read_exact_at(&mut octet, page)?;
+        if octet[0] == 0 {
+            return Ok(true);
+        }
+        page += PAGE;
+    }
+    Ok(false)
+}
+
+/// Settles the intent in the header, if there is one: what it announced is either there to the last octet or taken
+/// away. Returns the size of the file afterwards. `parsed` is up to where this session knows the file.
+pub(super) fn settle(
+    file: &MbxFile,
+    lock: &NameLock,
+    header: &mut Header,
+    parsed: u64,
+    size: u64,
+) -> Result<u64> {
+    let Some(intent) = header.intent() else { return Ok(size) };
+    let mut size = size;
+    let open = intent.end > intent.start && intent.start >= parsed && size > intent.start;
+    if open && !is_done(file, intent, size)? && is_believable(file, intent, size).map_err(file.io("read"))? {
+        size = mend(file, lock, intent.start, size)?;
+    }
+    header.set_intent(None);
+    file.write_header(header)?;
+    Ok(size)
+}
+
+/// A stale or damaged intent must not cost mail: it starts where a line ends, and nobody has seen what is there.
+fn is_believable(file: &MbxFile, intent: Intent, size: u64) -> io::Result<bool> {
+    let mut window = Window::new(&file.file, super::header::SIZE as u64);
+    let mut at = super::header::SIZE as u64;
+    while at < intent.start {
+        let Ok(line) = Line::parse(window.get(at, MOST)?, at, 0) else { return Ok(false) };
+        at = at.saturating_add(u64::from(line.len)).saturating_add(line.size);
+    }
+    if at != intent.start || at > size {
+        return Ok(false);
+    }
+    let first = Line::parse(window.get(at, MOST)?, at, 0);
+    Ok(first.is_err() || first.is_ok_and(|line| !line.field.old && line.field.uid != 0))
+}
+
+fn is_done(file: &MbxFile, intent: Intent, size: u64) -> Result<bool> {
+    if size < intent.end {
+        return Ok(false);
+    }
+    let mut sum = Sum::default();
+    let mut block = vec![0; 256 * 1024];
+    let mut at = intent.start;
+    while at < intent.end {
+        let most = usize::try_from(intent.end - at).unwrap_or(usize::MAX).min(block.len());
+        file.file.read_exact_at(&mut block[..most], at).map_err(file.io("read"))?;
+        sum.add(&block[..most]);
+        at += most as u64;
+    }
+    Ok(sum.value() == intent.sum)
+}
+
+/// Takes away the torn append at `pos` and returns the size of the file afterwards. What another program appended
+/// behind it meanwhile stays: then the torn octets become a hidden message, whose space is reclaimed later.
+pub(super) fn mend(file: &MbxFile, _lock: &NameLock, pos: u64, size: u64) -> Result<u64> {
+    let told = |what: &str, octets: u64| {
+        let path = file.path.display();
+        let text = format!("{path}: {what} {octets} octets of an unfinished append at byte {pos}");
+        file.environment.notices.tell(Level::Log, text);
+    };
+    let Some(kept) = find_messages(file, pos, size)? else {
+        told("cut off", size - pos);
+        file.disk.set_len(&file.file, pos).map_err(file.io("cut back"))?;
+        file.sync()?;
+        return Ok(pos);
+    };
+    let Some(line) = hiding_line(kept - pos) else {
+        return Err(file.damaged(pos, "no room to hide an unfinished append".into()));
+    };
+    told("hid", kept - pos);
+    file.write(&line, pos)?;
+    file.sync()?;
+    Ok(size)
+}
+
+/// Returns the line of a hidden message that takes so many octets with its line.
+fn hiding_line(octets: u64) -> Option<Vec<u8>> {
+    let field = Field { old: true, hidden: true, ..Field::default() };
+    (51..=MOST as u64).find_map(|len| {
+        let mut line = Vec::new();
+        let size = octets.checked_sub(len).filter(|size| *size > 0)?;
+        Line::append_to(InternalDate::default(), size, field, &mut line);
+        (line.len() as u64 == len).then_some(line)
+    })
+}
+
+/// Looks behind `pos` for messages of another program: the first line without a UID (an appender of ours gives
+/// every message one) from which lines lead to the end of the file, octet by octet.
+fn find_messages(file: &MbxFile, pos: u64, size: u64) -> Result<Option<u64>> {
+    const MOST_TRIES: usize = 1000;
+    const BLOCK: usize = 1024 * 1024;
+    const NO_UID: &[u8] = b"-00000000\r\n";
+    let finder = memchr::memmem::Finder::new(NO_UID);
+    let mut block = vec![0; BLOCK];
+    let (mut at, mut tries) = (pos, 0);
+    while at < size {
+        let most = usize::try_from(size - at).unwrap_or(usize::MAX).min(BLOCK);
+        file.file.read_exact_at(&mut block[..most], at).map_err(file.io("read"))?;
+        for hit in finder.find_iter(&block[..most]) {
+            let line_end = hit + NO_UID.len();
+            let Some(start) = start_of_line(&block[..line_end]) else { continue };
+            let start = at + start as u64;
+            if start <= pos {
+                continue;
+            }
+            tries += 1;
+            if tries > MOST_TRIES {
+                return Err(file.damaged(pos, "too much behind an unfinished append".into()));
+            }
+            if leads_to_end(file, start, size).map_err(file.io("read"))? {
+                return Ok(Some(start));
+            }
+        }
+        if most < BLOCK {
+            break;
+        }
+        at += (BLOCK - 2 * MOST) as u64;
+    }
+    Ok(None)
+}
+
+/// Returns where the line begins that ends these octets, if its date has the usual 26.
+fn start_of_line(octets: &[u8]) -> Option<usize> {
+    let semicolon = octets.len().checked_sub(super::line::FIELD)?;
+    if octets[semicolon] != b';' {
+        return None;
+    }
+    let digits = octets[..semicolon].iter().rev().take_while(|octet| octet.is_ascii_digit()).count();
+    let comma = semicolon.checked_sub(digits + 1)?;
+    (octets[comma] == b',').then(|| comma.checked_sub(26))?
+}
+
+fn leads_to_end(file: &MbxFile, start: u64, size: u64) -> io::Result<bool> {
+    let mut window = Window::new(&file.file, start);
+    let mut at = start;
+    while at < size {
+        let Ok(line) = Line::parse(window.get(at, MOST)?, at, 0) else { return Ok(false) };
+        let Some(next) = at.checked_add(u64::from(line.len)).and_then(|at| at.checked_add(line.size)) else {
+            return Ok(false);
+        };
+        if line.date.is_none() {
+            return Ok(false);
+        }
+        at = next;
+    }
+    Ok(at == size)
+}
+
+/// A check sum over octets in order, whatever pieces they come in; it finds lost pages, not enemies.
+#[derive(Clone, Debug)]
+pub(super) struct Sum {
+    state: u64,
+    word: [u8; 8],
+    filled: usize,
+}
+
+impl Default for Sum {
+    fn default() -> Self {
+        Self { state: 0x9e37_79b9_7f4a_7c15, word: [0; 8], filled: 0 }
+    }
+}
+
+impl Sum {
+    pub(super) fn add(&mut self, mut octets: &[u8]) {
+        if self.filled > 0 {
+            let some = octets.len().min(8 - self.filled);
+            self.word[self.filled..self.filled + some].copy_from_slice(&octets[..some]);
+            self.filled += some;
+            octets = &octets[some..];
+            if self.filled < 8 {
+                return;
+            }
+            self.filled = 0;
+            self.mix(u64::from_le_bytes(self.word));
+        }
+        let (words, rest) = octets.as_chunks::<8>();
+        for word in words {
+            self.mix(u64::from_le_bytes(*word));
+        }
+        self.word[..rest.len()].copy_from_slice(rest);
+        self.filled = rest.len();
+    }
+
+    fn mix(&mut self, word: u64) {
+        self.state = (self.state ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29);
+    }
+
+    pub(super) fn value(&self) -> u64 {
+        let mut last = self.clone();
+        last.word[self.filled..].fill(0);
+        last.mix(u64::from_le_bytes(last.word));
+        last.mix(self.filled as u64);
+        last.state ^ last.state >> 32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sum_does_not_depend_on_the_pieces() {
+        let octets: Vec<u8> = (0..=255).collect();
+        let mut whole = Sum::default();
+        whole.add(&octets);
+        for size in [1, 3, 7, 8, 9, 100] {
+            let mut pieces = Sum::default();
+            octets.chunks(size).for_each(|piece| pieces.add(piece));
+            assert_eq!(pieces.value(), whole.value(), "{size}");
+        }
+        let mut longer = whole.clone();
+        longer.add(&[0]);
+        assert_ne!(longer.value(), whole.value());
+    }
+
+    #[test]
+    fn a_hiding_line_and_its_message_take_what_was_asked_for() {
+        for octets in 54..2000u64 {
+            let Some(line) = hiding_line(octets) else { continue };
+            let parsed = Line::parse(&line, 0, 0).unwrap();
+            assert_eq!(u64::from(parsed.len) + parsed.size, octets);
+        }
+        assert!(hiding_line(52).is_none());
+        assert!(hiding_line(60).is_some());
+    }
+}

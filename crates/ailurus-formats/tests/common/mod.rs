@@ -1,0 +1,166 @@
+//! What the tests of the formats share.
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use ailurus_formats::Unix;
+use ailurus_formats::disk::{Disk, Os};
+use ailurus_store::{
+    Access, AppendMeta, Appended, Clock, Driver, Environment, Extent, Location, Mailbox, Manner, Place,
+};
+use ailurus_types::{Keyword, MailboxName, SystemFlags, Uid};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The time at which the fixtures were made.
+pub(crate) const NOW: i64 = 1_740_830_400;
+
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    pub(crate) now: i64,
+    pub(crate) offset: i16,
+}
+
+impl Clock for Frozen {
+    fn now(&self) -> i64 {
+        self.now
+    }
+    fn local_offset(&self) -> i16 {
+        self.offset
+    }
+}
+
+/// Returns the surroundings of the fixtures' user, all below `directory`.
+pub(crate) fn environment(directory: &Path) -> Environment {
+    let mut env = Environment::new("alice", directory.into(), directory.join("spool"), "mail.example.com");
+    env.lock_dir = directory.join("locks");
+    std::fs::create_dir_all(&env.lock_dir).unwrap();
+    env.clock = Arc::new(Frozen { now: NOW, offset: 0 });
+    env.kiss_tries = 1;
+    env.dot_lock_timeout = 20;
+    env
+}
+
+pub(crate) fn unix(env: &Environment) -> Unix {
+    Unix::new(env.clone(), Os::shared())
+}
+
+pub(crate) fn at(path: &Path) -> Location {
+    Location { name: MailboxName::from("box"), place: Place::Path(path.into()) }
+}
+
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
+}
+
+pub(crate) fn open(driver: &dyn Driver, path: &Path) -> Box<dyn Mailbox> {
+    driver.open(&at(path), Access::ReadWrite, Manner::Session).unwrap()
+}
+
+pub(crate) fn read_all(mailbox: &mut dyn Mailbox, uid: Uid, extent: Extent) -> Vec<u8> {
+    let mut out = Vec::new();
+    while mailbox.read(uid, extent, out.len() as u64, 1000, &mut out).unwrap() > 0 {}
+    out
+}
+
+pub(crate) fn append(
+    driver: &dyn Driver,
+    path: &Path,
+    message: &[u8],
+    system: SystemFlags,
+    keywords: &[&str],
+) -> ailurus_store::Result<Appended> {
+    let mut append = driver.append(&at(path))?;
+    append.begin(AppendMeta {
+        system,
+        keywords: keywords.iter().map(|word| Keyword::new(word.as_bytes()).unwrap()).collect(),
+        size: message.len() as u64,
+        ..AppendMeta::default()
+    })?;
+    for piece in message.chunks(7) {
+        append.write(piece)?;
+    }
+    append.end()?;
+    append.commit()
+}
+
+/// A disk whose process dies before a change; after that nothing happens any more.
+#[derive(Debug)]
+pub(crate) struct Mortal {
+    left: AtomicUsize,
+}
+
+impl Mortal {
+    pub(crate) fn new(left: usize) -> Arc<Self> {
+        Arc::new(Self { left: AtomicUsize::new(left) })
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.left.load(Ordering::SeqCst) == usize::MAX
+    }
+
+    fn change(&self) -> io::Result<()> {
+        if self.is_dead() {
+            return Err(io::Error::other("dead"));
+        }
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 0 {
+            // Now it wrapped around: dead.
+            return Err(io::Error::other("dead"));
+        }
+        Ok(())
+    }
+}
+
+impl Disk for Mortal {
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<File> {
+        self.change()?;
+        Os.create_new(path, mode)
+    }
+    fn write_at(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+        self.change()?;
+        Os.write_at(file, data, offset)
+    }
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
+        self.change()?;
+        Os.set_len(file, len)
+    }
+    fn sync(&self, _: &File) -> io::Result<()> {
+        self.change()
+    }
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        self.change()
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.change()?;
+        Os.rename(from, to)
+    }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.change()?;
+        Os.link(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.change()?;
+        Os.remove(path)
+    }
+    fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.change()?;
+        Os.make_dir(path, mode)
+    }
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.change()?;
+        Os.remove_dir(path)
+    }
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.change()?;
+        Os.set_mode(path, mode)
+    }
+    fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {
+        self.change()?;
+        Os.set_times(file, accessed, modified)
+    }
+    fn reserve(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
+        self.change()?;
+        Os.reserve(file, from, to)
+    }
+}

@@ -1,0 +1,494 @@
+//! A disk that fails: a process killed between two changes, a torn write, a full disk, a sync that fails, a power
+//! loss that keeps only what was synced.
+//!
+//! All faults count *changes*: calls of [`Disk`] other than syncs and times count one each. After a kill nothing
+//! happens any more, so that destructors leave behind what a dead process leaves behind.
+//!
+//! [`FaultyDisk::lose_power`] turns the directory tree into one of the states that a crash could have left. It is
+//! pessimistic: file data counts only when the file was synced, page by page for the rest; names count only when
+//! their directory was synced, and of the others a random first part, since file systems keep them in order. Files
+//! keep their inodes where they still have a name.
+
+use crate::random::Random;
+use ailurus_formats::disk::{Disk, Os};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const PAGE: usize = 4096;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Fault {
+    /// Nothing: changes are counted and remembered.
+    #[default]
+    None,
+    /// The process is killed before change number n (0 is the first).
+    KillBefore(usize),
+    /// The process is killed within change number n: half of a write is done, other changes are not.
+    TearAt(usize),
+    /// The disk takes so many more octets, then it is full.
+    FullAfter(u64),
+    /// Every sync from number n on fails, as a dying disk's do.
+    SyncFails(usize),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct FaultyDisk {
+    fault: Fault,
+    root: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    changes: usize,
+    syncs: usize,
+    written: u64,
+    dead: bool,
+    files: HashMap<Inode, Kept>,
+    names: BTreeMap<PathBuf, Node>,
+    pending: Vec<NameChange>,
+}
+
+type Inode = (u64, u64);
+
+/// A file's durable content, and what was done to it since.
+#[derive(Debug)]
+struct Kept {
+    durable: Vec<u8>,
+    since: Vec<DataChange>,
+}
+
+#[derive(Debug)]
+enum DataChange {
+    Write { offset: u64, data: Vec<u8> },
+    SetLen(u64),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Node {
+    File(Inode),
+    Directory,
+}
+
+#[derive(Debug)]
+enum NameChange {
+    Add(PathBuf, Node),
+    Remove(PathBuf),
+    Rename(PathBuf, PathBuf),
+}
+
+impl FaultyDisk {
+    /// Returns a disk with a fault to come. What is below `root` now counts as durable.
+    ///
+    /// # Panics
+    /// When `root` cannot be read.
+    #[must_use]
+    pub fn new(root: &Path, fault: Fault) -> Self {
+        let mut names = BTreeMap::new();
+        walk(root, &mut names).expect("the test's own directory can be read");
+        let state = State { names, ..State::default() };
+        Self { fault, root: root.into(), state: Mutex::new(state) }
+    }
+
+    /// Returns how many changes were asked for so far.
+    #[must_use]
+    pub fn changes(&self) -> usize {
+        self.state().changes
+    }
+
+    /// Tells whether the kill has happened.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
+    /// Turns the tree below the root into one that a power loss now could have left; `seed` picks which.
+    ///
+    /// # Panics
+    /// When the test's own directory cannot be changed.
+    pub fn lose_power(&self, seed: u64) {
+        let mut random = Random::new(seed);
+        let mut state = self.state();
+        let survivors = random.below(state.pending.len() + 1);
+        let pending = std::mem::take(&mut state.pending);
+        for change in pending.into_iter().take(survivors) {
+            apply_name(&mut state.names, change);
+        }
+        let contents: HashMap<Inode, Vec<u8>> =
+            state.files.iter().map(|(inode, kept)| (*inode, survivor(kept, &mut random))).collect();
+        rebuild(&self.root, &state.names, &contents).expect("the test's own directory can be changed");
+        state.dead = true;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a change and says whether it happens; `Ok(false)`: the process dies within it.
+    fn change(&self, state: &mut State, octets: u64) -> io::Result<bool> {
+        let number = state.changes;
+        state.changes += 1;
+        match self.fault {
+            Fault::KillBefore(at) if number >= at => state.dead = true,
+            Fault::TearAt(at) if number > at => state.dead = true,
+            Fault::TearAt(at) if number == at => {
+                state.dead = true;
+                return Ok(false);
+            }
+            Fault::FullAfter(most) if octets > 0 && state.written.saturating_add(octets) > most => {
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            _ => {}
+        }
+        if state.dead {
+            return Err(killed());
+        }
+        state.written += octets;
+        Ok(true)
+    }
+
+    fn name_change(&self, change: NameChange, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let mut state = self.state();
+        if !self.change(&mut state, 0)? {
+            return Err(killed());
+        }
+        if let NameChange::Remove(path) | NameChange::Rename(_, path) = &change
+            && path.starts_with(&self.root)
+            && let Ok(meta) = fs::symlink_metadata(path)
+            && meta.is_file()
+        {
+            // The file may come back: its content must be known although the name goes.
+            remember(&mut state, &File::open(path)?)?;
+        }
+        act()?;
+        state.pending.push(change);
+        Ok(())
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<File> {
+        let mut state = self.state();
+        if !self.change(&mut state, 0)? {
+            return Err(killed());
+        }
+        let file = Os.create_new(path, mode)?;
+        let inode = inode(&file)?;
+        state.files.insert(inode, Kept { durable: Vec::new(), since: Vec::new() });
+        state.pending.push(NameChange::Add(path.into(), Node::File(inode)));
+        Ok(file)
+    }
+
+    fn write_at(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+        let mut state = self.state();
+        let whole = self.change(&mut state, data.len() as u64)?;
+        let data = if whole { data } else { &data[..data.len() / 2] };
+        remember(&mut state, file)?;
+        file.write_all_at(data, offset)?;
+        let kept = state.files.get_mut(&inode(file)?).expect("remembered above");
+        kept.since.push(DataChange::Write { offset, data: data.into() });
+        if whole { Ok(()) } else { Err(killed()) }
+    }
+
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
+        let mut state = self.state();
+        let grows = len.saturating_sub(file.metadata()?.len());
+        if !self.change(&mut state, grows)? {
+            return Err(killed());
+        }
+        remember(&mut state, file)?;
+        file.set_len(len)?;
+        state.files.get_mut(&inode(file)?).expect("remembered above").since.push(DataChange::SetLen(len));
+        Ok(())
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        let mut state = self.state();
+        if state.dead {
+            return Err(killed());
+        }
+        state.syncs += 1;
+        if matches!(self.fault, Fault::SyncFails(from) if state.syncs > from) {
+            return Err(io::Error::other("the disk does not answer"));
+        }
+        let durable = content(file)?;
+        state.files.insert(inode(file)?, Kept { durable, since: Vec::new() });
+        Ok(())
+    }
+
+    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        if state.dead {
+            return Err(killed());
+        }
+        let (now, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut state.pending).into_iter().partition(|change| change.is_in(directory));
+        for change in now {
+            apply_name(&mut state.names, change);
+        }
+        state.pending = later;
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.name_change(NameChange::Rename(from.into(), to.into()), || Os.rename(from, to))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let meta = fs::symlink_metadata(from)?;
+        let node = Node::File((meta.dev(), meta.ino()));
+        self.name_change(NameChange::Add(to.into(), node), || Os.link(from, to))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.name_change(NameChange::Remove(path.into()), || Os.remove(path))
+    }
+
+    fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.name_change(NameChange::Add(path.into(), Node::Directory), || Os.make_dir(path, mode))
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.name_change(NameChange::Remove(path.into()), || Os.remove_dir(path))
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        if self.state().dead {
+            return Err(killed());
+        }
+        Os.set_mode(path, mode)
+    }
+
+    fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {
+        if self.state().dead {
+            return Err(killed());
+        }
+        Os.set_times(file, accessed, modified)
+    }
+}
+
+impl NameChange {
+    fn is_in(&self, directory: &Path) -> bool {
+        let (Self::Add(path, _) | Self::Remove(path) | Self::Rename(_, path)) = self;
+        path.parent() == Some(directory)
+    }
+}
+
+fn killed() -> io::Error {
+    io::Error::other("this process was killed by its test")
+}
+
+fn inode(file: &File) -> io::Result<Inode> {
+    let meta = file.metadata()?;
+    Ok((meta.dev(), meta.ino()))
+}
+
+/// Keeps the content of a file that is about to change for the first time.
+fn remember(state: &mut State, file: &File) -> io::Result<()> {
+    if let Entry::Vacant(place) = state.files.entry(inode(file)?) {
+        place.insert(Kept { durable: content(file)?, since: Vec::new() });
+    }
+    Ok(())
+}
+
+/// Reads a whole file without moving anybody's position, and although it may be open for writing only.
+fn content(file: &File) -> io::Result<Vec<u8>> {
+    use std::os::fd::AsRawFd;
+    let mut all = Vec::new();
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?.read_to_end(&mut all)?;
+    Ok(all)
+}
+
+fn apply_name(names: &mut BTreeMap<PathBuf, Node>, change: NameChange) {
+    match change {
+        NameChange::Add(path, node) => {
+            names.insert(path, node);
+        }
+        NameChange::Remove(path) => {
+            names.remove(&path);
+        }
+        NameChange::Rename(from, to) => {
+            let moved: Vec<_> = names.keys().filter(|path| path.starts_with(&from)).cloned().collect();
+            for path in moved {
+                let node = names.remove(&path).expect("was listed just now");
+                let rest = path.strip_prefix(&from).expect("starts with it");
+                let target = if rest.as_os_str().is_empty() { to.clone() } else { to.join(rest) };
+                names.insert(target, node);
+            }
+        }
+    }
+}
+
+/// Returns one content that the file can have after a power loss.
+fn survivor(kept: &Kept, random: &mut Random) -> Vec<u8> {
+    let mut content = kept.durable.clone();
+    // Most often nothing or everything survives; in between is where the surprises are.
+    let odds = *random.pick(&[0, 1, 2, 2, 2, 5]);
+    let lives = |random: &mut Random| match odds {
+        0 => false,
+        1 => true,
+        n => !random.one_in(n),
+    };
+    for change in &kept.since {
+        match change {
+            DataChange::SetLen(len) if lives(random) => {
+                content.resize(usize::try_from(*len).expect("test files are small"), 0);
+            }
+            DataChange::SetLen(_) => {}
+            DataChange::Write { offset, data } => {
+                let mut at = usize::try_from(*offset).expect("test files are small");
+                let mut rest = data.as_slice();
+                while !rest.is_empty() {
+                    let (page, after) = rest.split_at(rest.len().min(PAGE - at % PAGE));
+                    if lives(random) {
+                        let end = at + page.len();
+                        if content.len() < end {
+                            content.resize(end, 0);
+                        }
+                        content[at..end].copy_from_slice(page);
+                    }
+                    at += page.len();
+                    rest = after;
+                }
+            }
+        }
+    }
+    content
+}
+
+fn walk(directory: &Path, names: &mut BTreeMap<PathBuf, Node>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let meta = fs::symlink_metadata(&path)?;
+        if meta.is_dir() {
+            names.insert(path.clone(), Node::Directory);
+            walk(&path, names)?;
+        } else if meta.is_file() {
+            names.insert(path, Node::File((meta.dev(), meta.ino())));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the tree below `root` hold exactly these names with these contents; files not in `contents` keep theirs.
+fn rebuild(
+    root: &Path,
+    names: &BTreeMap<PathBuf, Node>,
+    contents: &HashMap<Inode, Vec<u8>>,
+) -> io::Result<()> {
+    let mut now = BTreeMap::new();
+    walk(root, &mut now)?;
+    let mut untouched: HashMap<Inode, Vec<u8>> = HashMap::new();
+    for (path, node) in &now {
+        if let Node::File(inode) = node {
+            untouched.insert(*inode, fs::read(path)?);
+        }
+    }
+    for (path, node) in now.iter().rev() {
+        if names.get(path) != Some(node) {
+            match node {
+                Node::File(_) => fs::remove_file(path)?,
+                Node::Directory => fs::remove_dir(path)?,
+            }
+        }
+    }
+    for (path, node) in names.iter().filter(|(path, _)| path.starts_with(root)) {
+        match node {
+            Node::Directory if now.contains_key(path) => {}
+            Node::Directory => fs::create_dir(path)?,
+            Node::File(inode) => {
+                let content = contents.get(inode).or_else(|| untouched.get(inode));
+                let content = content.map_or(&[][..], Vec::as_slice);
+                // Writing truncates in place: a file that still has this name keeps its inode.
+                if fs::read(path).map_or(true, |found| found != content) {
+                    fs::write(path, content)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn after_the_kill_nothing_happens() {
+        let dir = scratch();
+        let disk = FaultyDisk::new(dir.path(), Fault::KillBefore(1));
+        let file = disk.create_new(&dir.path().join("a"), 0o600).unwrap();
+        assert!(disk.write_at(&file, b"x", 0).is_err());
+        assert!(disk.remove(&dir.path().join("a")).is_err());
+        assert_eq!(fs::read(dir.path().join("a")).unwrap(), b"");
+        assert!(disk.is_dead());
+        assert_eq!(disk.changes(), 3);
+    }
+
+    #[test]
+    fn a_torn_write_is_half_done() {
+        let dir = scratch();
+        let disk = FaultyDisk::new(dir.path(), Fault::TearAt(1));
+        let file = disk.create_new(&dir.path().join("a"), 0o600).unwrap();
+        assert!(disk.write_at(&file, b"abcd", 0).is_err());
+        assert_eq!(fs::read(dir.path().join("a")).unwrap(), b"ab");
+    }
+
+    #[test]
+    fn a_full_disk_takes_no_more_and_lets_go() {
+        let dir = scratch();
+        let disk = FaultyDisk::new(dir.path(), Fault::FullAfter(4));
+        let file = disk.create_new(&dir.path().join("a"), 0o600).unwrap();
+        disk.write_at(&file, b"abcd", 0).unwrap();
+        assert_eq!(disk.write_at(&file, b"e", 4).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        disk.set_len(&file, 0).unwrap();
+    }
+
+    #[test]
+    fn a_power_loss_keeps_what_was_synced() {
+        for seed in 0..50 {
+            let dir = scratch();
+            let (kept, lost) = (dir.path().join("kept"), dir.path().join("lost"));
+            fs::write(&kept, b"old").unwrap();
+            let inode_before = fs::metadata(&kept).unwrap().ino();
+            let disk = FaultyDisk::new(dir.path(), Fault::None);
+            let file = File::options().write(true).open(&kept).unwrap();
+            disk.write_at(&file, b"new", 0).unwrap();
+            disk.sync(&file).unwrap();
+            disk.write_at(&file, b"???", 0).unwrap();
+            disk.create_new(&lost, 0o600).unwrap();
+            disk.lose_power(seed);
+            let found = fs::read(&kept).unwrap();
+            assert!(found == b"new" || found == b"???", "{found:?}");
+            assert_eq!(fs::metadata(&kept).unwrap().ino(), inode_before);
+        }
+    }
+
+    #[test]
+    fn names_come_back_until_their_directory_is_synced() {
+        let mut back = 0;
+        for seed in 0..50 {
+            let dir = scratch();
+            let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+            fs::write(&a, b"mail").unwrap();
+            let disk = FaultyDisk::new(dir.path(), Fault::None);
+            disk.rename(&a, &b).unwrap();
+            disk.lose_power(seed);
+            assert_ne!(a.exists(), b.exists());
+            back += usize::from(a.exists());
+            assert_eq!(fs::read(if a.exists() { a } else { b }).unwrap(), b"mail");
+        }
+        assert!((1..50).contains(&back), "both must happen: {back}");
+    }
+}
