@@ -18,7 +18,8 @@ pub(crate) struct Expunge {
 
 impl Session {
     pub(crate) fn expunge(&mut self, tag: Tag, name: CommandName, set: Option<WrittenSet>) {
-        let State::Selected(_, selected) = &self.state else { return };
+        let State::Selected(_, selected) = &mut self.state else { return };
+        selected.last_checkpoint = self.now;
         let uids = match set {
             None => None,
             Some(Ok(set)) => Some(set.uids(selected.view.largest_uid())),

@@ -86,6 +86,9 @@ impl Storing {
             self.store_for_session(selected);
             return Ok(Vec::new());
         }
+        if selected.view.messages_by_uid(&self.uids).next().is_none() {
+            return Ok(Vec::new());
+        }
         let mut edit = selected.mailbox.edit()?;
         let unknown = edit.store(&self.uids, &self.change)?;
         let changes = edit.commit()?;
