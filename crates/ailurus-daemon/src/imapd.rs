@@ -241,7 +241,7 @@ impl One {
         certificate: &Result<Arc<rustls::ServerConfig>, CertificateError>,
         secrets: Option<SecretFile>,
     ) -> Config {
-        let date = surroundings::date_text(&jiff::Zoned::now());
+        let date = surroundings::date_text(&surroundings::local_now());
         let mut config = Config::new(&self.ends.host, PRODUCT, &date, &self.ends.client);
         config.tls = match certificate {
             Ok(_) if tls_first => TlsState::Active,

@@ -450,8 +450,10 @@ impl Transport {
             self.end(&error);
         }
         // Drained before the engine looks: what changes while it looks is a new notice.
-        let noticed =
-            ready.watch && self.watches.iter_mut().filter_map(|w| w.drain().then_some(())).count() > 0;
+        let mut noticed = false;
+        for watch in &mut self.watches {
+            noticed |= ready.watch && watch.drain();
+        }
         if watching && (noticed || ready.timed_out) {
             engine.handle_wake(Instant::now());
         }

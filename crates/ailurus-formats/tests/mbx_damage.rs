@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-mod common;
+mod support;
 
 use ailurus_formats::Mbx;
 use ailurus_store::{Driver, Extent, Mailbox};
 use ailurus_types::{FlagOp, SystemFlags, UidSet};
-use common::*;
 use proptest::prelude::*;
+use support::*;
 
 /// Does all that a session does; returns whether the mailbox opened.
 fn exercise(home: &Home) -> bool {

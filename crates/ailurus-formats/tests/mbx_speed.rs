@@ -2,18 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-mod common;
+mod support;
 
 use ailurus_formats::Mbx;
 use ailurus_formats::disk::{Disk, Os};
 use ailurus_store::{AppendMeta, Driver, Extent};
 use ailurus_types::{FlagOp, SystemFlags, UidSet};
-use common::*;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
+use support::*;
 
 fn timed<T>(what: &str, count: u32, act: impl FnOnce() -> T) -> T {
     let start = Instant::now();
@@ -101,14 +101,14 @@ fn figures() {
             let mut out = Vec::new();
             for uid in uids_of(&*mailbox) {
                 out.clear();
-                mailbox.read(common::uid(uid), Extent::Header, 0, 8192, &mut out).unwrap();
+                mailbox.read(support::uid(uid), Extent::Header, 0, 8192, &mut out).unwrap();
             }
         });
         timed("read all", count, || {
             let mut out = Vec::new();
             for uid in uids_of(&*mailbox) {
                 out.clear();
-                mailbox.read(common::uid(uid), Extent::Whole, 0, 8192, &mut out).unwrap();
+                mailbox.read(support::uid(uid), Extent::Whole, 0, 8192, &mut out).unwrap();
             }
         });
         timed("refresh, nothing new, 1 of 1", 1, || mailbox.refresh().unwrap().is_empty());

@@ -67,6 +67,11 @@ fn now(account: &Account) -> i64 {
 }
 
 impl Search {
+    /// Tells whether the response was begun and not ended.
+    pub(crate) fn is_within_response(&self) -> bool {
+        self.printed.is_some()
+    }
+
     pub(crate) fn step(
         &mut self,
         selected: &mut Selected,

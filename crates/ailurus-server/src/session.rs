@@ -286,9 +286,14 @@ impl Session {
         self.end(&format!("{cause}, while {context}"), 1);
     }
 
-    /// Tells whether a FETCH response was begun and not ended.
-    fn is_within_response(&self) -> bool {
-        matches!(&self.work, Work::Running(running) if matches!(&running.task, Task::Fetch(fetch) if fetch.is_within_response()))
+    /// Tells whether a response was begun and not ended.
+    pub(crate) fn is_within_response(&self) -> bool {
+        let Work::Running(running) = &self.work else { return false };
+        match &running.task {
+            Task::Fetch(fetch) => fetch.is_within_response(),
+            Task::Search(search) => search.is_within_response(),
+            _ => false,
+        }
     }
 
     /// Does what can be done without more input or answers, until enough output is waiting. Returns whether there is
@@ -321,6 +326,9 @@ impl Session {
             return true;
         };
         let step = self.step(&mut running);
+        if matches!(self.work, Work::Closed) {
+            return true;
+        }
         match step {
             Step::Continue => self.work = Work::Running(running),
             Step::Yield => {
@@ -345,9 +353,6 @@ impl Session {
     }
 
     fn step(&mut self, running: &mut Running) -> Step {
-        if matches!(self.work, Work::Closed) {
-            return Step::Yield;
-        }
         let State::Selected(_, selected) = &mut self.state else {
             return Step::Done(running.task.take_outcome());
         };

@@ -48,7 +48,7 @@ impl Session {
 
     /// Ends the session of a client that did not go on.
     pub(crate) fn autologout(&mut self) {
-        if !matches!(self.work, Work::Running(_)) {
+        if !self.is_within_response() {
             self.untagged(Status::Bye, None, "Autologout (idle for too long)");
         }
         self.end("Autologout", 1);

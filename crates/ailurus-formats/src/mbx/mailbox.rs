@@ -526,3 +526,13 @@ impl Mailbox for MbxMailbox {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_takes_64_octets() {
+        assert_eq!(size_of::<Spot>() + size_of::<MessageInfo>(), 64);
+    }
+}
