@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of this")]
 
 pub mod peer;
+pub mod server;
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
