@@ -24,9 +24,14 @@ impl Identity {
         }
     }
 
-    /// Returns whose mailboxes are wanted: the authorization identity if there is one.
+    /// Returns whose mailboxes are wanted: the authorization identity if there is another.
     pub fn user(&self) -> &[u8] {
-        self.authzid.as_deref().unwrap_or(&self.authcid)
+        // Where the names differ in case alone nobody looks for an administrator, and so the account must be the one
+        // whose password was checked, even if the other exists too.
+        match (&self.authzid, self.admin()) {
+            (Some(user), Some(_)) => user,
+            _ => &self.authcid,
+        }
     }
 
     /// Returns the authenticating user if the login is on behalf of another, that is if the administrator rule applies
@@ -90,7 +95,7 @@ mod tests {
         let other = Identity::parse_star(b"ben*postmgr");
         assert_eq!((other.user(), other.admin()), (&b"ben"[..], Some(&b"postmgr"[..])));
         let same = Identity::parse_star(b"Ben*bEN");
-        assert_eq!((same.user(), same.admin()), (&b"Ben"[..], None));
+        assert_eq!((same.user(), same.admin()), (&b"bEN"[..], None), "the one whose password is checked");
         let plain = Identity::parse_star(b"ben");
         assert_eq!((plain.user(), plain.admin()), (&b"ben"[..], None));
     }

@@ -109,6 +109,9 @@ impl Decoder {
     }
 
     fn run(&mut self, mut text: &[u8], out: &mut String, last: bool) {
+        if text.len() <= SMALL {
+            return self.run_small(text, out, last);
+        }
         loop {
             let room = self.0.max_utf8_buffer_length(text.len()).unwrap_or(0);
             // Asked for in steps, so that a large piece does not triple in memory before it is known to need it.
@@ -120,7 +123,24 @@ impl Decoder {
             }
         }
     }
+
+    /// Decodes a small piece, such as an encoded word, beside `out`. Decoding into it costs a write to each page of
+    /// its spare room: the words of one large field would take time by the square of their number.
+    fn run_small(&mut self, mut text: &[u8], out: &mut String, last: bool) {
+        let mut buffer = [0; 4 * SMALL];
+        loop {
+            let (result, read, written, _) = self.0.decode_to_utf8(text, &mut buffer, last);
+            out.push_str(str::from_utf8(&buffer[..written]).expect("a decoder writes UTF-8"));
+            text = text.get(read..).unwrap_or_default();
+            if result == CoderResult::InputEmpty {
+                return;
+            }
+        }
+    }
 }
+
+/// As long as most encoded words, in octets.
+const SMALL: usize = 128;
 
 impl std::fmt::Debug for Decoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

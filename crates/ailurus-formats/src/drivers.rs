@@ -4,6 +4,7 @@ use crate::disk::Disk;
 use crate::dummy::Dummy;
 use crate::mbx::Mbx;
 use crate::phile::Phile;
+use crate::unix::Unix;
 use ailurus_store::{Driver, Environment};
 use std::sync::Arc;
 
@@ -13,7 +14,22 @@ pub fn drivers(environment: &Arc<Environment>, disk: &Arc<dyn Disk>) -> Vec<Arc<
     let (env, disk) = (|| Arc::clone(environment), || Arc::clone(disk));
     vec![
         Arc::new(Mbx::new(env(), disk())),
+        Arc::new(Unix::new(environment.as_ref().clone(), disk())),
         Arc::new(Phile::new(env(), disk())),
         Arc::new(Dummy::new(env(), disk())),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Os;
+
+    #[test]
+    fn the_order_is_the_references() {
+        let environment = Environment::new("alice", "/home".into(), "/spool".into(), "mail.example.com");
+        let drivers = drivers(&Arc::new(environment), &Os::shared());
+        let names: Vec<_> = drivers.iter().map(|driver| driver.name()).collect();
+        assert_eq!(names, ["mbx", "unix", "phile", "dummy"]);
+    }
 }

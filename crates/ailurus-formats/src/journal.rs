@@ -160,7 +160,7 @@ fn finish(
         return journal.apply(disk, file, survey.length, appended.is_empty());
     }
     let mut rewrite = Rewrite::replacing(disk, places, file, journal.path.clone())?;
-    let mut records = journal.records();
+    let mut records = journal.records(Checking::Done);
     while let Some(record) = records.next().map_err(RewriteError::Unchanged)? {
         let unchanged = rewrite.position()..record.offset;
         rewrite.copy(unchanged)?;
@@ -393,7 +393,7 @@ impl Sealed {
             return Ok(None);
         }
         let journal = Self { path: path.into(), file, header };
-        let mut records = journal.records();
+        let mut records = journal.records(Checking::Yes);
         loop {
             match records.next() {
                 Ok(Some(_)) => {}
@@ -406,11 +406,12 @@ impl Sealed {
         Ok(whole.then_some(journal))
     }
 
-    fn records(&self) -> Records<'_> {
+    fn records(&self, checking: Checking) -> Records<'_> {
         let end = HEADER as u64 + self.header.body_len;
         let reading = HEADER as u64;
         Records {
             file: &self.file,
+            checking,
             reading,
             end,
             new_len: self.header.new_len,
@@ -445,7 +446,7 @@ impl Sealed {
     }
 
     fn overwrite(&self, disk: &Arc<dyn Disk>, file: &File, length: u64, alone: bool) -> io::Result<()> {
-        let mut records = self.records();
+        let mut records = self.records(Checking::Done);
         while let Some(record) = records.next()? {
             disk.write_at(file, record.data, record.offset)?;
         }
@@ -463,8 +464,9 @@ impl Sealed {
             return Ok(None);
         }
         let mut extended = length >= new_len;
+        let (mut after_so_far, mut torn) = (true, false);
         let mut now = Vec::new();
-        let mut records = self.records();
+        let mut records = self.records(Checking::Done);
         while let Some(record) = records.next()? {
             read_up_to(file, record.offset, record.data.len(), &mut now)?;
             for (unit, data) in record.data.chunks(UNIT).enumerate() {
@@ -476,9 +478,17 @@ impl Sealed {
                     return Ok(None);
                 }
                 let as_before = checksum(&now[..before]) == record.old_hash(unit);
-                if !as_before && now[..before] != data[..before] {
+                let as_after = now[..before] == data[..before];
+                if !as_before && !as_after {
+                    // A killed process wrote from the front to the back, and may have stopped within one unit.
+                    if torn || !after_so_far || now.first() != data.first() {
+                        return Ok(None);
+                    }
+                    torn = true;
+                } else if torn && !as_before {
                     return Ok(None);
                 }
+                after_so_far &= as_after;
                 let grown = &now[before..];
                 extended &= grown == &data[before..] || grown.iter().all(|octet| *octet == 0);
             }
@@ -538,8 +548,17 @@ pub(crate) fn read_up_to(file: &File, offset: u64, count: usize, out: &mut Vec<u
     Ok(())
 }
 
+/// Whether the checksum of the body is computed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Checking {
+    Yes,
+    // It was, or this process has just written it.
+    Done,
+}
+
 struct Records<'j> {
     file: &'j File,
+    checking: Checking,
     reading: u64,
     end: u64,
     new_len: u64,
@@ -585,7 +604,9 @@ impl Records<'_> {
         let begin = self.at;
         self.at += HEAD + hashes + length;
         let record = &self.buffer[begin..self.at];
-        self.hash = mix(self.hash, checksum(record));
+        if self.checking == Checking::Yes {
+            self.hash = mix(self.hash, checksum(record));
+        }
         let (old, data) = record[HEAD..].split_at(hashes);
         Ok(Some(Record { offset, old, data }))
     }
@@ -599,10 +620,9 @@ impl Records<'_> {
         let have = self.buffer.len();
         let want =
             usize::try_from(self.end - self.reading).unwrap_or(usize::MAX).min(count.max(BLOCK) - have);
-        let mut more = Vec::new();
-        read_up_to(self.file, self.reading, want, &mut more)?;
-        self.reading += more.len() as u64;
-        self.buffer.extend_from_slice(&more);
+        self.buffer.resize(have + want, 0);
+        self.file.read_exact_at(&mut self.buffer[have..], self.reading)?;
+        self.reading += want as u64;
         if self.buffer.len() < count {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "journal ends early"));
         }

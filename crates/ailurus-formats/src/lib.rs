@@ -8,12 +8,16 @@ pub mod journal;
 pub mod lock;
 pub mod rewrite;
 
+mod crlf;
 mod drivers;
 mod dummy;
+mod from_line;
 mod mbx;
 mod phile;
+mod unix;
 
 pub use drivers::drivers;
 pub use dummy::Dummy;
 pub use mbx::Mbx;
 pub use phile::Phile;
+pub use unix::Unix;

@@ -50,11 +50,14 @@ pub struct Rewrite<'f> {
     file: &'f File,
     old: Old<'f>,
     position: u64,
+    // Copied last, and not yet looked at: runs of messages come in many pieces.
+    run: Range<u64>,
     // Changed octets not yet in the journal; they start on a unit's boundary.
     pending: Vec<u8>,
     pending_start: u64,
     replaces: Option<PathBuf>,
     writer: Option<Writer>,
+    sync_later: bool,
 }
 
 impl<'f> Rewrite<'f> {
@@ -68,10 +71,12 @@ impl<'f> Rewrite<'f> {
             file,
             old: Old { file, length, start: 0, block: Vec::new() },
             position: 0,
+            run: 0..0,
             pending: Vec::new(),
             pending_start: 0,
             replaces: None,
             writer: None,
+            sync_later: false,
         })
     }
 
@@ -90,7 +95,7 @@ impl<'f> Rewrite<'f> {
     /// Returns the length of the new content so far.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.position
+        self.position + (self.run.end - self.run.start)
     }
 
     /// Adds a range of the old content.
@@ -102,23 +107,44 @@ impl<'f> Rewrite<'f> {
             let error = io::Error::new(io::ErrorKind::UnexpectedEof, "file is shorter than it was");
             return Err(RewriteError::Unchanged(error));
         }
-        if range.start == self.position {
-            self.position = range.end.max(self.position);
-            return Ok(());
+        if range.start != self.run.end {
+            self.end_run().map_err(RewriteError::Unchanged)?;
+            self.run = range.start..range.start;
         }
-        self.try_copy(range).map_err(RewriteError::Unchanged)
+        self.run.end = range.end;
+        Ok(())
     }
 
     /// Adds new octets.
     pub fn literal(&mut self, octets: &[u8]) -> Result<(), RewriteError> {
+        if octets.is_empty() {
+            return Ok(());
+        }
+        self.end_run().map_err(RewriteError::Unchanged)?;
         for octets in octets.chunks(BLOCK) {
-            self.add(octets).map_err(RewriteError::Unchanged)?;
+            let end = self.position + octets.len() as u64;
+            // Before the old content is read here: the block that is left is still in memory.
+            self.part_from_pending().map_err(RewriteError::Unchanged)?;
+            let there = self.old.read(self.position..end).map_err(RewriteError::Unchanged)?;
+            if there == octets {
+                self.position = end;
+            } else {
+                self.add(octets).map_err(RewriteError::Unchanged)?;
+            }
         }
         Ok(())
     }
 
+    /// Like [`Rewrite::finish`], but a change that needs no journal is left to be synced with what the caller writes
+    /// to the file next; for changes that do not matter if they are lost together with that.
+    pub fn finish_with_next_sync(mut self) -> Result<(), RewriteError> {
+        self.sync_later = true;
+        self.finish()
+    }
+
     /// Makes the file what was described. With `Ok`, it is safe on the disk.
     pub fn finish(mut self) -> Result<(), RewriteError> {
+        self.end_run().map_err(RewriteError::Unchanged)?;
         let (old_len, new_len) = (self.old.length, self.position);
         self.close_pending(new_len).map_err(RewriteError::Unchanged)?;
         let one_unit = self.pending.len() <= UNIT && old_len == new_len;
@@ -155,10 +181,18 @@ impl<'f> Rewrite<'f> {
         } else if !changed {
             return Ok(());
         }
+        if self.sync_later {
+            return Ok(());
+        }
         self.disk.sync(self.file).map_err(RewriteError::Interrupted)
     }
 
-    fn try_copy(&mut self, mut range: Range<u64>) -> io::Result<()> {
+    fn end_run(&mut self) -> io::Result<()> {
+        let mut range = std::mem::replace(&mut self.run, 0..0);
+        if range.start == self.position {
+            self.position = range.end;
+            return Ok(());
+        }
         while !range.is_empty() {
             self.open_pending()?;
             let count = usize::try_from(range.end - range.start).unwrap_or(BLOCK).min(BLOCK);
@@ -186,13 +220,20 @@ impl<'f> Rewrite<'f> {
     /// Makes `pending` end at the position: what lies between stays as it is, and is only taken along to fill a unit.
     fn open_pending(&mut self) -> io::Result<()> {
         const UNIT64: u64 = UNIT as u64;
-        if !self.pending.is_empty() && self.pending_end().next_multiple_of(UNIT64) >= self.position {
-            return self.fill(self.position);
+        self.part_from_pending()?;
+        if self.pending.is_empty() {
+            self.pending_start = self.position / UNIT64 * UNIT64;
+        }
+        self.fill(self.position)
+    }
+
+    /// Moves `pending` to the journal if the position is in another unit.
+    fn part_from_pending(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() || self.pending_end().next_multiple_of(UNIT as u64) >= self.position {
+            return Ok(());
         }
         self.close_pending(self.position)?;
-        self.flush(usize::MAX)?;
-        self.pending_start = self.position / UNIT64 * UNIT64;
-        self.fill(self.position)
+        self.flush(usize::MAX)
     }
 
     /// Fills the last unit of `pending` with what is there, as far as the new content reaches.
@@ -262,6 +303,9 @@ impl Old<'_> {
     fn read(&mut self, range: Range<u64>) -> io::Result<&[u8]> {
         const LEAST: u64 = 4096;
         let range = range.start.min(self.length)..range.end.min(self.length);
+        if range.is_empty() {
+            return Ok(&[]);
+        }
         let inside = range.start >= self.start && range.end <= self.start + self.block.len() as u64;
         if !inside {
             let start = range.start / LEAST * LEAST;
@@ -294,7 +338,7 @@ mod tests {
     }
 
     impl Mortal {
-        fn new(left: usize) -> Arc<dyn Disk> {
+        fn shared(left: usize) -> Arc<dyn Disk> {
             Arc::new(Self { left: AtomicUsize::new(left), dead: false.into() })
         }
 
@@ -429,12 +473,12 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("box");
             std::fs::write(&path, old).unwrap();
-            let alive = run(&Mortal::new(first), &path, plan).is_ok();
+            let alive = run(&Mortal::shared(first), &path, plan).is_ok();
             let mut content = std::fs::read(&path).unwrap();
             content.extend_from_slice(mail);
             std::fs::write(&path, &content).unwrap();
             for second in (0..100).step_by(1 + first % 3) {
-                if repair(&Mortal::new(second), &path).is_ok() {
+                if repair(&Mortal::shared(second), &path).is_ok() {
                     break;
                 }
             }
@@ -500,10 +544,10 @@ mod tests {
         let path = directory.path().join("box");
         let old = noise(1, 5000);
         std::fs::write(&path, &old).unwrap();
-        run(&Mortal::new(0), &path, &[Piece::Copy(0..2000), Piece::Copy(2000..5000)]).unwrap();
+        run(&Mortal::shared(0), &path, &[Piece::Copy(0..2000), Piece::Copy(2000..5000)]).unwrap();
         let patch = [Piece::Copy(0..600), Piece::Literal(b"patch".to_vec()), Piece::Copy(605..5000)];
         // One write and one sync.
-        run(&Mortal::new(2), &path, &patch).unwrap();
+        run(&Mortal::shared(2), &path, &patch).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), expected(&old, &patch));
     }
 
@@ -517,7 +561,7 @@ mod tests {
         let plan = [Piece::Copy(700..50_000)];
         let killed = (0..50).find(|left| {
             std::fs::write(&path, &old).unwrap();
-            let failed = run(&Mortal::new(*left), &path, &plan);
+            let failed = run(&Mortal::shared(*left), &path, &plan);
             let interrupted = matches!(failed, Err(RewriteError::Interrupted(_)));
             if !interrupted {
                 repair(&Os::shared(), &path).unwrap();

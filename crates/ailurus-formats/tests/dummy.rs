@@ -1,12 +1,12 @@
 //! What is no mailbox yet.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-mod common;
+mod support;
 
 use ailurus_formats::Dummy;
 use ailurus_store::{Access, Claim, Driver, Error, Manner, Rejection};
 use ailurus_types::{FlagOp, SystemFlags};
-use common::*;
+use support::*;
 
 fn driver(home: &Home) -> Dummy {
     Dummy::new(home.environment.clone(), home.disk.clone())

@@ -1,13 +1,13 @@
 //! The reference's own mbx mailboxes: what it says of them, and what it makes of them.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-mod common;
+mod support;
 
 use ailurus_formats::Mbx;
 use ailurus_store::{Access, AppendMeta, Claim, Driver, Extent, Manner};
 use ailurus_types::{FlagOp, Keyword, SystemFlags};
-use common::*;
 use std::path::Path;
+use support::*;
 
 fn driver(home: &Home) -> Mbx {
     Mbx::new(home.environment.clone(), home.disk.clone())

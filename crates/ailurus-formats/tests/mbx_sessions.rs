@@ -1,13 +1,13 @@
 //! Several sessions on one mbx mailbox, ours and the reference's.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-mod common;
+mod support;
 
 use ailurus_formats::Mbx;
-use ailurus_store::{Access, AppendMeta, Driver, Error, Extent, Mailbox, Manner};
+use ailurus_store::{Access, AppendMeta, Claim, Driver, Error, Extent, Mailbox, Manner};
 use ailurus_types::{FlagOp, Keyword, SystemFlags, UidSet};
-use common::*;
 use std::os::unix::fs::MetadataExt;
+use support::*;
 
 const TEXT: &[u8] = b"Subject: t\r\n\r\nbody\r\n";
 
@@ -211,10 +211,16 @@ fn a_mailbox_in_use_is_neither_deleted_nor_renamed() {
 fn an_inbox_is_made_by_an_append_and_again_by_a_rename() {
     let home = Home::new();
     let (driver, inbox) = (driver(&home), home.at_name("INBOX"));
+    assert_eq!(driver.probe(&inbox).unwrap(), Claim::Empty);
     append_plain(&driver, &inbox, text(1).as_bytes()).unwrap();
+    assert_eq!(driver.probe(&inbox).unwrap(), Claim::Valid);
     check_texts(&mut *open(&driver, &inbox).unwrap(), &[1]);
     driver.rename(&inbox, &home.at_name("old")).unwrap();
     check_texts(&mut *open(&driver, &home.at_name("old")).unwrap(), &[1]);
+    check_texts(&mut *open(&driver, &inbox).unwrap(), &[]);
+    assert!(matches!(driver.create(&inbox), Err(Error::AlreadyExists(_))));
+    driver.delete(&inbox).unwrap();
+    driver.create(&inbox).unwrap();
     check_texts(&mut *open(&driver, &inbox).unwrap(), &[]);
     home.put("zero", b"");
     append_plain(&driver, &home.at_name("zero"), text(1).as_bytes()).unwrap();

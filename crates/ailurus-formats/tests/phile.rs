@@ -1,12 +1,12 @@
 //! Any file as one message: the reference's transcript, and files that are too big or no files.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
-mod common;
+mod support;
 
 use ailurus_formats::Phile;
 use ailurus_store::{Access, Claim, Driver, Error, Extent, Manner, Rejection};
-use common::*;
 use std::time::{Duration, SystemTime};
+use support::*;
 
 fn driver(home: &Home) -> Phile {
     Phile::new(home.environment.clone(), home.disk.clone())

@@ -77,9 +77,7 @@ impl Node {
             SearchKey::Younger(seconds) => Self::NotBefore(context.now - i64::from(*seconds)),
             SearchKey::Larger(size) => Self::Larger(*size),
             SearchKey::Smaller(size) => Self::Smaller(*size),
-            SearchKey::Address(name, key) => {
-                header(texts, HeaderKey::Address(name.0.clone(), needle(key)))
-            }
+            SearchKey::Address(name, key) => header(texts, HeaderKey::Address(name.0.clone(), needle(key))),
             SearchKey::Subject(key) => header(texts, HeaderKey::Field("Subject".into(), needle(key))),
             SearchKey::Header(name, key) => header(texts, HeaderKey::Field(name.0.clone(), needle(key))),
             SearchKey::Body(key) => Self::Text(texts.add_text(needle(key), false)),

@@ -218,9 +218,9 @@ fn is_text(part: &Part<'_>) -> bool {
 /// Tells, with a glance at the octets, that a key is not in the message, whatever is decoded. `false` says nothing.
 fn is_surely_absent(needle: &Needle, text: &[u8]) -> bool {
     let is_plain = || {
-        // What could turn into other characters: charsets that shift, encoded words, transfer encodings.
+        // What could turn into other characters: charsets that shift or are wide, encoded words, transfer encodings.
         text.is_ascii()
-            && memchr::memchr2(0x1b, b'~', text).is_none()
+            && memchr::memchr3(0x1b, b'~', 0, text).is_none()
             && memmem::find(text, b"=?").is_none()
             && !TRANSFER_ENCODINGS.with(|names| names.iter().any(|name| name.is_in_ascii(text)))
     };
@@ -239,11 +239,13 @@ impl HeaderKey {
             Self::SentBefore(date) => sent(header).is_some_and(|sent| sent < days(*date)),
             Self::SentOn(date) => sent(header).is_some_and(|sent| sent == days(*date)),
             Self::SentSince(date) => sent(header).is_some_and(|sent| sent >= days(*date)),
-            Self::Address(name, needle) => header::fields(header).filter(|field| field.is(name)).any(|field| {
-                scratch.written.clear();
-                address::write_list(field.value, &mut scratch.written);
-                needle.is_in(&scratch.written, &mut scratch.canonical)
-            }),
+            Self::Address(name, needle) => {
+                header::fields(header).filter(|field| field.is(name)).any(|field| {
+                    scratch.written.clear();
+                    address::write_list(field.value, &mut scratch.written);
+                    needle.is_in(&scratch.written, &mut scratch.canonical)
+                })
+            }
             Self::Field(name, needle) => header::fields(header)
                 .filter(|field| field.is(name))
                 .any(|field: Field<'_>| is_in_field(needle, field.value, scratch)),

@@ -3,8 +3,8 @@
 use crate::select::Selected;
 use crate::session::{Session, State};
 use crate::wording;
-use ailurus_proto::response::{self, Code, PermanentFlags, Status};
 use ailurus_proto::print::{self, Recency};
+use ailurus_proto::response::{self, Code, PermanentFlags, Status};
 use ailurus_proto::{CommandName, Numbering};
 use ailurus_store::{Access, Announcement, Error, Expunges, MessageInfo};
 use ailurus_types::{Keywords, SystemFlags, Uid};
@@ -239,4 +239,3 @@ impl Session {
         }
     }
 }
-

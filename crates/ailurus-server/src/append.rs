@@ -7,7 +7,8 @@ use crate::tagged::{Outcome, OutcomeCode};
 use crate::wording;
 use ailurus_proto::response;
 use ailurus_proto::{
-    AppendMessage, AppendSizeError, AppendStart, AppendTail, CommandName, Stop, SyntaxError, Synchronizing, Tag,
+    AppendMessage, AppendSizeError, AppendStart, AppendTail, CommandName, Stop, Synchronizing, SyntaxError,
+    Tag,
 };
 use ailurus_store::{Append, AppendMeta, Appended, Mailboxes, Result};
 use ailurus_types::{InternalDate, MailboxName};

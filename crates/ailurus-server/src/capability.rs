@@ -9,7 +9,8 @@ use ailurus_auth::mechanism::{self, Circumstances};
 use ailurus_proto::{CommandName, Tag, response};
 
 const ALWAYS: &str = "IMAP4REV1 LITERAL+";
-const AFTER_LOGIN: &str = "IDLE UIDPLUS NAMESPACE CHILDREN UNSELECT ESEARCH WITHIN MULTIAPPEND ID ENABLE MOVE";
+const AFTER_LOGIN: &str =
+    "IDLE UIDPLUS NAMESPACE CHILDREN UNSELECT ESEARCH WITHIN MULTIAPPEND ID ENABLE MOVE";
 
 impl Session {
     /// CAPABILITY (RFC 3501 §6.1.1): all lists that matter in this state.

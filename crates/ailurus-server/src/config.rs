@@ -64,7 +64,10 @@ impl Config {
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config").field("host", &self.host).field("client", &self.client).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("host", &self.host)
+            .field("client", &self.client)
+            .finish_non_exhaustive()
     }
 }
 

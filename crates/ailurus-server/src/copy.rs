@@ -61,7 +61,7 @@ impl Session {
                     piece: Vec::new(),
                     moves,
                 };
-                self.run(tag, name, Task::Copy(copy));
+                self.run(tag, name, Task::Copy(Box::new(copy)));
             }
             Ok(None) => self.finish(tag, name, Outcome::ok()),
             Err(outcome) => self.finish(tag, name, outcome),
@@ -192,7 +192,7 @@ impl Copy {
     }
 
     fn expunge(&self, selected: &mut Selected) -> Result<()> {
-        let mut edit = selected.mailbox.edit()?;
+        let mut edit = selected.edit()?;
         edit.expunge(&self.all)?;
         let changes = edit.commit()?;
         selected.view.note(&changes);

@@ -104,7 +104,7 @@ impl Session {
             gone: false,
             failed: None,
         };
-        self.run(tag, name, Task::Fetch(fetch));
+        self.run(tag, name, Task::Fetch(Box::new(fetch)));
     }
 }
 
@@ -234,7 +234,9 @@ impl Fetch {
         if self.sets_seen && !flags.system.contains(SystemFlags::SEEN) {
             self.seen.insert(current.info.uid());
             if self.tells_seen {
-                current.info.set_flags(ailurus_types::Flags { system: flags.system | SystemFlags::SEEN, ..flags });
+                current
+                    .info
+                    .set_flags(ailurus_types::Flags { system: flags.system | SystemFlags::SEEN, ..flags });
                 out.push(b' ');
                 selected.append_flags(&current.info, out);
             }
@@ -260,7 +262,11 @@ impl Fetch {
 
     fn set_seen(&self, selected: &mut Selected) -> Result<()> {
         let change = FlagChange { op: FlagOp::Add, system: SystemFlags::SEEN, keywords: Vec::new() };
-        let mut edit = selected.mailbox.edit()?;
+        let mut edit = match selected.edit() {
+            // All that was fetched is gone.
+            Err(Error::Expunged { .. }) => return Ok(()),
+            edit => edit?,
+        };
         let _unknown = edit.store(&self.seen, &change)?;
         let changes = edit.commit()?;
         selected.view.note(&changes);

@@ -135,7 +135,9 @@ impl Session {
 
     /// Tells some of what changed.
     pub(crate) fn announce_while_idle(&mut self) {
-        let (Work::Idle(idle), State::Selected(_, selected)) = (&mut self.work, &mut self.state) else { return };
+        let (Work::Idle(idle), State::Selected(_, selected)) = (&mut self.work, &mut self.state) else {
+            return;
+        };
         let limit = self.config.limits.output;
         idle.announcing = !selected.announce(Style::of(CommandName::Idle), &mut self.output, limit);
     }

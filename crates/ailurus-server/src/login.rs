@@ -9,7 +9,8 @@ use crate::tagged::Outcome;
 use ailurus_auth::encoding::{self, Response};
 use ailurus_auth::mechanism::{self, InitialResponse};
 use ailurus_auth::{
-    CheckError, CramMd5, Failure, Identity, Mechanism, Plain, Properties, Refusal, SecretLookup, SecretOctets, Step,
+    CheckError, CramMd5, Failure, Identity, Mechanism, Plain, Properties, Refusal, SecretLookup,
+    SecretOctets, Step,
 };
 use ailurus_proto::response::{self, Code, Status};
 use ailurus_proto::{CommandName, MAX_SASL_LINE, SyntaxError, Tag};
@@ -137,7 +138,9 @@ impl Session {
         let user = identity.user().to_vec();
         let authenticating_user = identity.admin().map(<[u8]>::to_vec);
         self.events.push_back(match (password, how) {
-            (None, How::Authenticate(mechanism)) => Event::BecomeUser { user, authenticating_user, mechanism },
+            (None, How::Authenticate(mechanism)) => {
+                Event::BecomeUser { user, authenticating_user, mechanism }
+            }
             (password, how) => {
                 let password = password.unwrap_or_else(|| ailurus_auth::secret(b""));
                 Event::CheckPassword { user, authenticating_user, password, how }
@@ -170,22 +173,24 @@ impl Session {
         self.state = State::Authenticated(Account { mailboxes: Arc::new(login.mailboxes) });
         let client = &self.config.client;
         // LOGIN keeps the name as it was typed, AUTHENTICATE has the account's.
-        let (user, name, text) = match attempt.how {
+        let (user, text) = match attempt.how {
             How::Login => {
                 let user = shown(attempt.identity.user());
                 let text = format!("Login user={user:.80} host={client:.80}");
-                (user, CommandName::Login, text)
+                (user, text)
             }
             How::Authenticate(mechanism) => {
                 let user = login.user;
                 let text = format!("Authenticated user={user:.80} host={client:.80} mech={mechanism}");
-                (user, CommandName::Authenticate, text)
+                (user, text)
             }
         };
         self.log(Facility::Mail, Priority::Info, text);
+        // What there is to be told of the account is told before.
+        self.take_notices();
+        self.notes.flush(&mut self.output);
         let capabilities = self.capabilities_of_login();
         let code = Code::Capability(&capabilities);
-        debug_assert!(matches!(name, CommandName::Login | CommandName::Authenticate));
         let text = format!("User {user} authenticated");
         response::tagged(&mut self.output, &attempt.tag, Status::Ok, Some(code), text);
         self.user = Some(user);

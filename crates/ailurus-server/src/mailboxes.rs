@@ -5,12 +5,20 @@ use crate::tagged::Outcome;
 use crate::wording;
 use ailurus_proto::response::Code;
 use ailurus_proto::{CommandName, Tag};
-use ailurus_store::Result;
+use ailurus_store::{Error, Result};
 use ailurus_types::MailboxName;
 
 impl Session {
     pub(crate) fn create(&mut self, tag: Tag, account: &Account, name: &MailboxName) {
         let done = account.mailboxes.create(name);
+        if let Err(Error::AlreadyExists(existing)) = &done
+            && let Ok(location) = account.mailboxes.resolve(existing)
+            && let Some(path) = location.path()
+        {
+            // The reference tells where the mailbox is.
+            let text = format!("Can't create mailbox node {}: File exists", path.display());
+            return self.finish(tag, CommandName::Create, Outcome::no(text).with(Code::AlreadyExists));
+        }
         self.done(tag, CommandName::Create, name, done);
     }
 

@@ -51,7 +51,7 @@ impl Session {
                     found: Vec::new(),
                     printed: None,
                 };
-                self.run(tag, name, Task::Search(search));
+                self.run(tag, name, Task::Search(Box::new(search)));
             }
             Err(error @ BadCharset(_)) => {
                 let code = OutcomeCode::BadCharset(ailurus_search::charsets().collect());
@@ -67,7 +67,18 @@ fn now(account: &Account) -> i64 {
 }
 
 impl Search {
-    pub(crate) fn step(&mut self, selected: &mut Selected, tag: &Tag, out: &mut Vec<u8>, limit: usize) -> Step {
+    /// Tells whether the response was begun and not ended.
+    pub(crate) fn is_within_response(&self) -> bool {
+        self.printed.is_some()
+    }
+
+    pub(crate) fn step(
+        &mut self,
+        selected: &mut Selected,
+        tag: &Tag,
+        out: &mut Vec<u8>,
+        limit: usize,
+    ) -> Step {
         if self.next <= self.last {
             return match self.look(selected) {
                 Ok(()) => Step::Yield,

@@ -99,10 +99,10 @@ pub(crate) struct Running {
 
 /// What is left to do of a command.
 pub(crate) enum Task {
-    Fetch(Fetch),
-    Store(Storing),
-    Search(Search),
-    Copy(Copy),
+    Fetch(Box<Fetch>),
+    Store(Box<Storing>),
+    Search(Box<Search>),
+    Copy(Box<Copy>),
     Expunge(Expunge),
     /// Look what others did to the mailbox, before the response.
     Refresh(Outcome),
@@ -281,14 +281,20 @@ impl Session {
             _ if !self.output.is_empty() => "writing text",
             Work::Running(_) => "writing text",
             Work::Append(_) => "reading literal",
+            Work::Command if self.continuing => "reading literal",
             _ => "reading line",
         };
         self.end(&format!("{cause}, while {context}"), 1);
     }
 
-    /// Tells whether a FETCH response was begun and not ended.
-    fn is_within_response(&self) -> bool {
-        matches!(&self.work, Work::Running(running) if matches!(&running.task, Task::Fetch(fetch) if fetch.is_within_response()))
+    /// Tells whether a response was begun and not ended.
+    pub(crate) fn is_within_response(&self) -> bool {
+        let Work::Running(running) = &self.work else { return false };
+        match &running.task {
+            Task::Fetch(fetch) => fetch.is_within_response(),
+            Task::Search(search) => search.is_within_response(),
+            _ => false,
+        }
     }
 
     /// Does what can be done without more input or answers, until enough output is waiting. Returns whether there is
@@ -317,8 +323,13 @@ impl Session {
 
     /// Does one step of the running command; `false` when somebody else's turn has come.
     fn run_step(&mut self) -> bool {
-        let Work::Running(mut running) = std::mem::replace(&mut self.work, Work::Command) else { return true };
+        let Work::Running(mut running) = std::mem::replace(&mut self.work, Work::Command) else {
+            return true;
+        };
         let step = self.step(&mut running);
+        if matches!(self.work, Work::Closed) {
+            return true;
+        }
         match step {
             Step::Continue => self.work = Work::Running(running),
             Step::Yield => {
@@ -343,9 +354,6 @@ impl Session {
     }
 
     fn step(&mut self, running: &mut Running) -> Step {
-        if matches!(self.work, Work::Closed) {
-            return Step::Yield;
-        }
         let State::Selected(_, selected) = &mut self.state else {
             return Step::Done(running.task.take_outcome());
         };
@@ -391,7 +399,9 @@ impl Session {
         if matches!(self.work, Work::Closed) {
             return;
         }
-        if matches!(self.state, State::NotAuthenticated) && self.now - self.started >= self.config.timers.login {
+        if matches!(self.state, State::NotAuthenticated)
+            && self.now - self.started >= self.config.timers.login
+        {
             self.untagged(Status::Bye, None, "Autologout");
             self.end("Autologout", 0);
         }

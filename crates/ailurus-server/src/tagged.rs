@@ -120,9 +120,16 @@ impl Session {
         let Outcome { status, code, text } = outcome;
         let out = &mut self.output;
         let text = if status == Status::Ok {
-            // SELECT has the access as its text in any case.
-            let has_fixed_text = matches!(name, CommandName::Select | CommandName::Examine | CommandName::Bboard);
-            if has_fixed_text {
+            // What these say is theirs to say, whatever the store has to tell of how it was done.
+            let has_own_text = matches!(
+                name,
+                CommandName::Select
+                    | CommandName::Examine
+                    | CommandName::Bboard
+                    | CommandName::Expunge
+                    | CommandName::UidExpunge
+            );
+            if has_own_text && text.is_some() {
                 self.notes.flush_warning(out);
                 self.notes.info = None;
             }

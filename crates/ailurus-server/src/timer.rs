@@ -48,7 +48,7 @@ impl Session {
 
     /// Ends the session of a client that did not go on.
     pub(crate) fn autologout(&mut self) {
-        if !matches!(self.work, Work::Running(_)) {
+        if !self.is_within_response() {
             self.untagged(Status::Bye, None, "Autologout (idle for too long)");
         }
         self.end("Autologout", 1);
@@ -58,7 +58,7 @@ impl Session {
         let timers = &self.config.timers;
         let limit = match self.state {
             State::NotAuthenticated => timers.login,
-            _ if self.continuing => timers.continuation,
+            _ if self.continuing || !self.splitter.awaits_command() => timers.continuation,
             _ => timers.command,
         };
         self.waiting_since + limit

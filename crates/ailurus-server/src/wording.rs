@@ -30,18 +30,21 @@ pub(crate) fn failure(error: &Error, command: CommandName, mailbox: &MailboxName
             Outcome::no(text).with(Code::Cannot)
         }
         Error::NotEmpty(name) => {
-            Outcome::no(format!("Can't {} mailbox {name}: Directory not empty", verb(command))).with(Code::Cannot)
+            Outcome::no(format!("Can't {} mailbox {name}: Directory not empty", verb(command)))
+                .with(Code::Cannot)
         }
         Error::WrongFormat { path, .. } => {
             let text = format!("Can't open {mailbox} (file {}): not in valid mailbox format", path.display());
             Outcome::no(text).with(Code::Cannot)
         }
         Error::InUse { .. } => {
-            let text = format!("Can't {} mailbox {mailbox}: mailbox is in use by another process", verb(command));
+            let text =
+                format!("Can't {} mailbox {mailbox}: mailbox is in use by another process", verb(command));
             Outcome::no(text).with(Code::InUse)
         }
         Error::ReadOnly { .. } => {
-            Outcome::no(format!("Can't {} mailbox {mailbox}: access is readonly", verb(command))).with(Code::NoPerm)
+            Outcome::no(format!("Can't {} mailbox {mailbox}: access is readonly", verb(command)))
+                .with(Code::NoPerm)
         }
         Error::Expunged { .. } => {
             Outcome::no("Some of the requested messages no longer exist").with(Code::ExpungeIssued)

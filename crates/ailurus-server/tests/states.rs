@@ -9,8 +9,7 @@ use harness::{Harness, config, play, play_login};
 use std::sync::Arc;
 use std::time::Duration;
 
-const GREETING: &str =
-    "S: * OK [CAPABILITY IMAP4REV1 LITERAL+ SASL-IR] mail.example.test Ailurus IMAP 0.1.0 at Mon, 23 Nov 2026 12:13:41 +0000 (UTC)\n";
+const GREETING: &str = "S: * OK [CAPABILITY IMAP4REV1 LITERAL+ SASL-IR] mail.example.test Ailurus IMAP 0.1.0 at Mon, 23 Nov 2026 12:13:41 +0000 (UTC)\n";
 
 fn login_script(script: &str) {
     play_login(&config(), &format!("{GREETING}{script}"));
@@ -293,14 +292,17 @@ fn a_client_that_leaves_is_logged() {
     harness.pump();
     assert_eq!(
         harness.log.pop_front().as_deref(),
-        Some("mail.info Unexpected client disconnect, while reading line user=ada host=mail.example.test [127.0.0.1]")
+        Some(
+            "mail.info Unexpected client disconnect, while reading line user=ada host=mail.example.test [127.0.0.1]"
+        )
     );
     assert_eq!(harness.closed, Some(1));
 }
 
 #[test]
 fn the_greeting_of_a_session_that_is_vouched_for() {
-    let start = ailurus_server::Start::PreAuthenticated { user: "ada".into(), mailboxes: Memory::new().mailboxes() };
+    let start =
+        ailurus_server::Start::PreAuthenticated { user: "ada".into(), mailboxes: Memory::new().mailboxes() };
     let mut harness = Harness::start(&Memory::new(), config(), start);
     harness.play(
         "S: * PREAUTH [CAPABILITY IMAP4REV1 LITERAL+ IDLE <*>] Pre-authenticated user ada mail.example.test Ailurus IMAP 0.1.0 at <*>\n\

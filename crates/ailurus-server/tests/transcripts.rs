@@ -28,7 +28,10 @@ const DIFFERENCES: &[(&str, &[&str])] = &[
     ("b15 BAD Syntax error in partial text specifier", &["b15 BAD Bogus attribute list in FETCH"]),
     ("a19 OK FETCH completed", &["* 2 FETCH (FLAGS (\\Recent \\Seen))", "a19 OK FETCH completed"]),
     // A command of ours that the reference has not.
-    ("b36 BAD Command unrecognized: ID", &["* ID (\"name\" \"Ailurus IMAP\" \"version\" \"0.1.0\")", "b36 OK ID completed"]),
+    (
+        "b36 BAD Command unrecognized: ID",
+        &["* ID (\"name\" \"Ailurus IMAP\" \"version\" \"0.1.0\")", "b36 OK ID completed"],
+    ),
     ("b37 BAD Command unrecognized: ENABLE", &["* ENABLED", "b37 OK ENABLE completed"]),
     // A key may be given twice.
     ("b BAD Missing or invalid argument to SEARCH", &["* SEARCH 1 2 3 4 5", "b OK SEARCH completed"]),
@@ -52,7 +55,10 @@ fn before_login() {
     for section in sections("imap-not-authenticated.txt") {
         match section.name.as_str() {
             // The reference goes on for ever; or the recorder's lines are not all in the file.
-            "HTTP GET NLI" | "excess failures (3 tries allowed)" | "root / nouser / long" | "too long line NLI" => continue,
+            "HTTP GET NLI"
+            | "excess failures (3 tries allowed)"
+            | "root / nouser / long"
+            | "too long line NLI" => continue,
             _ => section.hold(&mut Harness::new(&Memory::new(), config())),
         }
     }
@@ -111,7 +117,10 @@ fn search_extras() {
 #[test]
 fn idle_and_autologout() {
     for section in sections("timers.txt") {
-        if section.name.contains("POP") || section.name.starts_with("nologin") || section.name.contains("(60x") {
+        if section.name.contains("POP")
+            || section.name.starts_with("nologin")
+            || section.name.contains("(60x")
+        {
             continue;
         }
         let in_login = section.name.contains("not logged in");
@@ -212,7 +221,9 @@ impl Section {
 /// Takes out of a line what is different between any two servers, and the codes of RFC 5530, which are new.
 fn plain(line: &str) -> String {
     let mut line = line.to_owned();
-    for (start, end) in [("[CAPABILITY ", "]"), ("[UIDVALIDITY ", "]"), ("[COPYUID ", " "), ("[APPENDUID ", " ")] {
+    for (start, end) in
+        [("[CAPABILITY ", "]"), ("[UIDVALIDITY ", "]"), ("[COPYUID ", " "), ("[APPENDUID ", " ")]
+    {
         if let Some(at) = line.find(start)
             && let Some(len) = line[at + start.len()..].find(end)
         {

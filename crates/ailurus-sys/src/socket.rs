@@ -60,10 +60,8 @@ pub fn set_nodelay(fd: impl AsFd) -> Result<()> {
 /// Whoever owns the address chooses the name: it proves nothing.
 pub fn reverse_name(address: IpAddr, patience: Duration) -> Option<String> {
     let name = in_time(patience, move || look_up_name(address)).flatten()?;
-    let tame = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.');
-    let is_tame = !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(tame);
     // A resolver that answers with the address itself has no name.
-    (is_tame && name.parse::<IpAddr>().is_err()).then_some(name)
+    (is_tame(&name) && name.parse::<IpAddr>().is_err()).then_some(name)
 }
 
 /// Returns the TCP port of a service (`imap`, `imaps`), or that of the fallback where the services database has no entry.
@@ -80,8 +78,8 @@ pub fn service_port(service: &CStr, fallback: u16) -> u16 {
     })
 }
 
-/// Returns the name of this host: the canonical one that the resolver has within that time, else the one that is set, else
-/// `unknown`.
+/// Returns the name of this host: the canonical one that the resolver has within that time, if it is made of letters, digits,
+/// `-` and `.` only (it becomes part of file names), else the one that is set, else `unknown`.
 pub fn host_name(patience: Duration) -> String {
     let name = rustix::system::uname();
     let name = name.nodename();
@@ -90,10 +88,16 @@ pub fn host_name(patience: Duration) -> String {
     }
     let query = CString::from(name);
     let canonical = in_time(patience, move || canonical_name(&query)).flatten();
-    canonical.unwrap_or_else(|| name.to_string_lossy().into_owned())
+    canonical.filter(|name| is_tame(name)).unwrap_or_else(|| name.to_string_lossy().into_owned())
 }
 
 const MAX_NAME: usize = 255;
+
+/// Tells whether a name from a resolver holds nothing that means something in a log line or a path.
+fn is_tame(name: &str) -> bool {
+    let tame = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'.');
+    !name.is_empty() && name.len() <= MAX_NAME && name.bytes().all(tame)
+}
 
 fn endpoint(
     address: std::result::Result<impl Into<Option<SocketAddrAny>>, Errno>,
@@ -183,8 +187,7 @@ fn canonical_name(host: &CStr) -> Option<String> {
         return None;
     }
     // SAFETY: not null, so a NUL-terminated string that lives as long as the list.
-    let name = unsafe { CStr::from_ptr(name) }.to_str().ok()?;
-    (!name.is_empty() && name.len() <= MAX_NAME).then(|| name.into())
+    unsafe { CStr::from_ptr(name) }.to_str().ok().map(Into::into)
 }
 
 /// The list that getaddrinfo returns.
@@ -260,6 +263,14 @@ mod tests {
         assert_eq!(service_port(c"imap", 143), 143);
         assert_eq!(service_port(c"imaps", 993), 993);
         assert_eq!(service_port(c"ailurus-none", 4711), 4711);
+    }
+
+    #[test]
+    fn names_of_resolvers_are_tame() {
+        assert!(is_tame("mail-1.example.com"));
+        for wild in ["", "a/../b", "a b", "a\nb", "a\0", "\u{e9}", "x".repeat(MAX_NAME + 1).as_str()] {
+            assert!(!is_tame(wild), "{wild:?}");
+        }
     }
 
     #[test]

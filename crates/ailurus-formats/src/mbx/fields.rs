@@ -16,8 +16,9 @@ pub(super) struct Place {
 }
 
 /// Fields as near as this are written together: the octets between are read and written back. All who write the
-/// file hold the same lock, and what is between never changes otherwise.
-const NEAR: u64 = 512;
+/// file hold the same lock, and what is between never changes otherwise. Measured with messages of 6000 octets: half
+/// the time of single fields, and half that of their sync, for the disk gets runs rather than scattered pages.
+const NEAR: u64 = 8192;
 const SPAN: u64 = 64 * 1024;
 
 /// Reads one field.

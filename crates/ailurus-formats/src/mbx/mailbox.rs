@@ -55,6 +55,8 @@ pub(super) struct MbxMailbox {
     pub(super) header: Header,
     /// Something in the file is no message of ours: its space can be reclaimed.
     pub(super) holes: bool,
+    /// How many messages are known to be hidden by others and not taken out yet.
+    hidden: usize,
     /// A rewrite was interrupted: positions are void.
     pub(super) lost: bool,
     /// What the next refresh or commit has to tell.
@@ -127,6 +129,7 @@ impl MbxMailbox {
             end: SIZE as u64,
             header,
             holes: false,
+            hidden: 0,
             lost: false,
             pending: Changes::default(),
             times: Times::default(),
@@ -196,7 +199,7 @@ impl MbxMailbox {
         self.spots.clear();
         self.end = SIZE as u64;
         self.uids.previous = 0;
-        self.holes = false;
+        (self.holes, self.hidden) = (false, 0);
         void
     }
 
@@ -293,6 +296,7 @@ impl MbxMailbox {
             let field = fields::read(&self.file, &mut window, self.place(index))?;
             let message = &mut self.snapshot.messages[index];
             if field.hidden {
+                self.hidden += usize::from(!self.spots[index].hidden);
                 self.spots[index].hidden = true;
             } else if message.flags() != field.flags {
                 message.set_flags(field.flags);
@@ -304,6 +308,10 @@ impl MbxMailbox {
 
     /// Takes messages out that others expunged, and those in `also`.
     pub(super) fn drop_hidden(&mut self, also: &UidSet) {
+        if self.hidden == 0 && also.is_empty() {
+            return;
+        }
+        self.hidden = 0;
         let gone = |spot: &Spot, message: &MessageInfo| spot.hidden || also.contains(message.uid());
         let mut kept = 0;
         for index in 0..self.spots.len() {
@@ -516,5 +524,15 @@ impl Mailbox for MbxMailbox {
             drop(self.refresh()?);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_takes_64_octets() {
+        assert_eq!(size_of::<Spot>() + size_of::<MessageInfo>(), 64);
     }
 }

@@ -192,24 +192,22 @@ impl Driver for Mbx {
 
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Ok(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
-        let is_inbox = at.place == Place::Inbox;
         Ok(match probe(&*self.disk, &path) {
             Ok(true) => Claim::Valid,
-            // An INBOX that is none of ours is another driver's.
-            Err(error) if is_inbox && error.kind() == io::ErrorKind::NotFound => {
-                Claim::No(Rejection::WrongFormat)
-            }
-            Err(error) => Claim::No(dummy::rejection(&error)),
-            Ok(false) if !is_inbox && is_empty_file(&path) => Claim::Empty,
+            Ok(false) if is_empty_file(&path) => Claim::Empty,
             Ok(false) => Claim::No(Rejection::WrongFormat),
+            // An append would make it.
+            Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => Claim::Empty,
+            Err(error) => Claim::No(dummy::rejection(&error)),
         })
     }
 
     fn create(&self, at: &Location) -> Result<()> {
-        match at.path() {
-            Some(path) if !dummy::wants_directory(path) => self.make(at, path),
-            _ => dummy::create(&self.environment, &*self.disk, at),
+        let path = self.path(at)?;
+        if dummy::wants_directory(&path) {
+            return dummy::create(&self.environment, &*self.disk, at);
         }
+        self.make(at, &path)
     }
 
     fn delete(&self, at: &Location) -> Result<()> {

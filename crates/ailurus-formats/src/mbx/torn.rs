@@ -68,13 +68,28 @@ pub(super) fn settle(
 ) -> Result<u64> {
     let Some(intent) = header.intent() else { return Ok(size) };
     let mut size = size;
-    let believable = intent.start >= super::header::SIZE as u64 && intent.end > intent.start;
-    if believable && intent.start >= parsed && size > intent.start && !is_done(file, intent, size)? {
+    let open = intent.end > intent.start && intent.start >= parsed && size > intent.start;
+    if open && !is_done(file, intent, size)? && is_believable(file, intent, size).map_err(file.io("read"))? {
         size = mend(file, lock, intent.start, size)?;
     }
     header.set_intent(None);
     file.write_header(header)?;
     Ok(size)
+}
+
+/// A stale or damaged intent must not cost mail: it starts where a line ends, and nobody has seen what is there.
+fn is_believable(file: &MbxFile, intent: Intent, size: u64) -> io::Result<bool> {
+    let mut window = Window::new(&file.file, super::header::SIZE as u64);
+    let mut at = super::header::SIZE as u64;
+    while at < intent.start {
+        let Ok(line) = Line::parse(window.get(at, MOST)?, at, 0) else { return Ok(false) };
+        at = at.saturating_add(u64::from(line.len)).saturating_add(line.size);
+    }
+    if at != intent.start || at > size {
+        return Ok(false);
+    }
+    let first = Line::parse(window.get(at, MOST)?, at, 0);
+    Ok(first.is_err() || first.is_ok_and(|line| !line.field.old && line.field.uid != 0))
 }
 
 fn is_done(file: &MbxFile, intent: Intent, size: u64) -> Result<bool> {

@@ -25,7 +25,7 @@ pub(super) struct Window<'f> {
 const BLOCK: usize = 128 * 1024;
 const SMALL: usize = 512;
 /// From this distance on, a system call for each place costs less than copying all that lies between.
-const FAR: u64 = 2048;
+const FAR: u64 = 8192;
 /// Read-ahead costs more than it gives for messages beyond this size.
 const TOO_FAR: u64 = 256 * 1024;
 const AHEAD: u64 = 4 * 1024 * 1024;

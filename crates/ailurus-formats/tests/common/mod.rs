@@ -1,232 +1,166 @@
-//! What the tests of several formats share.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test program uses a part of this")]
+//! What the tests of the formats share.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
+use ailurus_formats::Unix;
 use ailurus_formats::disk::{Disk, Os};
 use ailurus_store::{
-    Access, AppendMeta, Appended, Changes, Clock, Driver, Environment, Error, Extent, Location, Mailbox,
-    Manner, Place, Result,
+    Access, AppendMeta, Appended, Clock, Driver, Environment, Extent, Location, Mailbox, Manner, Place,
 };
-use ailurus_types::{FlagChange, FlagOp, InternalDate, Keyword, MailboxName, SystemFlags, Uid, UidSet};
+use ailurus_types::{Keyword, MailboxName, SystemFlags, Uid};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// When the fixtures were made: 2025-03-01 12:00:00 UTC.
-pub const NOW: i64 = 1_740_830_400;
+/// The time at which the fixtures were made.
+pub(crate) const NOW: i64 = 1_740_830_400;
 
-/// A clock that stands still.
-#[derive(Clone, Copy, Debug)]
-pub struct Frozen(pub i64);
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    pub(crate) now: i64,
+    pub(crate) offset: i16,
+}
 
 impl Clock for Frozen {
     fn now(&self) -> i64 {
-        self.0
+        self.now
     }
-
     fn local_offset(&self) -> i16 {
-        0
+        self.offset
     }
 }
 
-/// A scratch home of the user alice.
-pub struct Home {
-    pub directory: tempfile::TempDir,
-    pub environment: Arc<Environment>,
-    pub disk: Arc<dyn Disk>,
+/// Returns the surroundings of the fixtures' user, all below `directory`.
+pub(crate) fn environment(directory: &Path) -> Environment {
+    let mut env = Environment::new("alice", directory.into(), directory.join("spool"), "mail.example.com");
+    env.lock_dir = directory.join("locks");
+    std::fs::create_dir_all(&env.lock_dir).unwrap();
+    env.clock = Arc::new(Frozen { now: NOW, offset: 0 });
+    env.kiss_tries = 1;
+    env.dot_lock_timeout = 20;
+    env
 }
 
-impl Home {
-    pub fn new() -> Self {
-        Self::with(Os::shared(), |_| {})
-    }
-
-    pub fn with(disk: Arc<dyn Disk>, change: impl FnOnce(&mut Environment)) -> Self {
-        Self::at(tempfile::tempdir().unwrap(), disk, change)
-    }
-
-    pub fn at(
-        directory: tempfile::TempDir,
-        disk: Arc<dyn Disk>,
-        change: impl FnOnce(&mut Environment),
-    ) -> Self {
-        let home = directory.path().to_path_buf();
-        let spool = home.join("spool");
-        let mut environment = Environment::new("alice", home, spool, "mail.example.com");
-        environment.clock = Arc::new(Frozen(NOW));
-        change(&mut environment);
-        Self { directory, environment: Arc::new(environment), disk }
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    pub fn at_name(&self, name: &str) -> Location {
-        if name == "INBOX" {
-            return Location { name: MailboxName::inbox(), place: Place::Inbox };
-        }
-        Location { name: name.into(), place: Place::Path(self.path(name)) }
-    }
-
-    pub fn put(&self, name: &str, content: &[u8]) {
-        std::fs::write(self.path(name), content).unwrap();
-    }
-
-    pub fn get(&self, name: &str) -> Vec<u8> {
-        std::fs::read(self.path(name)).unwrap()
-    }
-
-    pub fn notices(&self) -> Vec<String> {
-        self.environment.notices.take().into_iter().map(|notice| notice.text).collect()
-    }
+pub(crate) fn unix(env: &Environment) -> Unix {
+    Unix::new(env.clone(), Os::shared())
 }
 
-/// The folder with the samples of a format.
-pub fn fixtures(format: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(format)
+pub(crate) fn at(path: &Path) -> Location {
+    Location { name: MailboxName::from("box"), place: Place::Path(path.into()) }
 }
 
-pub fn fixture(path: &str) -> Vec<u8> {
-    std::fs::read(fixtures(path)).unwrap()
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)
 }
 
-pub fn open(driver: &dyn Driver, at: &Location) -> Result<Box<dyn Mailbox>> {
-    driver.open(at, Access::ReadWrite, Manner::Session)
+pub(crate) fn open(driver: &dyn Driver, path: &Path) -> Box<dyn Mailbox> {
+    driver.open(&at(path), Access::ReadWrite, Manner::Session).unwrap()
 }
 
-/// Reads all of an extent in pieces of one size.
-pub fn read_all(mailbox: &mut dyn Mailbox, uid: Uid, extent: Extent, most: usize) -> Result<Vec<u8>> {
-    let mut all = Vec::new();
-    loop {
-        let from = all.len() as u64;
-        if mailbox.read(uid, extent, from, most, &mut all)? == 0 {
-            return Ok(all);
-        }
+pub(crate) fn read_all(mailbox: &mut dyn Mailbox, uid: Uid, extent: Extent) -> Vec<u8> {
+    let mut out = Vec::new();
+    while mailbox.read(uid, extent, out.len() as u64, 1000, &mut out).unwrap() > 0 {}
+    out
+}
+
+pub(crate) fn append(
+    driver: &dyn Driver,
+    path: &Path,
+    message: &[u8],
+    system: SystemFlags,
+    keywords: &[&str],
+) -> ailurus_store::Result<Appended> {
+    let mut append = driver.append(&at(path))?;
+    append.begin(AppendMeta {
+        system,
+        keywords: keywords.iter().map(|word| Keyword::new(word.as_bytes()).unwrap()).collect(),
+        size: message.len() as u64,
+        ..AppendMeta::default()
+    })?;
+    for piece in message.chunks(7) {
+        append.write(piece)?;
     }
-}
-
-/// Appends messages as one.
-pub fn append(driver: &dyn Driver, at: &Location, messages: &[(AppendMeta, &[u8])]) -> Result<Appended> {
-    let mut append = driver.append(at)?;
-    for (meta, text) in messages {
-        append.begin(AppendMeta { size: text.len() as u64, ..meta.clone() })?;
-        for piece in text.chunks(7000) {
-            append.write(piece)?;
-        }
-        append.end()?;
-    }
+    append.end()?;
     append.commit()
 }
 
-/// Appends one message without flags.
-pub fn append_plain(driver: &dyn Driver, at: &Location, text: &[u8]) -> Result<Appended> {
-    append(driver, at, &[(AppendMeta::default(), text)])
+/// A disk whose process dies before a change; after that nothing happens any more.
+#[derive(Debug)]
+pub(crate) struct Mortal {
+    left: AtomicUsize,
 }
 
-pub fn meta(system: SystemFlags, date: &str) -> AppendMeta {
-    let internal_date = (!date.is_empty()).then(|| InternalDate::parse(date.as_bytes(), 0).unwrap());
-    AppendMeta { system, internal_date, ..AppendMeta::default() }
-}
+impl Mortal {
+    pub(crate) fn new(left: usize) -> Arc<Self> {
+        Arc::new(Self { left: AtomicUsize::new(left) })
+    }
 
-pub fn uid(uid: u32) -> Uid {
-    Uid::new(uid).unwrap()
-}
+    pub(crate) fn is_dead(&self) -> bool {
+        self.left.load(Ordering::SeqCst) == usize::MAX
+    }
 
-pub fn uids(uids: &[u32]) -> UidSet {
-    uids.iter().map(|number| uid(*number)).collect()
-}
-
-pub fn change(op: FlagOp, system: SystemFlags, keywords: &[&str]) -> FlagChange {
-    let keywords = keywords.iter().map(|name| Keyword::new(name.as_bytes()).unwrap()).collect();
-    FlagChange { op, system, keywords }
-}
-
-pub fn store(mailbox: &mut dyn Mailbox, set: &UidSet, change: &FlagChange) -> Result<Changes> {
-    let mut edit = mailbox.edit()?;
-    edit.store(set, change)?;
-    edit.commit()
-}
-
-pub fn expunge(mailbox: &mut dyn Mailbox, set: &UidSet) -> Result<Changes> {
-    let mut edit = mailbox.edit()?;
-    edit.expunge(set)?;
-    edit.commit()
-}
-
-/// The UIDs in a mailbox's snapshot.
-pub fn uids_of(mailbox: &dyn Mailbox) -> Vec<u32> {
-    mailbox.snapshot().messages.iter().map(|message| message.uid().get()).collect()
-}
-
-/// Prints a mailbox as the `.expect` files do, from `keyword` lines on.
-pub fn show(mailbox: &dyn Mailbox) -> Vec<String> {
-    let snapshot = mailbox.snapshot();
-    let mut lines: Vec<_> =
-        snapshot.keywords.iter().map(|(slot, keyword)| format!("keyword {slot} {keyword}")).collect();
-    for (index, message) in snapshot.messages.iter().enumerate() {
-        let mut flags = String::new();
-        for (flag, letter) in [
-            (SystemFlags::SEEN, 'S'),
-            (SystemFlags::DELETED, 'D'),
-            (SystemFlags::FLAGGED, 'F'),
-            (SystemFlags::ANSWERED, 'A'),
-            (SystemFlags::DRAFT, 'T'),
-        ] {
-            if message.flags().system.contains(flag) {
-                flags.push(letter);
-            }
+    fn change(&self) -> io::Result<()> {
+        if self.is_dead() {
+            return Err(io::Error::other("dead"));
         }
-        if message.is_recent() {
-            flags.push('r');
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 0 {
+            // Now it wrapped around: dead.
+            return Err(io::Error::other("dead"));
         }
-        lines.push(format!(
-            "msg {} uid={} size={} date=\"{}\" flags={flags} uf={:x}",
-            index + 1,
-            message.uid(),
-            message.rfc822_size(),
-            message.internal_date(),
-            message.flags().keywords.0,
-        ));
-    }
-    lines
-}
-
-/// The reference's text in an error.
-pub fn reason(error: &Error) -> String {
-    match error {
-        Error::Damaged { what, .. } | Error::Lost { what, .. } => what.clone(),
-        other => other.to_string(),
+        Ok(())
     }
 }
 
-/// Fails with the lines that differ, without the NULs of headers.
-#[track_caller]
-pub fn assert_same(left: &[u8], right: &[u8], what: &str) {
-    let lines = |octets: &[u8]| String::from_utf8_lossy(octets).replace('\0', "");
-    assert!(left == right, "{what}:\n--- is\n{}\n--- should be\n{}", lines(left), lines(right));
-}
-
-/// Runs the reference's mailutil in a home and returns what it says; `None` when it is not there (and need not be).
-///
-/// It knows no mailboxes of uid 0, so a test that runs as root lends it the home as the user nobody.
-pub fn mailutil(home: &Home, arguments: &[&str]) -> Option<String> {
-    use std::os::unix::process::CommandExt;
-    const NOBODY: u32 = 65534;
-    let path = Path::new("/usr/bin/mailutil");
-    if !path.exists() {
-        let required = std::env::var_os("AILURUS_REQUIRE_PEERS").is_some_and(|value| value == "1");
-        assert!(!required, "mailutil is required and missing");
-        eprintln!("skipped: no mailutil");
-        return None;
+impl Disk for Mortal {
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<File> {
+        self.change()?;
+        Os.create_new(path, mode)
     }
-    let mut command = std::process::Command::new(path);
-    command.args(arguments).env("HOME", home.directory.path()).current_dir(home.directory.path());
-    if rustix::process::geteuid().is_root() {
-        let entries = std::fs::read_dir(home.path("")).unwrap().map(|entry| entry.unwrap().path());
-        for path in entries.chain([home.directory.path().to_path_buf()]) {
-            std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
-        }
-        command.uid(NOBODY).gid(NOBODY);
+    fn write_at(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+        self.change()?;
+        Os.write_at(file, data, offset)
     }
-    let output = command.output().unwrap();
-    Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
+        self.change()?;
+        Os.set_len(file, len)
+    }
+    fn sync(&self, _: &File) -> io::Result<()> {
+        self.change()
+    }
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        self.change()
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.change()?;
+        Os.rename(from, to)
+    }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.change()?;
+        Os.link(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.change()?;
+        Os.remove(path)
+    }
+    fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.change()?;
+        Os.make_dir(path, mode)
+    }
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.change()?;
+        Os.remove_dir(path)
+    }
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.change()?;
+        Os.set_mode(path, mode)
+    }
+    fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {
+        self.change()?;
+        Os.set_times(file, accessed, modified)
+    }
+    fn reserve(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
+        self.change()?;
+        Os.reserve(file, from, to)
+    }
 }

@@ -14,9 +14,7 @@
 //! Each script is played twice: what the client sends comes whole, and one octet at a time.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses some of this")]
 
-use ailurus_server::{
-    Config, Event, Facility, Login, LoginFailure, Priority, Session, Start,
-};
+use ailurus_server::{Config, Event, Facility, Login, LoginFailure, Priority, Session, Start};
 use ailurus_store::memory::Memory;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -160,7 +158,8 @@ impl Harness {
 
     fn offer(&mut self, mut octets: &[u8]) {
         while !octets.is_empty() && self.closed.is_none() {
-            let taken = if self.session.wants_input() { self.session.handle_input(octets, self.now) } else { 0 };
+            let taken =
+                if self.session.wants_input() { self.session.handle_input(octets, self.now) } else { 0 };
             octets = &octets[taken..];
             self.pump();
             assert!(taken > 0 || !self.session.wants_input(), "wants input and takes none");
@@ -235,7 +234,10 @@ impl Harness {
                 }
                 "L: " => {
                     let found = self.log.pop_front();
-                    assert!(found.as_deref().is_some_and(|found| fits(rest, found)), "{at}\nlogged: {found:?}");
+                    assert!(
+                        found.as_deref().is_some_and(|found| fits(rest, found)),
+                        "{at}\nlogged: {found:?}"
+                    );
                 }
                 "T: " => {
                     assert!(self.out.is_empty(), "{at}\nmore output: {}", readable(&self.out));

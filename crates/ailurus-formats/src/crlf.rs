@@ -1,0 +1,181 @@
+//! Line ends, and the header fields that mailboxes of unix format keep for themselves.
+
+use memchr::{memchr, memchr2};
+
+/// Appends text in CRLF form: every CR is dropped, every LF becomes CRLF.
+pub(crate) fn append_crlf(mut text: &[u8], out: &mut Vec<u8>) {
+    while let Some(at) = memchr2(b'\r', b'\n', text) {
+        out.extend_from_slice(&text[..at]);
+        if text[at] == b'\n' {
+            out.extend_from_slice(b"\r\n");
+        }
+        text = &text[at + 1..];
+    }
+    out.extend_from_slice(text);
+}
+
+/// Appends text without its CRs.
+pub(crate) fn append_without_cr(mut text: &[u8], out: &mut Vec<u8>) {
+    while let Some(at) = memchr(b'\r', text) {
+        out.extend_from_slice(&text[..at]);
+        text = &text[at + 1..];
+    }
+    out.extend_from_slice(text);
+}
+
+/// A header field that is the mailbox's, not the message's (spec/formats-unix.md §3).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Internal {
+    Status,
+    XStatus,
+    XKeywords,
+    XUid,
+    XImap,
+    XImapBase,
+    // One of these names, written so that it is not believed.
+    Bogus,
+}
+
+/// How many octets at the start of a line tell what it is.
+pub(crate) const DECIDING: usize = 64;
+
+const NAMES: [(&[u8], Internal); 6] = [
+    (b"Status", Internal::Status),
+    (b"X-Status", Internal::XStatus),
+    (b"X-Keywords", Internal::XKeywords),
+    (b"X-UID", Internal::XUid),
+    (b"X-IMAP", Internal::XImap),
+    (b"X-IMAPbase", Internal::XImapBase),
+];
+
+impl Internal {
+    /// Tells whether a header line is such a field, by its first [`DECIDING`] octets.
+    pub(crate) fn of(line: &[u8]) -> Option<Self> {
+        if !matches!(line.first(), Some(b'S' | b's' | b'X' | b'x')) {
+            return None;
+        }
+        let line = &line[..line.len().min(DECIDING)];
+        let end = line.iter().position(|octet| *octet <= b' ' || *octet == b':')?;
+        let (name, rest) = line.split_at(end);
+        let (exact, field) = NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known))?;
+        if rest.first() == Some(&b':') {
+            return Some(if name == *exact { *field } else { Self::Bogus });
+        }
+        let blanks = rest.iter().take_while(|octet| matches!(octet, b' ' | b'\t')).count();
+        (rest.get(blanks) == Some(&b':')).then_some(Self::Bogus)
+    }
+}
+
+/// Takes a header in pieces of any size, and gives it without internal fields, their continuations, and CRs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HeaderFilter {
+    // The start of a line that is not decided yet.
+    line: Vec<u8>,
+    inside: Inside,
+    // Whether the last field was dropped: its continuations are too.
+    dropped: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Inside {
+    #[default]
+    Start,
+    Kept,
+    Dropped,
+}
+
+impl HeaderFilter {
+    /// Takes the next octets.
+    pub(crate) fn push(&mut self, mut octets: &[u8], out: &mut Vec<u8>) {
+        while !octets.is_empty() {
+            let end = memchr(b'\n', octets).map(|at| at + 1);
+            let (piece, rest) = octets.split_at(end.unwrap_or(octets.len()));
+            octets = rest;
+            self.piece(piece, end.is_some(), out);
+        }
+    }
+
+    /// Gives what was held back at the end of the header.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+        if self.inside == Inside::Start && !self.line.is_empty() {
+            let line = std::mem::take(&mut self.line);
+            self.decide(&line, out);
+        }
+        *self = Self::default();
+    }
+
+    fn piece(&mut self, piece: &[u8], ends: bool, out: &mut Vec<u8>) {
+        match self.inside {
+            Inside::Kept => append_without_cr(piece, out),
+            Inside::Dropped => {}
+            Inside::Start if self.line.is_empty() && (ends || piece.len() >= DECIDING) => {
+                self.decide(piece, out);
+            }
+            Inside::Start => {
+                self.line.extend_from_slice(piece);
+                if ends || self.line.len() >= DECIDING {
+                    let line = std::mem::take(&mut self.line);
+                    self.decide(&line, out);
+                }
+            }
+        }
+        if ends {
+            self.inside = Inside::Start;
+        }
+    }
+
+    fn decide(&mut self, line: &[u8], out: &mut Vec<u8>) {
+        let continues = matches!(line.first(), Some(b' ' | b'\t'));
+        self.dropped = if continues { self.dropped } else { Internal::of(line).is_some() };
+        if self.dropped {
+            self.inside = Inside::Dropped;
+        } else {
+            self.inside = Inside::Kept;
+            append_without_cr(line, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn internal_fields_are_known_by_name_and_bogus_ones_by_spelling() {
+        for (line, expected) in [
+            (&b"Status: RO"[..], Some(Internal::Status)),
+            (b"X-UID:1", Some(Internal::XUid)),
+            (b"X-IMAP: 1 2", Some(Internal::XImap)),
+            (b"X-IMAPbase: 1 2", Some(Internal::XImapBase)),
+            (b"status: RO", Some(Internal::Bogus)),
+            (b"X-Uid : 1", Some(Internal::Bogus)),
+            (b"Statuses: x", None),
+            (b"X-UIDL: x", None),
+            (b"Subject: Status: x", None),
+            (b"Status", None),
+            (b"X-UID 1", None),
+        ] {
+            assert_eq!(Internal::of(line), expected, "{}", String::from_utf8_lossy(line));
+        }
+    }
+
+    #[test]
+    fn the_filter_gives_the_same_for_pieces_of_any_size() {
+        let header = b"Subject: a\r\n b\nStatus: RO\n folded\nX-Foo: bar\n\tc\nX-UID: 3\n\n";
+        for size in 1..header.len() {
+            let (mut filter, mut out) = (HeaderFilter::default(), Vec::new());
+            for piece in header.chunks(size) {
+                filter.push(piece, &mut out);
+            }
+            filter.finish(&mut out);
+            assert_eq!(out, b"Subject: a\n b\nX-Foo: bar\n\tc\n\n", "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn crlf_form_has_no_bare_line_ends() {
+        let mut out = Vec::new();
+        append_crlf(b"a\nb\r\nc\rd\n", &mut out);
+        assert_eq!(out, b"a\r\nb\r\ncd\r\n");
+    }
+}

@@ -1,0 +1,560 @@
+//! APPEND (spec/formats-unix.md §6): messages are collected first, then all are written at the end of the file.
+
+use super::mailbox::{initial_error, is_same};
+use super::parse::{KEYWORDS, Scan};
+use super::render::{Base, Old, append_arrival_fields, append_block};
+use super::write::{Recent, Target, write_out};
+use super::{Shared, io_error, mode_of, not_found_or};
+use crate::crlf::{DECIDING, Internal};
+use crate::from_line::{FROM, FromLine};
+use crate::journal::{BLOCK, Places, read_up_to, recover};
+use crate::lock::{LockedFile, Mode, Opening, SessionLock};
+use crate::rewrite::{Rewrite, RewriteError};
+use ailurus_store::{Append, AppendMeta, Appended, Error, Level, Location, Manner, Place, Result};
+use ailurus_types::{Flags, InternalDate, KeywordMask, Keywords, Uid, UidValidity};
+use memchr::memchr2;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+const LONGEST_JUDGED: usize = 1024;
+
+/// Messages on their way into a mailbox.
+pub(super) struct Appending<'d> {
+    shared: &'d Arc<Shared>,
+    at: Location,
+    path: PathBuf,
+    spool: Spool,
+    messages: Vec<Arriving>,
+    open: Option<Converter>,
+}
+
+/// A message in the spool: its header without the empty line, then its text, both as they will be in the file.
+struct Arriving {
+    meta: AppendMeta,
+    header: u64,
+    text: u64,
+    end: u64,
+}
+
+impl<'d> Appending<'d> {
+    pub(super) fn new(shared: &'d Arc<Shared>, at: Location, path: PathBuf) -> Self {
+        Self { shared, at, path, spool: Spool::default(), messages: Vec::new(), open: None }
+    }
+}
+
+impl Append for Appending<'_> {
+    fn begin(&mut self, meta: AppendMeta) -> Result<()> {
+        if self.open.is_some() {
+            return Err(Error::Refused("message was not ended".into()));
+        }
+        if meta.size == 0 {
+            return Err(Error::Refused("Append of zero-length message".into()));
+        }
+        let header = self.spool.length;
+        self.messages.push(Arriving { meta, header, text: header, end: header });
+        self.open = Some(Converter::new(self.shared.env.from_widget_header_only));
+        Ok(())
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Result<()> {
+        let (Some(converter), Some(message)) = (&mut self.open, self.messages.last_mut()) else {
+            return Err(Error::Refused("no message was begun".into()));
+        };
+        converter.taken += octets.len() as u64;
+        if converter.taken > message.meta.size {
+            return Err(wrong_size());
+        }
+        converter.take(octets, &mut self.spool, message)
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let (Some(mut converter), Some(message)) = (self.open.take(), self.messages.last_mut()) else {
+            return Err(Error::Refused("no message was begun".into()));
+        };
+        if converter.taken != message.meta.size {
+            return Err(wrong_size());
+        }
+        converter.finish(&mut self.spool, message)
+    }
+
+    fn commit(self: Box<Self>) -> Result<Appended> {
+        if self.open.is_some() {
+            return Err(Error::Refused("message was not ended".into()));
+        }
+        if self.messages.is_empty() {
+            return Ok(Appended::default());
+        }
+        let file = self.destination()?;
+        let Shared { disk, env, .. } = &**self.shared;
+        let session = SessionLock::acquire(disk, env, &file, Manner::Silent);
+        let opening = Opening { mode: Mode::Exclusive, manner: Manner::Session, write: true };
+        let locked =
+            LockedFile::open(disk, env, &self.path, opening).map_err(Error::io("lock", &self.path))?;
+        if !is_same(locked.file(), &file) {
+            return Err(Error::InUse { path: self.path.clone() });
+        }
+        let file = locked.file();
+        let result = match session {
+            Some(_) => self.arrive_with_uids(file),
+            None => self.arrive(file).map(|()| Appended::default()),
+        };
+        drop(locked);
+        drop(session);
+        result
+    }
+}
+
+impl Appending<'_> {
+    /// Opens the mailbox, making an INBOX that is not there.
+    fn destination(&self) -> Result<File> {
+        let Shared { disk, env, .. } = &**self.shared;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        match options.open(&self.path) {
+            Ok(file) => Ok(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.at.place == Place::Inbox => {
+                match disk.create_new(&self.path, mode_of(env, &self.path)) {
+                    Ok(file) => Ok(file),
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        options.open(&self.path).map_err(Error::io("open", &self.path))
+                    }
+                    Err(error) => Err(io_error("create", &self.path, error)),
+                }
+            }
+            Err(error) => Err(not_found_or(&self.at, &self.path, error)),
+        }
+    }
+
+    /// Adds the messages as a delivery does, while another session has the mailbox.
+    fn arrive(&self, file: &File) -> Result<()> {
+        let env = &self.shared.env;
+        let keywords = Scan::keywords_of(file, env).map_err(|error| initial_error(&self.path, error))?;
+        let mut tail = Tail::begin(self, file)?;
+        for message in &self.messages {
+            let flags = self.flags(message, &keywords);
+            tail.push(&self.envelope_line(message));
+            append_arrival_fields(flags, &keywords, &mut tail.out);
+            tail.copy(&self.spool, message.header..message.text)?;
+            tail.push(b"\n");
+            tail.copy(&self.spool, message.text..message.end)?;
+            tail.push(b"\n");
+        }
+        tail.finish()
+    }
+
+    /// Adds the messages with all that a session would give them.
+    fn arrive_with_uids(&self, file: &File) -> Result<Appended> {
+        let Shared { disk, env, .. } = &**self.shared;
+        let places = Places::of(&self.path, file, &env.home).map_err(Error::io("examine", &self.path))?;
+        let rewriting = |error: RewriteError| io_error("rewrite", &self.path, error.into_io());
+        if places.any() {
+            recover(disk, &env.notices, &places, file).map_err(rewriting)?;
+        }
+        let known = self.known(file)?;
+        let is_known = known.is_some();
+        let mut scan = match known {
+            Some(scan) => scan,
+            None => {
+                let mut scan = Scan::default();
+                scan.parse(file, env, Manner::Silent).map_err(|error| initial_error(&self.path, error))?;
+                scan
+            }
+        };
+        if !is_known && scan.messages.is_empty() && scan.pseudo.is_none() {
+            for keyword in &env.default_keywords {
+                scan.keywords.find_or_add(keyword, KEYWORDS).ok();
+            }
+        }
+        let target = Target { disk, env, places: &places, file };
+        let has_messages = is_known || !scan.messages.is_empty() || scan.pseudo.is_some();
+        if has_messages && (scan.unwritten_uids || scan.end < scan.file_len) {
+            write_out(&target, &mut scan, &|_| false, Recent::Untold).map_err(rewriting)?;
+        } else if !has_messages && scan.file_len > 0 {
+            disk.set_len(file, 0).map_err(Error::io("cut", &self.path))?;
+        }
+        let first = scan.uid_last;
+        let count = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
+        let Some(last) = first.checked_add(count) else {
+            // The next session starts afresh with a new UID validity value.
+            return self.arrive(file).map(|()| Appended::default());
+        };
+        scan.uid_last = last;
+        if has_messages && !self.set_uid_last(&target, &scan)? {
+            if is_known {
+                // What is known has no messages, which a rewrite needs.
+                self.remember(None);
+                return self.arrive_with_uids(file);
+            }
+            scan.mark_first();
+            write_out(&target, &mut scan, &|_| false, Recent::Untold).map_err(rewriting)?;
+        }
+        let mut tail = Tail::begin(self, file)?;
+        let mut uids = Vec::with_capacity(self.messages.len());
+        for (uid, message) in (first + 1..).zip(&self.messages) {
+            let base = Base { validity: scan.uid_validity, uid_last: last, keywords: &scan.keywords };
+            let base = (!has_messages && uids.is_empty()).then_some(base);
+            let flags = self.flags(message, &scan.keywords);
+            tail.push(&self.envelope_line(message));
+            tail.copy(&self.spool, message.header..message.text)?;
+            append_block(base, flags, Old::No, uid, &scan.keywords, &mut tail.out);
+            tail.copy(&self.spool, message.text..message.end)?;
+            tail.push(b"\n");
+            uids.extend(Uid::new(uid));
+        }
+        tail.finish()?;
+        let uids = UidValidity::new(scan.uid_validity).map(|validity| (validity, uids));
+        // The first message of a new mailbox has its digits elsewhere: that is left to the next parse.
+        self.remember(if has_messages { Known::of(file, scan) } else { None });
+        Ok(Appended { uids })
+    }
+
+    /// Overwrites the digits of the last UID in the first message; false where they are more now.
+    fn set_uid_last(&self, target: &Target<'_>, scan: &Scan) -> Result<bool> {
+        let rewriting = |error: RewriteError| io_error("rewrite", &self.path, error.into_io());
+        let Some(digits) = scan.last_uid_digits else { return Ok(true) };
+        let width = usize::from(digits.count);
+        let text = format!("{:0width$}", scan.uid_last);
+        if text.len() != width {
+            return Ok(false);
+        }
+        let length = target.file.metadata().map_err(Error::io("examine", &self.path))?.len();
+        let mut rewrite = Rewrite::begin(target.disk, target.places, target.file).map_err(rewriting)?;
+        rewrite.copy(0..digits.at).map_err(rewriting)?;
+        rewrite.literal(text.as_bytes()).map_err(rewriting)?;
+        let after = rewrite.position();
+        rewrite.copy(after..length).map_err(rewriting)?;
+        rewrite.finish_with_next_sync().map_err(rewriting)?;
+        Ok(true)
+    }
+
+    /// Returns what is known of the file from our last append to it, if nobody touched it since.
+    fn known(&self, file: &File) -> Result<Option<Scan>> {
+        let found = file.metadata().map_err(Error::io("examine", &self.path))?;
+        let known = self.shared.appended.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(known.as_ref().filter(|known| known.state == state_of(&found)).map(|known| known.scan.clone()))
+    }
+
+    fn remember(&self, known: Option<Known>) {
+        *self.shared.appended.lock().unwrap_or_else(PoisonError::into_inner) = known;
+    }
+
+    fn flags(&self, message: &Arriving, keywords: &Keywords) -> Flags {
+        let mut mask = KeywordMask::NONE;
+        for keyword in &message.meta.keywords {
+            match keywords.find(keyword.as_str()) {
+                Some(slot) => mask = mask.union(KeywordMask::slot(slot)),
+                None => {
+                    self.shared.env.notices.tell(Level::Warning, format!("Unknown flag: {keyword}"));
+                }
+            }
+        }
+        Flags { system: message.meta.system, keywords: mask }
+    }
+
+    /// Returns the From_ line with its line end: the one that a message had in its old mailbox, if it is a good one.
+    fn envelope_line(&self, message: &Arriving) -> Vec<u8> {
+        let env = &self.shared.env;
+        let kept = message
+            .meta
+            .from_line
+            .as_deref()
+            .filter(|line| FromLine::parse(line).is_some() && memchr2(b'\r', b'\n', line).is_none());
+        let mut line = match kept {
+            Some(line) => line.to_vec(),
+            None => {
+                let date = message.meta.internal_date.unwrap_or_else(|| {
+                    InternalDate::from_timestamp(env.clock.now(), env.clock.local_offset())
+                });
+                format!("From {}@{} {}", env.user, env.host, date.from_line()).into_bytes()
+            }
+        };
+        line.push(b'\n');
+        line
+    }
+}
+
+/// The UID state of a mailbox as an append left it: for who appends many messages one by one.
+#[derive(Debug)]
+pub(super) struct Known {
+    state: [i128; 5],
+    // Without messages.
+    scan: Scan,
+}
+
+impl Known {
+    fn of(file: &File, mut scan: Scan) -> Option<Self> {
+        let state = state_of(&file.metadata().ok()?);
+        scan.messages = Vec::new();
+        scan.slots = Vec::new();
+        Some(Self { state, scan })
+    }
+}
+
+/// Returns which file it is and when it was touched last, by a time that no program can set.
+fn state_of(found: &std::fs::Metadata) -> [i128; 5] {
+    let changed = (found.ctime(), found.ctime_nsec());
+    [found.dev().into(), found.ino().into(), found.len().into(), changed.0.into(), changed.1.into()]
+}
+
+fn wrong_size() -> Error {
+    Error::Refused("message has not the announced size".into())
+}
+
+/// The new end of the file, written through a buffer; cut off again unless finished.
+struct Tail<'t> {
+    shared: &'t Shared,
+    path: &'t Path,
+    file: &'t File,
+    out: Vec<u8>,
+    start: u64,
+    position: u64,
+    times: (i64, i64, i64),
+    finished: bool,
+}
+
+impl<'t> Tail<'t> {
+    fn begin(appending: &'t Appending<'_>, file: &'t File) -> Result<Self> {
+        let path = &appending.path;
+        let found = file.metadata().map_err(Error::io("examine", path))?;
+        let start = found.len();
+        let mut last = Vec::new();
+        read_up_to(file, start.saturating_sub(3), 3, &mut last).map_err(Error::io("read", path))?;
+        // What a torn delivery left behind must not swallow the message: it gets its LF, and an empty line.
+        let supplied: &[u8] = match last.as_slice() {
+            [] | [.., b'\n', b'\n'] | [b'\n', b'\r', b'\n'] => b"",
+            [.., b'\n'] => b"\n",
+            _ => b"\n\n",
+        };
+        Ok(Self {
+            shared: appending.shared,
+            path,
+            file,
+            out: supplied.to_vec(),
+            start,
+            position: start,
+            times: (found.atime(), found.mtime(), found.ctime()),
+            finished: false,
+        })
+    }
+
+    fn push(&mut self, octets: &[u8]) {
+        self.out.extend_from_slice(octets);
+    }
+
+    fn copy(&mut self, spool: &Spool, range: std::ops::Range<u64>) -> Result<()> {
+        let mut from = range.start;
+        while from < range.end {
+            let count = usize::try_from(range.end - from).unwrap_or(BLOCK).min(BLOCK);
+            spool.read(from, count, &mut self.out).map_err(Error::io("read scratch file for", self.path))?;
+            from += count as u64;
+            if self.out.len() >= BLOCK {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let written = self.shared.disk.write_at(self.file, &self.out, self.position);
+        written.map_err(Error::io("append to", self.path))?;
+        self.position += self.out.len() as u64;
+        self.out.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.flush()?;
+        self.shared.disk.sync(self.file).map_err(Error::io("append to", self.path))?;
+        self.finished = true;
+        let now = self.shared.env.clock.now();
+        // Only biff programs miss it.
+        self.shared.disk.set_times(self.file, now - 1, now).ok();
+        Ok(())
+    }
+}
+
+impl Drop for Tail<'_> {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        let disk = &self.shared.disk;
+        if disk.set_len(self.file, self.start).is_ok() {
+            disk.sync(self.file).ok();
+        }
+        let (accessed, modified, changed) = self.times;
+        let now = self.shared.env.clock.now();
+        let was_new = accessed < modified || accessed < changed;
+        disk.set_times(self.file, if was_new { accessed } else { now }, now).ok();
+    }
+}
+
+/// Converts a message from CRLF form to what is in the file: no CRs, internal fields renamed, From_ lines quoted.
+struct Converter {
+    taken: u64,
+    header_only: bool,
+    in_header: bool,
+    // The start of a line, until it is known what it is.
+    line: Vec<u8>,
+    // The rest of a line that was too long to be judged whole.
+    in_long_line: bool,
+    ends_with_lf: bool,
+    out: Vec<u8>,
+}
+
+impl Converter {
+    fn new(header_only: bool) -> Self {
+        Self {
+            taken: 0,
+            header_only,
+            in_header: true,
+            line: Vec::new(),
+            in_long_line: false,
+            ends_with_lf: true,
+            out: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, mut octets: &[u8], spool: &mut Spool, message: &mut Arriving) -> Result<()> {
+        while let Some(at) = memchr2(b'\r', b'\n', octets) {
+            self.piece(&octets[..at], spool)?;
+            if octets[at] == b'\n' {
+                self.end_line(spool, message)?;
+            }
+            octets = &octets[at + 1..];
+            if self.out.len() >= BLOCK / 4 {
+                spool.push(&mut self.out)?;
+            }
+        }
+        self.piece(octets, spool)?;
+        spool.push(&mut self.out)
+    }
+
+    fn finish(&mut self, spool: &mut Spool, message: &mut Arriving) -> Result<()> {
+        if !self.line.is_empty() {
+            self.judge(false);
+        }
+        if self.in_header {
+            // A message that is all header: its last line needs its LF, lest the status block join it.
+            if !self.ends_with_lf {
+                self.out.push(b'\n');
+            }
+            spool.push(&mut self.out)?;
+            message.text = spool.length;
+        }
+        spool.push(&mut self.out)?;
+        message.end = spool.length;
+        Ok(())
+    }
+
+    fn piece(&mut self, octets: &[u8], spool: &mut Spool) -> Result<()> {
+        if octets.is_empty() {
+            return Ok(());
+        }
+        if self.in_long_line {
+            self.out.extend_from_slice(octets);
+        } else {
+            self.line.extend_from_slice(octets);
+            if self.line.len() >= LONGEST_JUDGED.max(DECIDING) {
+                self.judge(false);
+                self.in_long_line = true;
+            }
+        }
+        self.ends_with_lf = false;
+        if self.out.len() >= BLOCK { spool.push(&mut self.out) } else { Ok(()) }
+    }
+
+    fn end_line(&mut self, spool: &mut Spool, message: &mut Arriving) -> Result<()> {
+        if self.in_long_line {
+            self.in_long_line = false;
+            self.out.push(b'\n');
+        } else if self.in_header && self.line.is_empty() {
+            self.in_header = false;
+            spool.push(&mut self.out)?;
+            message.text = spool.length;
+        } else {
+            self.judge(true);
+            self.out.push(b'\n');
+        }
+        self.ends_with_lf = true;
+        Ok(())
+    }
+
+    /// Moves the line's start out, changed where it would be mistaken for something of the mailbox.
+    fn judge(&mut self, whole: bool) {
+        if self.line.starts_with(FROM)
+            && !(self.header_only && whole && FromLine::parse(&self.line).is_none())
+        {
+            self.out.push(b'>');
+        } else if self.in_header && Internal::of(&self.line).is_some() {
+            self.out.extend_from_slice(b"X-Original-");
+        }
+        self.out.append(&mut self.line);
+    }
+}
+
+/// Octets in memory while they are few, else in a file without a name.
+#[derive(Default)]
+struct Spool {
+    memory: Vec<u8>,
+    file: Option<File>,
+    length: u64,
+}
+
+impl Spool {
+    /// Moves what is in `octets` to the end.
+    fn push(&mut self, octets: &mut Vec<u8>) -> Result<()> {
+        if self.file.is_none() && self.memory.len() + octets.len() > BLOCK {
+            let file = scratch_file().map_err(Error::io("create scratch file in", std::env::temp_dir()))?;
+            file.write_all_at(&self.memory, 0).map_err(Error::io("write scratch file in", "/tmp"))?;
+            self.memory = Vec::new();
+            self.file = Some(file);
+        }
+        match &self.file {
+            Some(file) => file
+                .write_all_at(octets, self.length)
+                .map_err(Error::io("write scratch file in", std::env::temp_dir()))?,
+            None => self.memory.extend_from_slice(octets),
+        }
+        self.length += octets.len() as u64;
+        octets.clear();
+        Ok(())
+    }
+
+    fn read(&self, from: u64, count: usize, out: &mut Vec<u8>) -> io::Result<()> {
+        if let Some(file) = &self.file {
+            let before = out.len();
+            out.resize(before + count, 0);
+            return file.read_exact_at(&mut out[before..], from);
+        }
+        let start = usize::try_from(from).unwrap_or(usize::MAX);
+        let octets = start.checked_add(count).and_then(|end| self.memory.get(start..end));
+        out.extend_from_slice(octets.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+/// Makes a file that is gone when it is closed. Not through the disk: nothing of it outlives the process.
+fn scratch_file() -> io::Result<File> {
+    let flags = i32::try_from(rustix::fs::OFlags::TMPFILE.bits()).expect("open flags are small");
+    let directory = std::env::temp_dir();
+    let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).mode(0o600).open(&directory);
+    if let Ok(file) = opened {
+        return Ok(file);
+    }
+    for number in 0..1000 {
+        let path = directory.join(format!("ailurus-{}-{number}", std::process::id()));
+        match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
+            Ok(file) => {
+                std::fs::remove_file(&path)?;
+                return Ok(file);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}

@@ -1,0 +1,494 @@
+//! An open mailbox of unix format.
+
+use super::cursor::Cursor;
+use super::edit::UnixEdit;
+use super::parse::{KEYWORDS, ParseError, Scan, Slot};
+use super::write::{Recent, Target, write_out};
+use super::{Shared, io_error, settle_journal};
+use crate::journal::Places;
+use crate::lock::{LockedFile, Mode, Opening, SessionLock};
+use crate::rewrite::RewriteError;
+use ailurus_store::{
+    Access, Changes, Edit, Error, Extent, Level, Mailbox, Manner, PermanentFlags, Result, Snapshot, Wake,
+};
+use ailurus_types::{SystemFlags, Uid, UidSet, UidValidity};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A mailbox of unix format. With the session lock it may be changed; changes of flags stay in memory until a
+/// checkpoint. Dropped, it lets go of the lock and writes nothing; to obey the kiss of death, close it.
+pub(super) struct UnixMailbox {
+    pub(super) shared: Arc<Shared>,
+    path: PathBuf,
+    manner: Manner,
+    file: File,
+    pub(super) places: Places,
+    lock: Option<SessionLock>,
+    scan: Scan,
+    pub(super) snapshot: Snapshot,
+    cursor: Cursor,
+    // Seen while reading, not yet told.
+    pending: Changes,
+    seen: Seen,
+}
+
+/// By what a read-only session knows that the file was changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Seen {
+    length: u64,
+    modified: (i64, i64),
+    inode: (u64, u64),
+}
+
+impl Seen {
+    fn of(found: &Metadata) -> Self {
+        Self {
+            length: found.len(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            inode: (found.dev(), found.ino()),
+        }
+    }
+}
+
+impl UnixMailbox {
+    pub(super) fn open(shared: &Arc<Shared>, path: &Path, access: Access, manner: Manner) -> Result<Self> {
+        let env = &shared.env;
+        let mut options = OpenOptions::new();
+        options.read(true);
+        let mut lock = None;
+        let mut file = None;
+        if access == Access::ReadWrite {
+            match options.clone().write(true).open(path) {
+                Ok(opened) => {
+                    lock = SessionLock::acquire(&shared.disk, env, &opened, manner);
+                    if lock.is_none() && manner == Manner::Silent {
+                        return Err(Error::InUse { path: path.into() });
+                    }
+                    file = Some(opened);
+                }
+                Err(error) if is_denied(&error) => {
+                    let text = "Can't get write access to mailbox, access is readonly";
+                    if manner == Manner::Session {
+                        env.notices.tell(Level::Warning, text);
+                    }
+                }
+                Err(error) => return Err(io_error("open", path, error)),
+            }
+        }
+        let file = match file {
+            Some(file) => file,
+            None => options.open(path).map_err(Error::io("open", path))?,
+        };
+        let before = file.metadata().map_err(Error::io("examine", path))?;
+        let places = Places::of(path, &file, &env.home).map_err(Error::io("examine", path))?;
+        let mut scan = Scan::default();
+        let opening = Opening { mode: Mode::Shared, manner, write: false };
+        let locked = lock_settled(shared, path, &file, &places, lock.is_some(), opening)?;
+        scan.parse(&file, env, manner).map_err(|error| initial_error(path, error))?;
+        drop(locked);
+        let mut mailbox = Self {
+            shared: Arc::clone(shared),
+            path: path.into(),
+            manner,
+            file,
+            places,
+            lock,
+            snapshot: empty_snapshot(),
+            scan,
+            cursor: Cursor::default(),
+            pending: Changes::default(),
+            seen: Seen::of(&before),
+        };
+        mailbox.publish();
+        mailbox.settle_times(&before);
+        Ok(mailbox)
+    }
+
+    pub(super) fn slot(&self, index: usize) -> Option<Slot> {
+        self.scan.slots.get(index).copied()
+    }
+
+    pub(super) fn writable(&self) -> Result<()> {
+        if self.lock.is_some() { Ok(()) } else { Err(Error::ReadOnly { path: self.path.clone() }) }
+    }
+
+    pub(super) fn mark(&mut self, index: usize) {
+        if let Some(slot) = self.scan.slots.get_mut(index) {
+            slot.set(Slot::DIRTY, true);
+        }
+        self.scan.dirty = true;
+    }
+
+    pub(super) fn mark_keywords(&mut self) {
+        self.scan.mark_first();
+        self.scan.dirty = true;
+    }
+
+    /// Brings the snapshot's head in line with what is known of the file, and its messages in.
+    fn publish(&mut self) {
+        let writable = self.lock.is_some();
+        let snapshot = &mut self.snapshot;
+        std::mem::swap(&mut snapshot.messages, &mut self.scan.messages);
+        std::mem::swap(&mut snapshot.keywords, &mut self.scan.keywords);
+        snapshot.uid_validity = UidValidity::new(self.scan.uid_validity).unwrap_or(UidValidity::MIN);
+        snapshot.uid_next = Uid::new(self.scan.uid_last).map_or(Some(Uid::MIN), Uid::next);
+        snapshot.writable = writable;
+        snapshot.permanent = if writable {
+            PermanentFlags {
+                system: SystemFlags::ALL,
+                keywords: true,
+                new_keywords: snapshot.keywords.len() < KEYWORDS,
+            }
+        } else {
+            PermanentFlags::default()
+        };
+    }
+
+    /// Works on the scan while it has messages and keywords, which are the snapshot's otherwise.
+    fn with_scan<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        std::mem::swap(&mut self.snapshot.messages, &mut self.scan.messages);
+        std::mem::swap(&mut self.snapshot.keywords, &mut self.scan.keywords);
+        let result = work(self);
+        self.publish();
+        result
+    }
+
+    /// Looks for what others did to the file since, without any lock. `None`: nothing.
+    fn news(&mut self) -> Result<Option<Metadata>> {
+        let found = match self.path.metadata() {
+            Ok(found) => found,
+            Err(error) => {
+                return Err(self.lose(format!("Mailbox stat failed, aborted: {error}")));
+            }
+        };
+        let seen = Seen::of(&found);
+        if seen.inode != self.seen.inode {
+            return Err(self.lose("Unexpected changes to mailbox (try restarting): it was replaced".into()));
+        }
+        let is_news = if self.lock.is_some() { found.len() != self.scan.file_len } else { seen != self.seen };
+        Ok(is_news.then_some(found))
+    }
+
+    fn lose(&mut self, what: String) -> Error {
+        self.lock = None;
+        self.snapshot.writable = false;
+        self.snapshot.permanent = PermanentFlags::default();
+        Error::Lost { path: self.path.clone(), what }
+    }
+
+    /// Parses what was appended, under a lock of ours.
+    fn parse_growth(&mut self, changes: &mut Changes) -> Result<()> {
+        let length = self.file.metadata().map_err(Error::io("examine", &self.path))?.len();
+        if length < self.scan.file_len {
+            let was = self.scan.file_len;
+            return Err(self.lose(format!("Mailbox shrank from {was} to {length} bytes, aborted")));
+        }
+        if length == self.scan.file_len {
+            return Ok(());
+        }
+        let (count, validity) = (self.snapshot.messages.len(), self.scan.uid_validity);
+        let shared = Arc::clone(&self.shared);
+        let parsed = self.with_scan(|this| this.scan.parse(&this.file, &shared.env, this.manner));
+        if let Err(error) = parsed {
+            let what = parse_text(&error);
+            return Err(self.lose(what));
+        }
+        changes.arrived |= self.snapshot.messages.len() > count;
+        changes.uid_validity |= self.scan.uid_validity != validity;
+        Ok(())
+    }
+
+    /// Parses the whole file anew, in a read-only session, whose lock-holding neighbour may have moved everything.
+    fn reparse(&mut self, changes: &mut Changes) -> Result<()> {
+        let opening = Opening { mode: Mode::Shared, manner: self.manner, write: false };
+        let shared = Arc::clone(&self.shared);
+        let locked = lock_settled(&shared, &self.path, &self.file, &self.places, false, opening)?;
+        let found = self.file.metadata().map_err(Error::io("examine", &self.path))?;
+        let mut scan = Scan::default();
+        scan.parse(&self.file, &shared.env, Manner::Silent).map_err(|error| {
+            let what = parse_text(&error);
+            self.lose(what)
+        })?;
+        drop(locked);
+        self.seen = Seen::of(&found);
+        self.cursor = Cursor::default();
+        let before = std::mem::take(&mut self.snapshot.messages);
+        let keywords = std::mem::take(&mut self.snapshot.keywords);
+        let validity = self.scan.uid_validity;
+        for message in &mut scan.messages {
+            let old = before.binary_search_by_key(&message.uid(), |old| old.uid());
+            if let Ok(old) = old {
+                message.set_recent(before[old].is_recent());
+                if before[old].flags() != message.flags() {
+                    changes.flags.insert(message.uid());
+                }
+            }
+        }
+        let there = |uid| scan.messages.binary_search_by_key(&uid, |message| message.uid()).is_ok();
+        for message in before.iter().filter(|message| !there(message.uid())) {
+            changes.expunged.insert(message.uid());
+        }
+        let newest = before.last().map(|message| message.uid());
+        changes.arrived |= scan.messages.last().map(|message| message.uid()) > newest;
+        changes.keywords |= scan.keywords != keywords;
+        changes.uid_validity |= scan.uid_validity != validity;
+        self.scan = scan;
+        self.publish();
+        Ok(())
+    }
+
+    /// Opens the file under the exclusive locks of a change, with what others appended parsed.
+    fn lock_for_change(&mut self, changes: &mut Changes) -> Result<LockedFile> {
+        self.writable()?;
+        let opening = Opening { mode: Mode::Exclusive, manner: self.manner, write: true };
+        let shared = Arc::clone(&self.shared);
+        let locked = LockedFile::open(&shared.disk, &shared.env, &self.path, opening)
+            .map_err(Error::io("lock", &self.path))?;
+        if !is_same(locked.file(), &self.file) {
+            return Err(self.lose("Unexpected changes to mailbox (try restarting): it was replaced".into()));
+        }
+        self.parse_growth(changes)?;
+        Ok(locked)
+    }
+
+    /// Writes everything, without the messages that are `gone`.
+    pub(super) fn write(&mut self, gone: &dyn Fn(usize) -> bool, changes: &mut Changes) -> Result<()> {
+        let locked = self.lock_for_change(changes)?;
+        self.write_locked(&locked, gone)
+    }
+
+    fn write_locked(&mut self, locked: &LockedFile, gone: &dyn Fn(usize) -> bool) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        self.cursor = Cursor::default();
+        let places = self.places.clone();
+        let written = self.with_scan(|this| {
+            let target =
+                Target { disk: &shared.disk, env: &shared.env, places: &places, file: locked.file() };
+            write_out(&target, &mut this.scan, gone, Recent::Told)
+        });
+        match written {
+            Ok(()) => {
+                let now = shared.env.clock.now();
+                // Only the times are at stake: biff programs.
+                shared.disk.set_times(locked.file(), now, now - 1).ok();
+                Ok(())
+            }
+            Err(RewriteError::Unchanged(error)) => Err(io_error("rewrite", &self.path, error)),
+            Err(RewriteError::Interrupted(error)) => {
+                // The next opener finishes it; what we know of the file is void.
+                self.lose(String::new());
+                Err(io_error("rewrite", &self.path, error))
+            }
+        }
+    }
+
+    /// Sets the file's times as after reading (spec/storage-common.md §7).
+    fn settle_times(&self, before: &Metadata) {
+        let now = self.shared.env.clock.now();
+        let (accessed, modified, changed) = (before.atime(), before.mtime(), before.ctime());
+        let was_new = accessed < modified || accessed < changed;
+        let has_recent = self.snapshot.messages.iter().any(ailurus_store::MessageInfo::is_recent);
+        let times = if self.lock.is_some() {
+            (now, modified.min(now - 1))
+        } else if has_recent && !was_new {
+            let modified = modified.min(now);
+            (modified - 1, modified)
+        } else if !has_recent && was_new {
+            (now, modified.min(now - 1))
+        } else {
+            return;
+        };
+        if times != (accessed, modified) {
+            // Who may only read cannot set them.
+            self.shared.disk.set_times(&self.file, times.0, times.1).ok();
+        }
+    }
+}
+
+impl Mailbox for UnixMailbox {
+    fn driver(&self) -> &'static str {
+        "unix"
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    fn read(&mut self, uid: Uid, extent: Extent, from: u64, most: usize, out: &mut Vec<u8>) -> Result<usize> {
+        if self.cursor.stands_at(uid, extent, from) {
+            return self.cursor.read(&self.file, most, out).map_err(Error::io("read", &self.path));
+        }
+        if self.lock.is_none() && self.news()?.is_some() {
+            let mut changes = std::mem::take(&mut self.pending);
+            self.reparse(&mut changes)?;
+            self.pending = changes;
+        }
+        let position = self.snapshot.position(uid, usize::MAX);
+        let slot = position.and_then(|position| self.slot(position));
+        let slot = slot.ok_or(Error::Expunged { uid: uid.get() })?;
+        self.cursor.start(uid, extent, &slot);
+        self.cursor.skip(&self.file, from).map_err(Error::io("read", &self.path))?;
+        self.cursor.read(&self.file, most, out).map_err(Error::io("read", &self.path))
+    }
+
+    fn envelope_line(&mut self, uid: Uid) -> Result<Option<Vec<u8>>> {
+        const MOST: usize = 64 * 1024;
+        let position = self.snapshot.position(uid, usize::MAX);
+        let slot = position.and_then(|position| self.slot(position));
+        let slot = slot.ok_or(Error::Expunged { uid: uid.get() })?;
+        let count = usize::try_from(slot.from_len).unwrap_or(MOST).min(MOST);
+        let mut line = Vec::new();
+        crate::journal::read_up_to(&self.file, slot.start, count, &mut line)
+            .map_err(Error::io("read", &self.path))?;
+        while line.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
+            line.pop();
+        }
+        Ok(Some(line))
+    }
+
+    fn refresh(&mut self) -> Result<Changes> {
+        let mut changes = std::mem::take(&mut self.pending);
+        let news = self.news()?;
+        if self.lock.is_none() {
+            if news.is_some() {
+                self.reparse(&mut changes)?;
+            }
+            return Ok(changes);
+        }
+        if let Some(before) = &news {
+            let locked = self.lock_for_change(&mut changes)?;
+            // UIDs that a client is told must be in the file before another program can take them away.
+            if self.scan.unwritten_uids {
+                self.write_locked(&locked, &|_| false)?;
+            } else {
+                self.settle_times(before);
+            }
+        } else if self.scan.unwritten_uids {
+            self.write(&|_| false, &mut changes)?;
+        }
+        Ok(changes)
+    }
+
+    fn edit(&mut self) -> Result<Box<dyn Edit + '_>> {
+        self.writable()?;
+        let changes = self.refresh()?;
+        Ok(Box::new(UnixEdit::new(self, changes)))
+    }
+
+    fn checkpoint(&mut self) -> Result<Changes> {
+        let mut changes = std::mem::take(&mut self.pending);
+        if self.is_dirty() {
+            self.write(&|_| false, &mut changes)?;
+            self.tell(Level::Info, "Checkpoint completed".into());
+        }
+        Ok(changes)
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.lock.is_some() && self.scan.dirty
+    }
+
+    fn wake(&self) -> Wake {
+        Wake { paths: vec![self.path.clone()] }
+    }
+
+    fn close(mut self: Box<Self>) -> Result<()> {
+        if self.is_dirty() {
+            let changes = self.checkpoint()?;
+            drop(changes);
+        }
+        Ok(())
+    }
+}
+
+impl UnixMailbox {
+    pub(super) fn tell(&self, level: Level, text: String) {
+        if self.manner == Manner::Session {
+            self.shared.env.notices.tell(level, text);
+        }
+    }
+}
+
+/// Opens the file under the locks for reading; finishes first what a dead process of ours left undone.
+pub(super) fn lock_settled(
+    shared: &Shared,
+    path: &Path,
+    file: &File,
+    places: &Places,
+    has_session_lock: bool,
+    opening: Opening,
+) -> Result<LockedFile> {
+    const TRIES: usize = 3;
+    for _ in 0..TRIES {
+        let locked =
+            LockedFile::open(&shared.disk, &shared.env, path, opening).map_err(Error::io("lock", path))?;
+        if !is_same(locked.file(), file) {
+            let what = "Unexpected changes to mailbox (try restarting): it was replaced".into();
+            return Err(Error::Lost { path: path.into(), what });
+        }
+        if !places.any() {
+            return Ok(locked);
+        }
+        drop(locked);
+        settle_journal(shared, path, file, places, has_session_lock)?;
+    }
+    Err(Error::InUse { path: path.into() })
+}
+
+pub(super) fn is_same(one: &File, other: &File) -> bool {
+    let identity = |file: &File| file.metadata().map(|found| (found.dev(), found.ino()));
+    matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+pub(super) fn is_denied(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+pub(super) fn parse_text(error: &ParseError) -> String {
+    match error {
+        ParseError::NoFromLine { found } => {
+            format!("Unexpected changes to mailbox (try restarting): {found}")
+        }
+        ParseError::HeaderTooLong { .. } => "message header is too long".into(),
+        ParseError::Io(error) => format!("cannot read: {error}"),
+    }
+}
+
+pub(super) fn initial_error(path: &Path, error: ParseError) -> Error {
+    match error {
+        ParseError::NoFromLine { .. } => Error::WrongFormat { format: "unix", path: path.into() },
+        ParseError::HeaderTooLong { at } => {
+            let what = "message header is too long".into();
+            Error::Damaged { format: "unix", path: path.into(), offset: at, what }
+        }
+        ParseError::Io(error) => io_error("read", path, error),
+    }
+}
+
+fn empty_snapshot() -> Snapshot {
+    Snapshot {
+        uid_validity: UidValidity::MIN,
+        uid_next: None,
+        keywords: ailurus_types::Keywords::default(),
+        permanent: PermanentFlags::default(),
+        writable: false,
+        sticky_uids: true,
+        messages: Vec::new(),
+    }
+}
+
+/// Returns the UIDs at those positions.
+pub(super) fn uids_at(snapshot: &Snapshot, wanted: impl Fn(usize) -> bool) -> UidSet {
+    let mut uids = UidSet::new();
+    for (_, message) in snapshot.messages.iter().enumerate().filter(|(index, _)| wanted(*index)) {
+        uids.insert(message.uid());
+    }
+    uids
+}

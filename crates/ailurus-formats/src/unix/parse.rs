@@ -1,0 +1,704 @@
+//! Reading a file of unix format: one pass, in blocks, into small records (spec/formats-unix.md §4).
+
+use super::render::{Old, append_block};
+use crate::crlf::Internal;
+use crate::from_line::{FROM, FromLine};
+use crate::journal::{BLOCK, read_up_to};
+use ailurus_store::{Environment, Level, Manner, MessageInfo};
+use ailurus_types::{Flags, Keyword, KeywordMask, Keywords, SystemFlags, Uid};
+use memchr::{memchr, memchr_iter, memmem};
+use std::fs::File;
+use std::io;
+
+/// How many keywords a mailbox can have.
+pub(super) const KEYWORDS: usize = 30;
+
+const MOST_LINE: usize = 1024 * 1024;
+const MOST_BLOCK_KEPT: usize = 4096;
+
+/// Where a message is in the file, beside its [`MessageInfo`]; 32 octets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Slot {
+    /// Where its From_ line starts.
+    pub(super) start: u64,
+    /// Length of the text on the disk, without the empty line that separates messages.
+    pub(super) text_len: u64,
+    /// Length of the From_ line with its line end.
+    pub(super) from_len: u32,
+    /// Length of the header on the disk, with internal fields and the empty line.
+    pub(super) header_len: u32,
+    /// Length of the header's visible lines without CRs and without the empty line.
+    pub(super) visible_len: u32,
+    bits: u8,
+    /// Length of the separating empty line.
+    pub(super) separator_len: u8,
+}
+
+impl Slot {
+    /// The visible header follows the From_ line in one piece and ends with LF; neither has a CR.
+    pub(super) const CONTIGUOUS: u8 = 1;
+    /// The status block is octet for octet what we would write.
+    pub(super) const CLEAN: u8 = 2;
+    /// The status block on the disk is not what it should be now.
+    pub(super) const DIRTY: u8 = 4;
+    /// There is a CR somewhere.
+    pub(super) const HAS_CR: u8 = 8;
+    /// The visible header does not end with LF.
+    pub(super) const OPEN_HEADER: u8 = 16;
+    /// There is no empty line after the header: the file ends there.
+    pub(super) const NO_EMPTY_LINE: u8 = 32;
+    /// The text does not end with LF: the file ends there.
+    pub(super) const OPEN_TEXT: u8 = 64;
+
+    pub(super) fn has(&self, bit: u8) -> bool {
+        self.bits & bit != 0
+    }
+
+    pub(super) fn set(&mut self, bit: u8, on: bool) {
+        self.bits = if on { self.bits | bit } else { self.bits & !bit };
+    }
+
+    pub(super) fn header_start(&self) -> u64 {
+        self.start + u64::from(self.from_len)
+    }
+
+    pub(super) fn text_start(&self) -> u64 {
+        self.header_start() + u64::from(self.header_len)
+    }
+
+    pub(super) fn text_end(&self) -> u64 {
+        self.text_start() + self.text_len
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.text_end() + u64::from(self.separator_len)
+    }
+}
+
+/// Where the digits of the last UID are in the file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct LastUidDigits {
+    pub(super) at: u64,
+    pub(super) count: u8,
+}
+
+/// What is known of the file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scan {
+    pub(super) messages: Vec<MessageInfo>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) keywords: Keywords,
+    /// 0: unknown.
+    pub(super) uid_validity: u32,
+    pub(super) uid_last: u32,
+    pub(super) last_uid_digits: Option<LastUidDigits>,
+    /// Where the pseudo message ends, if there is one.
+    pub(super) pseudo: Option<u64>,
+    /// Everything before this is parsed; what follows in the file is NULs.
+    pub(super) end: u64,
+    /// The length of the file when it was parsed.
+    pub(super) file_len: u64,
+    /// Something in memory is not in the file.
+    pub(super) dirty: bool,
+    /// UIDs were assigned that are not in the file.
+    pub(super) unwritten_uids: bool,
+    distrusted: bool,
+    old_validity: u32,
+    in_file: u32,
+}
+
+/// Why a parse failed.
+#[derive(Debug)]
+pub(super) enum ParseError {
+    /// What should begin a message does not.
+    NoFromLine {
+        found: String,
+    },
+    /// A header of more than 4 GiB.
+    HeaderTooLong {
+        at: u64,
+    },
+    Io(io::Error),
+}
+
+impl From<io::Error> for ParseError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Scan {
+    /// Parses what is behind the part that is parsed already.
+    pub(super) fn parse(&mut self, file: &File, env: &Environment, manner: Manner) -> Result<(), ParseError> {
+        let file_len = file.metadata()?.len();
+        let end = end_without_nuls(file, self.end, file_len)?;
+        let first_new = self.slots.len();
+        let mut parser = Parser {
+            window: Window { file, end, base: self.end, at: 0, buffer: Vec::new() },
+            finder: memmem::Finder::new(b"\nFrom "),
+            scan: self,
+            env,
+            manner,
+            offset: env.clock.local_offset(),
+            block: Vec::new(),
+            rendered: Vec::new(),
+        };
+        parser.run()?;
+        self.end = end;
+        self.file_len = file_len;
+        self.dirty |= end < file_len;
+        self.settle(env, manner, first_new);
+        Ok(())
+    }
+
+    /// Parses only as far as the keyword list can be: the first message.
+    pub(super) fn keywords_of(file: &File, env: &Environment) -> Result<Keywords, ParseError> {
+        let mut scan = Self::default();
+        let length = file.metadata()?.len();
+        let mut parser = Parser {
+            window: Window { file, end: length, base: 0, at: 0, buffer: Vec::new() },
+            finder: memmem::Finder::new(b"\nFrom "),
+            scan: &mut scan,
+            env,
+            manner: Manner::Silent,
+            offset: 0,
+            block: Vec::new(),
+            rendered: Vec::new(),
+        };
+        let start = parser.skip_blanks(0)?;
+        if start < length {
+            parser.message(start)?;
+        }
+        Ok(scan.keywords)
+    }
+
+    fn settle(&mut self, env: &Environment, manner: Manner, first_new: usize) {
+        if self.uid_validity == 0 {
+            let now = u32::try_from(env.clock.now()).unwrap_or(u32::MAX).max(1);
+            // Not the old value again, even within the same second.
+            self.uid_validity = if now == self.old_validity { now.wrapping_add(1).max(1) } else { now };
+            if manner == Manner::Session {
+                env.notices.tell(Level::Info, "Assigning new unique identifiers to all messages");
+            }
+            self.dirty = true;
+            self.unwritten_uids = true;
+            self.old_validity = self.uid_validity;
+            self.distrusted = false;
+            if self.pseudo.is_none() {
+                self.mark_first();
+            }
+        }
+        if self.messages[first_new.min(self.messages.len())..].iter().any(MessageInfo::is_recent) {
+            self.dirty = true;
+        }
+    }
+
+    /// Notes that the first message, which carries the UID state, must be written.
+    pub(super) fn mark_first(&mut self) {
+        if let Some(first) = self.slots.first_mut() {
+            first.set(Slot::DIRTY, true);
+        }
+    }
+
+    /// Returns the next UID for a message, or starts afresh when they are used up.
+    fn next_uid(&mut self) -> Uid {
+        let next = self.uid_last.checked_add(1).unwrap_or_else(|| {
+            for (number, (message, slot)) in self.messages.iter_mut().zip(&mut self.slots).enumerate() {
+                let uid = u32::try_from(number + 1).ok().and_then(Uid::new).unwrap_or(Uid::MAX);
+                message.set_uid(uid);
+                slot.set(Slot::DIRTY, true);
+            }
+            self.distrust();
+            u32::try_from(self.messages.len() + 1).unwrap_or(u32::MAX)
+        });
+        self.uid_last = next;
+        Uid::new(next).unwrap_or(Uid::MIN)
+    }
+
+    /// From here on no UID in the file is believed, and the mailbox gets a new UID validity value.
+    fn distrust(&mut self) {
+        self.old_validity = self.old_validity.max(self.uid_validity);
+        self.uid_validity = 0;
+        self.distrusted = true;
+    }
+}
+
+/// Returns where the file ends without the NULs that a crash may have left there: they are no mail.
+fn end_without_nuls(file: &File, from: u64, length: u64) -> io::Result<u64> {
+    let mut end = length;
+    let mut block = Vec::new();
+    while end > from {
+        let count = usize::try_from(end - from).unwrap_or(4096).min(4096);
+        read_up_to(file, end - count as u64, count, &mut block)?;
+        match block.iter().rposition(|octet| *octet != 0) {
+            Some(last) => return Ok(end - (block.len() - last - 1) as u64),
+            None => end -= count as u64,
+        }
+    }
+    Ok(end)
+}
+
+/// A part of the file in memory.
+struct Window<'f> {
+    file: &'f File,
+    end: u64,
+    base: u64,
+    // Where the last asked-for octet is in the buffer; what is before may go.
+    at: usize,
+    buffer: Vec<u8>,
+}
+
+impl Window<'_> {
+    /// Returns what follows `position`, at least `least` octets unless the file ends before.
+    fn data(&mut self, position: u64, least: usize) -> io::Result<&[u8]> {
+        let reach = self.base + self.buffer.len() as u64;
+        if position < self.base || position > reach {
+            (self.base, self.at) = (position, 0);
+            self.buffer.clear();
+        }
+        self.at = usize::try_from(position - self.base).unwrap_or(usize::MAX).min(self.buffer.len());
+        let reach = self.base + self.buffer.len() as u64;
+        if self.buffer.len() - self.at < least && reach < self.end {
+            self.buffer.drain(..self.at);
+            (self.base, self.at) = (position, 0);
+            let have = self.buffer.len();
+            let want = usize::try_from(self.end - reach).unwrap_or(usize::MAX).min(least.max(BLOCK) - have);
+            self.buffer.resize(have + want, 0);
+            let mut filled = have;
+            while filled < have + want {
+                use std::os::unix::fs::FileExt;
+                match self.file.read_at(&mut self.buffer[filled..], self.base + filled as u64) {
+                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(read) => filled += read,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(&self.buffer[self.at..])
+    }
+
+    /// Returns the line at `position` with its LF, if it has one; of a line beyond 1 MiB only the first part, with
+    /// the length of all of it.
+    fn line(&mut self, position: u64) -> io::Result<(&[u8], u64)> {
+        let mut least = 512;
+        loop {
+            let end = self.end;
+            let data = self.data(position, least)?;
+            if let Some(at) = memchr(b'\n', data) {
+                let at = at + 1;
+                return Ok((&self.buffer[self.at..self.at + at], at as u64));
+            }
+            let have = data.len();
+            if position + have as u64 >= end {
+                return Ok((&self.buffer[self.at..], have as u64));
+            }
+            if have >= MOST_LINE {
+                let length = self.long_line(position + have as u64)? - position;
+                return Ok((&self.buffer[self.at..], length));
+            }
+            least = have * 2;
+        }
+    }
+
+    fn long_line(&self, mut position: u64) -> io::Result<u64> {
+        let mut block = Vec::new();
+        while position < self.end {
+            let count = usize::try_from(self.end - position).unwrap_or(BLOCK).min(BLOCK);
+            read_up_to(self.file, position, count, &mut block)?;
+            if block.is_empty() {
+                break;
+            }
+            if let Some(at) = memchr(b'\n', &block) {
+                return Ok(position + at as u64 + 1);
+            }
+            position += block.len() as u64;
+        }
+        Ok(position.min(self.end))
+    }
+}
+
+struct Parser<'s> {
+    window: Window<'s>,
+    finder: memmem::Finder<'static>,
+    scan: &'s mut Scan,
+    env: &'s Environment,
+    manner: Manner,
+    offset: i16,
+    // The internal fields at the end of the header, as they are and as we would write them.
+    block: Vec<u8>,
+    rendered: Vec<u8>,
+}
+
+/// What a header was found to be.
+struct Header {
+    slot: Slot,
+    flags: Flags,
+    old: bool,
+    uid: Option<Uid>,
+    is_pseudo: bool,
+    // In CRLF form, with the empty line.
+    visible_size: u64,
+}
+
+/// The body of a message, with the empty line that separates it from the next.
+struct Body {
+    end: u64,
+    crs: u64,
+    lfs: u64,
+}
+
+impl Parser<'_> {
+    fn run(&mut self) -> Result<(), ParseError> {
+        let mut position = self.skip_blanks(self.window.base)?;
+        while position < self.window.end {
+            position = self.message(position)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&self, level: Level, text: String) {
+        if self.manner == Manner::Session {
+            self.env.notices.tell(level, text);
+        }
+    }
+
+    fn skip_blanks(&mut self, mut position: u64) -> io::Result<u64> {
+        loop {
+            let data = self.window.data(position, 1)?;
+            let blank = |octet: &u8| matches!(octet, b'\r' | b'\n' | b' ' | b'\t' | 0);
+            match data.iter().position(|octet| !blank(octet)) {
+                Some(at) => return Ok(position + at as u64),
+                None if data.is_empty() => return Ok(position),
+                None => position += data.len() as u64,
+            }
+        }
+    }
+
+    /// Parses the message at `start`; returns where the next one starts.
+    fn message(&mut self, start: u64) -> Result<u64, ParseError> {
+        self.scan.in_file += 1;
+        let offset = self.offset;
+        let (line, from_len) = self.window.line(start)?;
+        let full = line.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let Some((line, from)) = full.and_then(|line| Some((line, FromLine::parse(line)?))) else {
+            let found = String::from_utf8_lossy(&line[..line.len().min(20)]).trim_end().to_owned();
+            return Err(ParseError::NoFromLine { found });
+        };
+        let mut slot = Slot { start, ..Slot::default() };
+        slot.from_len = u32::try_from(from_len).map_err(|_| ParseError::HeaderTooLong { at: start })?;
+        slot.set(Slot::HAS_CR, line.len() as u64 + 1 != from_len);
+        let date = from.date(line, offset).unwrap_or_else(|(so_far, text)| {
+            self.tell(Level::Warning, format!("Unable to parse internal date: {text}"));
+            so_far
+        });
+        let mut header = self.header(slot)?;
+        let body = self.body(header.slot.text_start())?;
+        let (separator, ended) = self.separator(header.slot.text_start(), body.end)?;
+        let raw = body.end - header.slot.text_start();
+        let slot = &mut header.slot;
+        slot.separator_len = separator;
+        slot.text_len = raw - u64::from(separator);
+        // The separator is one LF, whether with a CR or without.
+        let line_ends = body.lfs - u64::from(separator > 0);
+        let octets = raw - body.crs - u64::from(separator > 0);
+        // What a rewrite will supply is shown from the start: the content of a UID never changes.
+        let supplied = if ended { 0 } else { 2 };
+        slot.set(Slot::OPEN_TEXT, !ended);
+        if body.crs > 0 {
+            slot.set(Slot::HAS_CR, true);
+        }
+        if header.is_pseudo {
+            self.scan.pseudo = Some(body.end);
+            return Ok(body.end);
+        }
+        let uid = match header.uid {
+            Some(uid) => uid,
+            None => {
+                self.scan.dirty = true;
+                self.scan.unwritten_uids = true;
+                header.slot.set(Slot::DIRTY, true);
+                self.scan.next_uid()
+            }
+        };
+        let mut message =
+            MessageInfo::new(uid, header.flags, date, header.visible_size + octets + line_ends + supplied);
+        message.set_recent(!header.old);
+        if !header.old {
+            header.slot.set(Slot::DIRTY, true);
+        }
+        self.scan.messages.push(message);
+        self.scan.slots.push(header.slot);
+        Ok(body.end)
+    }
+
+    fn header(&mut self, slot: Slot) -> Result<Header, ParseError> {
+        let start = slot.header_start();
+        let too_long = |_| ParseError::HeaderTooLong { at: start };
+        let mut header = Header {
+            slot,
+            flags: Flags::default(),
+            old: false,
+            uid: None,
+            is_pseudo: false,
+            visible_size: 0,
+        };
+        self.block.clear();
+        let mut position = start;
+        let mut visible_len = 0u64;
+        let (mut contiguous, mut open, mut has_cr) = (!slot.has(Slot::HAS_CR), false, slot.has(Slot::HAS_CR));
+        let (mut after_internal, mut empty_line) = (false, false);
+        while position < self.window.end {
+            let (line, length) = self.window.line(position)?;
+            position += length;
+            if matches!(line, b"\n" | b"\r\n") {
+                has_cr |= line.len() == 2;
+                header.visible_size += 2;
+                self.block.push(b'\n');
+                empty_line = true;
+                break;
+            }
+            let continues = matches!(line[0], b' ' | b'\t');
+            let field = if continues { None } else { Internal::of(line) };
+            if field.is_some() || (continues && after_internal) {
+                after_internal = true;
+                has_cr |= line.ends_with(b"\r\n");
+                if self.block.len() < MOST_BLOCK_KEPT {
+                    self.block.extend_from_slice(line);
+                }
+                let line = line.strip_suffix(b"\n").unwrap_or(line);
+                let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+                match field {
+                    Some(field) => self.field(field, &line, position - length, &mut header),
+                    None => {
+                        let (number, text) = (self.scan.in_file, String::from_utf8_lossy(&line));
+                        let text = format!("Discarding bogus continuation in msg {number}: {text}");
+                        self.tell(Level::Warning, text);
+                    }
+                }
+                continue;
+            }
+            after_internal = false;
+            contiguous &= self.block.is_empty();
+            let whole = length == line.len() as u64;
+            let (mut crs, mut ended) = (memchr_iter(b'\r', line).count() as u64, line.ends_with(b"\n"));
+            if !whole {
+                crs = count(self.window.file, position - length, position, b'\r')?;
+                ended = count(self.window.file, position - 1, position, b'\n')? > 0;
+            }
+            open = !ended;
+            has_cr |= crs > 0;
+            visible_len += length - crs;
+            // A line that the file ends in has its LF supplied.
+            header.visible_size += length - crs + 1 + u64::from(open);
+        }
+        let slot = &mut header.slot;
+        slot.header_len = u32::try_from(position - start).map_err(too_long)?;
+        slot.visible_len = u32::try_from(visible_len).map_err(too_long)?;
+        slot.set(Slot::CONTIGUOUS, contiguous && !open && !has_cr);
+        slot.set(Slot::OPEN_HEADER, open);
+        slot.set(Slot::NO_EMPTY_LINE, !empty_line);
+        header.visible_size += if empty_line { 0 } else { 2 };
+        if has_cr {
+            slot.set(Slot::HAS_CR, true);
+        }
+        if let Some(uid) = header.uid
+            && header.slot.has(Slot::CONTIGUOUS)
+            && header.old
+        {
+            self.rendered.clear();
+            let keywords = &self.scan.keywords;
+            append_block(None, header.flags, Old::Yes, uid.get(), keywords, &mut self.rendered);
+            header.slot.set(Slot::CLEAN, self.rendered == self.block);
+        }
+        Ok(header)
+    }
+
+    fn field(&mut self, field: Internal, line: &[u8], at: u64, header: &mut Header) {
+        let colon = memchr(b':', line).unwrap_or(0);
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        match field {
+            Internal::Status | Internal::XStatus => read_status(value, header),
+            Internal::XKeywords => {
+                for word in value.split(|octet| *octet == b' ').filter(|word| word.len() <= Keyword::MAX_LEN)
+                {
+                    let slot = std::str::from_utf8(word).ok().and_then(|word| self.scan.keywords.find(word));
+                    if let Some(slot) = slot.filter(|_| !word.is_empty()) {
+                        header.flags.keywords = header.flags.keywords.union(KeywordMask::slot(slot));
+                    }
+                }
+            }
+            Internal::XImap | Internal::XImapBase => {
+                let first = self.scan.in_file == 1;
+                if first && self.scan.uid_validity == 0 && !self.scan.distrusted && !header.is_pseudo {
+                    let value_at = at + colon as u64 + 1;
+                    if self.base(value, value_at) && field == Internal::XImap {
+                        header.is_pseudo = true;
+                    }
+                }
+            }
+            Internal::XUid => self.uid(value, header),
+            Internal::Bogus => {
+                let (name, number) = (String::from_utf8_lossy(name.trim_ascii_end()), self.scan.in_file);
+                let text = format!("Discarding bogus {name} header in message {number}");
+                self.tell(Level::Warning, text);
+            }
+        }
+    }
+
+    /// Takes the UID state over; false if it is none.
+    fn base(&mut self, value: &[u8], value_at: u64) -> bool {
+        let blanks = value.iter().take_while(|octet| **octet == b' ').count();
+        let Some((validity, digits)) = number(&value[blanks..]) else { return false };
+        let rest = &value[blanks + digits..];
+        let between = rest.iter().take_while(|octet| **octet == b' ').count();
+        let Some((last, count)) = number(&rest[between..]) else { return false };
+        if validity == 0 || between == 0 {
+            return false;
+        }
+        let digits_at = blanks + digits + between;
+        self.scan.uid_validity = validity;
+        self.scan.uid_last = last;
+        self.scan.last_uid_digits =
+            Some(LastUidDigits { at: value_at + digits_at as u64, count: u8::try_from(count).unwrap_or(0) });
+        let words = rest[between + count..].split(|octet| *octet == b' ').filter(|word| !word.is_empty());
+        for word in words.take(KEYWORDS) {
+            // More than there is room for cannot come: see `take`.
+            self.scan.keywords.push(Keyword::from_disk(word), KEYWORDS).ok();
+        }
+        true
+    }
+
+    fn uid(&mut self, value: &[u8], header: &mut Header) {
+        if self.scan.uid_validity == 0 || header.is_pseudo {
+            return;
+        }
+        let Some((value, _)) = number(value.trim_ascii_start()) else { return };
+        let Some(uid) = Uid::new(value) else { return };
+        let number = self.scan.messages.len() + 1;
+        let before = self.scan.messages.last().map_or(0, |message| message.uid().get());
+        if let Some(old) = header.uid {
+            self.tell(Level::Warning, format!("Message {number} UID {uid} already has UID {old}"));
+        } else if value <= before {
+            let least = u64::from(before) + 1;
+            self.tell(Level::Warning, format!("Message {number} UID {uid} less than {least}"));
+        } else {
+            if value > self.scan.uid_last {
+                self.scan.uid_last = value;
+                self.scan.dirty = true;
+                if self.scan.slots.is_empty() {
+                    header.slot.set(Slot::DIRTY, true);
+                }
+                self.scan.mark_first();
+            }
+            header.uid = Some(uid);
+            return;
+        }
+        header.uid = None;
+        self.scan.distrust();
+    }
+
+    /// Finds the end of the body that starts at `start`.
+    fn body(&mut self, start: u64) -> Result<Body, ParseError> {
+        let mut body = Body { end: start, crs: 0, lfs: 0 };
+        if self.is_from_line(start)? {
+            return Ok(body);
+        }
+        let overlap = FROM.len();
+        let mut position = start;
+        loop {
+            let end = self.window.end;
+            let data = self.window.data(position, BLOCK.min(64 * 1024))?;
+            let is_last = position + data.len() as u64 >= end;
+            if let Some(at) = self.finder.find(data) {
+                let piece = &data[..=at];
+                body.crs += memchr_iter(b'\r', piece).count() as u64;
+                body.lfs += memchr_iter(b'\n', piece).count() as u64;
+                position += at as u64 + 1;
+                if self.is_from_line(position)? {
+                    break;
+                }
+                continue;
+            }
+            let piece = if is_last { data } else { &data[..data.len().saturating_sub(overlap).max(1)] };
+            body.crs += memchr_iter(b'\r', piece).count() as u64;
+            body.lfs += memchr_iter(b'\n', piece).count() as u64;
+            position += piece.len() as u64;
+            if is_last {
+                break;
+            }
+        }
+        body.end = position;
+        Ok(body)
+    }
+
+    fn is_from_line(&mut self, position: u64) -> io::Result<bool> {
+        if !self.window.data(position, FROM.len())?.starts_with(FROM) {
+            return Ok(false);
+        }
+        let (line, _) = self.window.line(position)?;
+        let Some(line) = line.strip_suffix(b"\n") else { return Ok(false) };
+        Ok(FromLine::parse(line.strip_suffix(b"\r").unwrap_or(line)).is_some())
+    }
+
+    /// Returns the length of the empty line that a body ends with, and whether its last line has its LF.
+    fn separator(&mut self, start: u64, end: u64) -> io::Result<(u8, bool)> {
+        let count = usize::try_from(end - start).unwrap_or(3).min(3);
+        let from = end - count as u64;
+        let mut tail = [0; 3];
+        if from >= self.window.base && end <= self.window.base + self.window.buffer.len() as u64 {
+            let at = usize::try_from(from - self.window.base).unwrap_or(0);
+            tail[..count].copy_from_slice(&self.window.buffer[at..at + count]);
+        } else {
+            use std::os::unix::fs::FileExt;
+            self.window.file.read_exact_at(&mut tail[..count], from)?;
+        }
+        let tail = &tail[..count];
+        let separator = match tail {
+            b"\n" | b"\n\n" | [_, b'\n', b'\n'] => 1,
+            b"\r\n" | b"\n\r\n" => 2,
+            _ => 0,
+        };
+        Ok((separator, tail.last().is_none_or(|octet| *octet == b'\n')))
+    }
+}
+
+fn count(file: &File, from: u64, to: u64, wanted: u8) -> io::Result<u64> {
+    let (mut position, mut found, mut block) = (from, 0, Vec::new());
+    while position < to {
+        let size = usize::try_from(to - position).unwrap_or(BLOCK).min(BLOCK);
+        read_up_to(file, position, size, &mut block)?;
+        if block.is_empty() {
+            break;
+        }
+        found += memchr_iter(wanted, &block).count() as u64;
+        position += block.len() as u64;
+    }
+    Ok(found)
+}
+
+fn read_status(value: &[u8], header: &mut Header) {
+    for octet in value {
+        header.flags.system |= match octet {
+            b'R' => SystemFlags::SEEN,
+            b'D' => SystemFlags::DELETED,
+            b'F' => SystemFlags::FLAGGED,
+            b'A' => SystemFlags::ANSWERED,
+            b'T' => SystemFlags::DRAFT,
+            b'O' => {
+                header.old = true;
+                SystemFlags::NONE
+            }
+            _ => SystemFlags::NONE,
+        };
+    }
+}
+
+/// Returns the decimal number at the start of `text` and its length; `None` if there is none, or it does not fit.
+fn number(text: &[u8]) -> Option<(u32, usize)> {
+    let digits = text.iter().take_while(|octet| octet.is_ascii_digit()).count();
+    let value = text[..digits]
+        .iter()
+        .try_fold(0u32, |value, octet| value.checked_mul(10)?.checked_add(u32::from(octet - b'0')))?;
+    (digits > 0).then_some((value, digits))
+}

@@ -1,0 +1,371 @@
+//! The unix driver among others: deliveries, other sessions, other programs, arbitrary files.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod common;
+
+use ailurus_formats::Unix;
+use ailurus_formats::disk::Os;
+use ailurus_store::{Access, AppendMeta, Driver, Error, Extent, Level, Mailbox, Manner};
+use ailurus_types::{FlagChange, FlagOp, Keyword, SystemFlags, Uid, UidSet};
+use common::{NOW, append, at, environment, fixture, open, read_all, unix};
+use proptest::prelude::*;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+
+fn deliver(path: &Path, subject: &str) {
+    // As procmail does: flock, then O_APPEND.
+    let mut file = OpenOptions::new().append(true).open(path).unwrap();
+    file.lock().unwrap();
+    writeln!(file, "From x@example.com Wed Dec  2 05:53:22 1992\nSubject: {subject}\n\n{subject}\n").unwrap();
+}
+
+fn texts(mailbox: &mut dyn Mailbox) -> Vec<String> {
+    let uids: Vec<Uid> = mailbox.snapshot().messages.iter().map(|message| message.uid()).collect();
+    let text = |uid| String::from_utf8_lossy(&read_all(mailbox, uid, Extent::Text)).trim_end().to_owned();
+    uids.into_iter().map(text).collect()
+}
+
+fn add_seen(mailbox: &mut dyn Mailbox) {
+    let mut edit = mailbox.edit().unwrap();
+    let change = FlagChange { op: FlagOp::Add, system: SystemFlags::SEEN, keywords: Vec::new() };
+    edit.store(&UidSet::all(), &change).unwrap();
+    let changes = edit.commit().unwrap();
+    assert!(!changes.flags.is_empty());
+}
+
+#[test]
+fn deliveries_arrive_between_all_our_operations() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("box");
+    let driver = unix(&environment(directory.path()));
+    driver.create(&at(&path)).unwrap();
+    deliver(&path, "one");
+    let mut mailbox = open(&driver, &path);
+    assert_eq!(texts(mailbox.as_mut()), ["one"]);
+    deliver(&path, "two");
+    assert!(mailbox.refresh().unwrap().arrived);
+    deliver(&path, "three");
+    add_seen(mailbox.as_mut());
+    deliver(&path, "four");
+    let changes = mailbox.checkpoint().unwrap();
+    assert!(changes.arrived);
+    deliver(&path, "five");
+    let mut edit = mailbox.edit().unwrap();
+    edit.expunge(&Uid::new(2).into_iter().collect()).unwrap();
+    deliver(&path, "six");
+    let changes = edit.commit().unwrap();
+    assert!(changes.arrived && changes.expunged.to_string() == "2");
+    assert_eq!(texts(mailbox.as_mut()), ["one", "three", "four", "five", "six"]);
+    deliver(&path, "seven");
+    mailbox.close().unwrap();
+    let mut mailbox = open(&driver, &path);
+    assert_eq!(texts(mailbox.as_mut()), ["one", "three", "four", "five", "six", "seven"]);
+    let uids: Vec<u32> = mailbox.snapshot().messages.iter().map(|message| message.uid().get()).collect();
+    assert_eq!(uids, [1, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn one_session_writes_and_others_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let env = environment(directory.path());
+    let path = directory.path().join("box");
+    std::fs::copy(fixture("unix/02-appended"), &path).unwrap();
+    let driver = unix(&env);
+    let mut first = open(&driver, &path);
+    let mut second = open(&driver, &path);
+    assert!(first.snapshot().writable && !second.snapshot().writable);
+    let told = env.notices.take();
+    assert!(
+        told.iter().any(|notice| notice.text == "Mailbox is open by another process, access is readonly")
+    );
+    assert!(matches!(driver.open(&at(&path), Access::ReadWrite, Manner::Silent), Err(Error::InUse { .. })));
+    assert!(matches!(driver.delete(&at(&path)), Err(Error::InUse { .. })));
+    assert!(matches!(second.edit().err(), Some(Error::ReadOnly { .. })));
+    // While we have it open an append is a delivery.
+    let appended = append(&driver, &path, b"Subject: a\r\n\r\nadded\r\n", SystemFlags::FLAGGED, &[]).unwrap();
+    assert_eq!(appended.uids, None);
+    assert!(first.refresh().unwrap().arrived);
+    let message = *first.snapshot().messages.last().unwrap();
+    assert_eq!((message.uid().get(), message.flags().system), (102, SystemFlags::FLAGGED));
+    let mut edit = first.edit().unwrap();
+    edit.expunge(&Uid::new(1).into_iter().collect()).unwrap();
+    let changes = edit.commit().unwrap();
+    assert_eq!(changes.expunged.to_string(), "1");
+    // The reader sees what moved, even without being refreshed.
+    assert_eq!(read_all(second.as_mut(), Uid::new(99).unwrap(), Extent::Text), b"Second body\r\n");
+    let changes = second.refresh().unwrap();
+    assert!(changes.arrived && changes.expunged.to_string() == "1" && !changes.uid_validity);
+    first.close().unwrap();
+    driver.rename(&at(&path), &at(&directory.path().join("new"))).unwrap();
+    driver.delete(&at(&directory.path().join("new"))).unwrap();
+    drop(second);
+    assert_eq!(std::fs::read_dir(&env.lock_dir).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn appended_messages_are_protected_and_numbered() {
+    let directory = tempfile::tempdir().unwrap();
+    let env = environment(directory.path());
+    let path = directory.path().join("box");
+    std::fs::copy(fixture("unix/03-flags-keywords"), &path).unwrap();
+    let driver = unix(&env);
+    let mut appending = driver.append(&at(&path)).unwrap();
+    let date = ailurus_types::InternalDate::parse(b" 1-Feb-2025 12:34:56 +0200", 0).unwrap();
+    for (message, date) in [
+        (&b"X-Foo: a\r\nX-UID: 5\r\nStatus: RO\r\nx-keywords: Work\r\n\r\nFrom here\r\n>From\r\n"[..], None),
+        (b"X-IMAPbase: 1 2\r\nSubject: all header\r\nFrom x", Some(date)),
+    ] {
+        appending
+            .begin(AppendMeta {
+                size: message.len() as u64,
+                internal_date: date,
+                keywords: vec![Keyword::new(b"work").unwrap(), Keyword::new(b"Unknown").unwrap()],
+                ..AppendMeta::default()
+            })
+            .unwrap();
+        for piece in message.chunks(3) {
+            appending.write(piece).unwrap();
+        }
+        appending.end().unwrap();
+    }
+    let (validity, uids) = appending.commit().unwrap().uids.unwrap();
+    assert_eq!((validity.get(), uids), (1_740_830_400, vec![Uid::new(102).unwrap(), Uid::new(103).unwrap()]));
+    assert!(env.notices.take().iter().any(|notice| notice.text == "Unknown flag: Unknown"));
+    let file = std::fs::read_to_string(&path).unwrap();
+    assert!(file.contains("X-IMAP: 1740830400 0000000103 Work $Forwarded\n"));
+    let first = file.find("From alice@mail.example.com Sat Mar  1 12:00:00 2025 +0000\nX-Foo").unwrap();
+    assert_eq!(
+        &file[first..],
+        "From alice@mail.example.com Sat Mar  1 12:00:00 2025 +0000\nX-Foo: a\nX-Original-X-UID: 5\n\
+         X-Original-Status: RO\nX-Original-x-keywords: Work\nStatus: \nX-Status: \n\
+         X-Keywords: Work              \nX-UID: 102\n\n>From here\n>From\n\n\
+         From alice@mail.example.com Sat Feb  1 12:34:56 2025 +0200\nX-Original-X-IMAPbase: 1 2\n\
+         Subject: all header\n>From x\nStatus: \nX-Status: \nX-Keywords: Work              \nX-UID: 103\n\n\n"
+    );
+    let mailbox = open(&driver, &path);
+    let recent: Vec<_> = mailbox
+        .snapshot()
+        .messages
+        .iter()
+        .filter(|message| message.is_recent())
+        .map(|m| m.uid().get())
+        .collect();
+    assert_eq!(recent, [102, 103]);
+    assert!(env.notices.take().iter().all(|notice| notice.level == Level::Log));
+}
+
+#[test]
+fn an_append_that_fails_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("box");
+    let driver = unix(&environment(directory.path()));
+    driver.create(&at(&path)).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let mut short = driver.append(&at(&path)).unwrap();
+    short.begin(AppendMeta { size: 5, ..AppendMeta::default() }).unwrap();
+    short.write(b"abc").unwrap();
+    assert!(short.end().is_err());
+    let mut empty = driver.append(&at(&path)).unwrap();
+    assert!(
+        matches!(empty.begin(AppendMeta::default()), Err(Error::Refused(why)) if why == "Append of zero-length message")
+    );
+    assert!(matches!(
+        append(&driver, &directory.path().join("none"), b"x", SystemFlags::NONE, &[]),
+        Err(Error::NotFound(_))
+    ));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_large_message_goes_through_a_scratch_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("box");
+    let driver = unix(&environment(directory.path()));
+    driver.create(&at(&path)).unwrap();
+    let message = [&b"Subject: large\r\n\r\n"[..], &b"From a line of text\r\n".repeat(50_000)].concat();
+    append(&driver, &path, &message, SystemFlags::NONE, &[]).unwrap();
+    let mut mailbox = open(&driver, &path);
+    let read = read_all(mailbox.as_mut(), Uid::new(1).unwrap(), Extent::Whole);
+    assert_eq!(read.len(), message.len() + 50_000);
+    assert_eq!(mailbox.snapshot().messages[0].rfc822_size() as usize, read.len());
+}
+
+#[test]
+fn file_times_say_whether_there_is_new_mail() {
+    use std::os::unix::fs::MetadataExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("box");
+    let driver = unix(&environment(directory.path()));
+    driver.create(&at(&path)).unwrap();
+    let times = || path.metadata().map(|found| (found.atime(), found.mtime())).unwrap();
+    append(&driver, &path, b"Subject: a\r\n\r\na\r\n", SystemFlags::NONE, &[]).unwrap();
+    assert_eq!(times(), (NOW - 1, NOW));
+    driver.probe(&at(&path)).unwrap();
+    driver.status(&at(&path)).unwrap();
+    assert_eq!(times(), (NOW - 1, NOW));
+    open(&driver, &path).close().unwrap();
+    assert_eq!(times(), (NOW, NOW - 1));
+}
+
+/// The reference's own program on the same file, where there is one.
+#[test]
+fn the_reference_and_we_take_turns() {
+    let program =
+        ["/usr/sbin/mailutil", "/usr/bin/mailutil"].into_iter().find(|path| Path::new(path).exists());
+    let Some(program) = program else {
+        assert!(std::env::var_os("AILURUS_REQUIRE_PEERS").is_none(), "mailutil is missing");
+        eprintln!("skipped: there is no mailutil");
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let mut env = environment(directory.path());
+    env.lock_dir = "/tmp".into();
+    env.clock = std::sync::Arc::new(ailurus_store::SystemClock::default());
+    let path = directory.path().join("box");
+    let driver = Unix::new(env, Os::shared());
+    // It takes no orders from root, and takes nobody for the anonymous user.
+    let is_root = rustix::process::geteuid().is_root();
+    let mailutil = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        if is_root {
+            use std::os::unix::process::CommandExt;
+            for entry in std::fs::read_dir(directory.path()).unwrap() {
+                std::os::unix::fs::chown(entry.unwrap().path(), Some(1), Some(1)).unwrap();
+            }
+            std::os::unix::fs::chown(directory.path(), Some(1), Some(1)).unwrap();
+            command.uid(1).gid(1);
+        }
+        let output = command
+            .args(arguments)
+            .env("HOME", directory.path())
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    };
+    std::fs::copy(fixture("unix/20-g-imapbase"), directory.path().join("source")).unwrap();
+    let (created, text) = mailutil(&["create", "box"]);
+    assert!(created, "{text}");
+    let m1 = std::fs::read(fixture("messages/m1.eml")).unwrap();
+    let uids = append(&driver, &path, &m1, SystemFlags::SEEN, &[]).unwrap().uids.unwrap().1;
+    assert_eq!(uids, [Uid::new(1).unwrap()]);
+    let (copied, text) = mailutil(&["appenddelete", "source", "box"]);
+    assert!(copied, "{text}");
+    let mut mailbox = open(&driver, &path);
+    assert_eq!(mailbox.snapshot().messages.len(), 4, "{text}");
+    let mut edit = mailbox.edit().unwrap();
+    edit.expunge(&Uid::new(2).into_iter().collect()).unwrap();
+    let changes = edit.commit().unwrap();
+    assert!(!changes.is_empty());
+    let validity = mailbox.snapshot().uid_validity;
+    mailbox.close().unwrap();
+    let (checked, text) = mailutil(&["check", "box"]);
+    assert!(checked && text.contains("3 total"), "{text}");
+    let (pruned, text) = mailutil(&["prune", "box", "SEEN"]);
+    // Its exit status says nothing here.
+    assert!(pruned || text.contains("purged"), "{text}");
+    let mailbox = open(&driver, &path);
+    let uids: Vec<u32> = mailbox.snapshot().messages.iter().map(|message| message.uid().get()).collect();
+    assert!(!uids.contains(&1) && !uids.is_empty(), "{uids:?}");
+    assert_eq!(mailbox.snapshot().uid_validity, validity);
+}
+
+fn pieces() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        Just(b"From x@example.com Wed Dec  2 05:53:22 1992\n".to_vec()),
+        Just(b"From x@example.com Wed Dec  2 05:53 1992\r\n".to_vec()),
+        Just(b"X-IMAPbase: 5 6 a b\n".to_vec()),
+        Just(b"X-IMAP: 0000000005 0000000009 a b\n".to_vec()),
+        Just(b"X-UID: 4294967295\n".to_vec()),
+        (0u32..12).prop_map(|uid| format!("X-UID: {uid}\n").into_bytes()),
+        Just(b"Status: RO\n".to_vec()),
+        Just(b"X-Status: DFAT\n folded\n".to_vec()),
+        Just(b"X-Keywords: a c\r\n".to_vec()),
+        Just(b"Subject: s\n".to_vec()),
+        Just(b"\n".to_vec()),
+        Just(b"\r\n".to_vec()),
+        Just(b"From ".to_vec()),
+        Just(b"\0\0\0".to_vec()),
+        proptest::collection::vec(any::<u8>(), 0..30),
+    ];
+    proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn any_file_is_read_and_rewritten_with_its_messages(rest in pieces()) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("box");
+        let file = [&b"From x@example.com Wed Dec  2 05:53:22 1992\nSubject: first\n"[..], &rest].concat();
+        std::fs::write(&path, &file).unwrap();
+        let driver = unix(&environment(directory.path()));
+        let contents = |mailbox: &mut dyn Mailbox| {
+            let messages = mailbox.snapshot().messages.clone();
+            messages.iter().map(|message| {
+                let whole = read_all(mailbox, message.uid(), Extent::Whole);
+                assert_eq!(whole.len(), message.rfc822_size() as usize);
+                (message.uid(), whole)
+            }).collect::<Vec<_>>()
+        };
+        let mut mailbox = open(&driver, &path);
+        let before = contents(mailbox.as_mut());
+        add_or_skip(mailbox.as_mut());
+        let checkpoint = mailbox.checkpoint().unwrap();
+        prop_assert!(!checkpoint.arrived);
+        let after = contents(mailbox.as_mut());
+        prop_assert_eq!(before.len(), after.len());
+        mailbox.close().unwrap();
+        let mut mailbox = open(&driver, &path);
+        let again = contents(mailbox.as_mut());
+        prop_assert_eq!(before.len(), again.len());
+        for ((one, text), (other, text_again)) in before.iter().zip(&again) {
+            prop_assert_eq!(one, other);
+            prop_assert_eq!(text, text_again);
+        }
+    }
+}
+
+fn add_or_skip(mailbox: &mut dyn Mailbox) {
+    if !mailbox.snapshot().messages.is_empty() {
+        let mut edit = mailbox.edit().unwrap();
+        let change = FlagChange { op: FlagOp::Add, system: SystemFlags::DRAFT, keywords: Vec::new() };
+        edit.store(&UidSet::all(), &change).unwrap();
+        let changes = edit.commit().unwrap();
+        assert!(!changes.arrived);
+    }
+}
+
+#[test]
+fn many_appends_with_others_between_give_ascending_uids() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("box");
+    let driver = unix(&environment(directory.path()));
+    std::fs::write(&path, "").unwrap();
+    let mut uids = Vec::new();
+    for number in 0..25 {
+        let text = format!("Subject: {number}\r\n\r\nappended {number}\r\n");
+        uids.push(
+            append(&driver, &path, text.as_bytes(), SystemFlags::NONE, &[]).unwrap().uids.unwrap().1[0].get(),
+        );
+        if number % 7 == 3 {
+            deliver(&path, "delivered");
+        }
+        if number == 12 {
+            let mut mailbox = open(&driver, &path);
+            let mut edit = mailbox.edit().unwrap();
+            edit.expunge(&UidSet::all()).unwrap();
+            assert!(!edit.commit().unwrap().expunged.is_empty());
+        }
+    }
+    // Deliveries took UIDs of their own when the next append came.
+    let expected: Vec<u32> = (0..25).map(|number: u32| number + 1 + (number + 3) / 7).collect();
+    assert_eq!(uids, expected);
+    let mailbox = open(&driver, &path);
+    let left: Vec<u32> = mailbox.snapshot().messages.iter().map(|message| message.uid().get()).collect();
+    assert!(left.windows(2).all(|pair| pair[0] < pair[1]));
+    assert_eq!(left.len(), 12 + 2);
+}

@@ -1,0 +1,79 @@
+//! What commands cost (DESIGN.md §9), over mailboxes in memory: `cargo test --release --test cost -- --ignored --nocapture`.
+
+mod harness;
+
+use ailurus_store::memory::Memory;
+use ailurus_types::MailboxName;
+use harness::Harness;
+use std::time::{Duration, Instant};
+
+const MESSAGES: u32 = 10_000;
+
+fn memory() -> Memory {
+    let memory = Memory::new();
+    let line =
+        "It is a truth universally acknowledged, that a single man in possession of a good fortune.\r\n";
+    let text = format!(
+        "Return-Path: <ada@example.test>\r\nReceived: from mx.example.test by mail.example.test; Mon, 7 Sep 2026 10:00:01 +0000\r\n\
+         Date: Mon, 7 Sep 2026 10:00:00 +0000\r\nFrom: Carol Example <carol@example.test>\r\nTo: ada@example.test\r\n\
+         Subject: Lunch plans for next week\r\nMessage-ID: <m1@example.test>\r\nMIME-Version: 1.0\r\n\
+         Content-Type: text/plain; charset=US-ASCII\r\n\r\n{}",
+        line.repeat(60)
+    );
+    for _ in 0..MESSAGES {
+        memory.deliver(&MailboxName::inbox(), text.as_bytes());
+    }
+    memory
+}
+
+fn time(harness: &mut Harness, command: &str) -> Duration {
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        harness.out.clear();
+        let start = Instant::now();
+        let _taken = harness.session.handle_input(command.as_bytes(), harness.now);
+        let mut out = Vec::new();
+        while harness.session.poll_output(&mut out) {
+            out.clear();
+        }
+        best = best.min(start.elapsed());
+    }
+    best
+}
+
+#[test]
+#[ignore = "measures"]
+fn cost() {
+    let mut harness = Harness::preauthenticated(&memory());
+    harness.ask("s SELECT INBOX");
+    for command in [
+        "FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE)",
+        "FETCH 1:* ENVELOPE",
+        "FETCH 1:* BODYSTRUCTURE",
+        "FETCH 1:* BODY.PEEK[HEADER.FIELDS (DATE FROM SUBJECT)]",
+        "FETCH 1:* BODY.PEEK[]",
+        "SEARCH UNSEEN",
+        "SEARCH SUBJECT zyxw",
+        "SEARCH FROM zyxw",
+        "SEARCH TEXT zyxw",
+        "SEARCH BODY \"zy xw\"",
+        "UID STORE 1:* +FLAGS (\\Flagged)",
+    ] {
+        let time = time(&mut harness, &format!("a {command}\r\n"));
+        println!("{:8.3} us a message: {command}", time.as_secs_f64() * 1e6 / f64::from(MESSAGES));
+    }
+    // The refresh of a mailbox in memory compares all messages, so this is measured with one.
+    let memory = Memory::new();
+    memory.deliver(&MailboxName::inbox(), b"a: b\r\n\r\nc\r\n");
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("s SELECT INBOX");
+    let pipelined: String = (0..1000).map(|number| format!("n{number} NOOP\r\n")).collect();
+    let start = Instant::now();
+    harness.send(pipelined.as_bytes());
+    println!("{:8.3} us: NOOP, pipelined", start.elapsed().as_secs_f64() * 1e3);
+    let start = Instant::now();
+    for _ in 0..1000 {
+        harness.send(b"n NOOP\r\n");
+    }
+    println!("{:8.3} us: NOOP, one by one", start.elapsed().as_secs_f64() * 1e3);
+}
