@@ -97,7 +97,9 @@ impl Shared {
     fn new_message(&mut self) -> Message {
         self.number += 1;
         let lines = 1 + self.random.below(30);
-        let body = "From here on\n>From there\n.\nline \u{e9}\n".repeat(lines);
+        // By either, a line of a traditional mailbox that starts like this is quoted when it is written.
+        let from = if self.format == "unix" { ">From" } else { "From" };
+        let body = format!("{from} here on\n>From there\n.\nline \u{e9}\n").repeat(lines);
         let text = format!(
             "From: ada@example.test\nDate: Mon, 7 Sep 2026 10:00:00 +0000\nSubject: number{}x\n\n{body}",
             self.number
@@ -115,7 +117,8 @@ impl Shared {
         let message = self.new_message();
         let flags: Vec<&str> = message.flags.iter().map(String::as_str).collect();
         let flags = format!("({}) ", flags.join(" "));
-        let (text, open) = (message.text.clone(), self.random.one_in(2));
+        let text = message.text.replace("\n>From here", "\nFrom here");
+        let open = self.random.one_in(2);
         if open {
             self.session().append("box", &flags, &text);
         } else {
@@ -132,6 +135,7 @@ impl Shared {
         let letters = [("\\Answered", 'A'), ("\\Flagged", 'F'), ("\\Draft", 'T')];
         let more: String = letters.iter().filter(|(flag, _)| has(flag)).map(|(_, letter)| *letter).collect();
         let (header, body) = message.text.split_once("\n\n").expect("header and text");
+        let body = body.replace("\n>From here", "\nFrom here");
         let mut file = format!("From ada@example.test Mon Sep  7 10:00:00 2026\n{header}\nStatus: {status}\n");
         if !more.is_empty() {
             file += &format!("X-Status: {more}\n");

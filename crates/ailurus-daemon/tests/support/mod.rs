@@ -265,9 +265,9 @@ impl Drop for Process {
 
 /// A client's end of a connection.
 pub struct Client {
-    reader: BufReader<Box<dyn Read + Send>>,
-    writer: Box<dyn Write + Send>,
-    set_timeout: Box<dyn Fn(Duration) + Send>,
+    reader: BufReader<Box<dyn Read + Send + Sync>>,
+    writer: Box<dyn Write + Send + Sync>,
+    set_timeout: Box<dyn Fn(Duration) + Send + Sync>,
     tags: u32,
 }
 
