@@ -144,8 +144,16 @@ def rows(count, quick):
     def fetch(items):
         return lambda client, server: client.command(b"FETCH 1:* " + items)
 
-    def select(client, server):
+    def open_only(client, server):
         client.command(b"SELECT " + server.mailbox)
+
+    def settle(client, server):
+        client.command(b"NOOP")
+
+    def select(client, server):
+        # What a server does once after the first open (give every message its UID, say) has a row of its own.
+        open_only(client, server)
+        settle(client, server)
 
     def random_fetches(client, server):
         chooser = random.Random(1)
@@ -193,7 +201,8 @@ def rows(count, quick):
         pass
 
     table = [
-        ("open", count, nothing, select),
+        ("open", count, nothing, open_only),
+        ("first NOOP after the first open", count, open_only, settle),
         ("FETCH (UID FLAGS INTERNALDATE RFC822.SIZE)", count, select, fetch(b"(UID FLAGS INTERNALDATE RFC822.SIZE)")),
         ("FETCH ENVELOPE", count, select, fetch(b"ENVELOPE")),
         ("FETCH BODYSTRUCTURE", count, select, fetch(b"BODYSTRUCTURE")),

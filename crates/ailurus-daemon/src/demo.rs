@@ -231,13 +231,21 @@ fn headline(text: &str) {
 
 /// Prints a response, long lines cut, what is no text made visible.
 fn show(who: u8, response: &[u8]) {
-    const MOST: usize = 150;
+    const MOST: usize = 400;
     let who = char::from(who);
     for line in response.split(|&octet| octet == b'\n') {
         let line = String::from_utf8_lossy(line);
         let line = line.trim_end();
-        let cut: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).take(MOST).collect();
+        let cut: String = line.chars().map(visible).take(MOST).collect();
         let more = if line.chars().count() > MOST { " ..." } else { "" };
         println!("{who}: {cut}{more}");
+    }
+}
+
+fn visible(c: char) -> char {
+    match c {
+        '\t' => ' ',
+        c if c.is_control() => '?',
+        c => c,
     }
 }

@@ -435,7 +435,10 @@ impl Transport {
         let now = Instant::now();
         let paths = engine.wake_paths();
         let watching = paths.is_some();
-        self.watch_for(paths.unwrap_or_default());
+        if self.watch_for(paths.unwrap_or_default()) && watching {
+            // What changed before the watch began gives no notice.
+            return engine.handle_wake(now);
+        }
         let limit = if matches!(request, Some(Request::Close(_))) { LINGER_LIMIT } else { STALL_LIMIT };
         let until = [
             engine.poll_timeout(),
@@ -459,13 +462,15 @@ impl Transport {
         }
     }
 
-    fn watch_for(&mut self, paths: Vec<PathBuf>) {
+    /// Watches these files; returns whether they are other ones than before.
+    fn watch_for(&mut self, paths: Vec<PathBuf>) -> bool {
         if self.watched == paths {
-            return;
+            return false;
         }
         let watch = |path: &PathBuf| if path.is_dir() { Watch::directory(path) } else { Watch::file(path) };
         self.watches = paths.iter().filter_map(watch).collect();
         self.watched = paths;
+        true
     }
 
     fn poll(&self, reading: bool, left: Option<Duration>, signals: &dyn Signals) -> Ready {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let messages: u32 = std::env::args().nth(1).map_or(Ok(10_000), |count| count.parse())?;
-    let directory = std::env::args().nth(2).map_or_else(|| std::env::temp_dir(), PathBuf::from);
+    let directory = std::env::args().nth(2).map_or_else(std::env::temp_dir, PathBuf::from);
     let directory = directory.join(format!("unix-speed-{}", std::process::id()));
     std::fs::create_dir(&directory)?;
     let result = measure(&directory, messages);

@@ -338,3 +338,34 @@ fn add_or_skip(mailbox: &mut dyn Mailbox) {
         assert!(!changes.arrived);
     }
 }
+
+#[test]
+fn many_appends_with_others_between_give_ascending_uids() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("box");
+    let driver = unix(&environment(directory.path()));
+    std::fs::write(&path, "").unwrap();
+    let mut uids = Vec::new();
+    for number in 0..25 {
+        let text = format!("Subject: {number}\r\n\r\nappended {number}\r\n");
+        uids.push(
+            append(&driver, &path, text.as_bytes(), SystemFlags::NONE, &[]).unwrap().uids.unwrap().1[0].get(),
+        );
+        if number % 7 == 3 {
+            deliver(&path, "delivered");
+        }
+        if number == 12 {
+            let mut mailbox = open(&driver, &path);
+            let mut edit = mailbox.edit().unwrap();
+            edit.expunge(&UidSet::all()).unwrap();
+            assert!(!edit.commit().unwrap().expunged.is_empty());
+        }
+    }
+    // Deliveries took UIDs of their own when the next append came.
+    let expected: Vec<u32> = (0..25).map(|number: u32| number + 1 + (number + 3) / 7).collect();
+    assert_eq!(uids, expected);
+    let mailbox = open(&driver, &path);
+    let left: Vec<u32> = mailbox.snapshot().messages.iter().map(|message| message.uid().get()).collect();
+    assert!(left.windows(2).all(|pair| pair[0] < pair[1]));
+    assert_eq!(left.len(), 12 + 2);
+}

@@ -218,9 +218,9 @@ fn is_text(part: &Part<'_>) -> bool {
 /// Tells, with a glance at the octets, that a key is not in the message, whatever is decoded. `false` says nothing.
 fn is_surely_absent(needle: &Needle, text: &[u8]) -> bool {
     let is_plain = || {
-        // What could turn into other characters: charsets that shift, encoded words, transfer encodings.
+        // What could turn into other characters: charsets that shift or are wide, encoded words, transfer encodings.
         text.is_ascii()
-            && memchr::memchr2(0x1b, b'~', text).is_none()
+            && memchr::memchr3(0x1b, b'~', 0, text).is_none()
             && memmem::find(text, b"=?").is_none()
             && !TRANSFER_ENCODINGS.with(|names| names.iter().any(|name| name.is_in_ascii(text)))
     };

@@ -192,7 +192,7 @@ impl Copy {
     }
 
     fn expunge(&self, selected: &mut Selected) -> Result<()> {
-        let mut edit = selected.mailbox.edit()?;
+        let mut edit = selected.edit()?;
         edit.expunge(&self.all)?;
         let changes = edit.commit()?;
         selected.view.note(&changes);

@@ -18,7 +18,8 @@ pub(crate) struct Expunge {
 
 impl Session {
     pub(crate) fn expunge(&mut self, tag: Tag, name: CommandName, set: Option<WrittenSet>) {
-        let State::Selected(_, selected) = &self.state else { return };
+        let State::Selected(_, selected) = &mut self.state else { return };
+        selected.last_checkpoint = self.now;
         let uids = match set {
             None => None,
             Some(Ok(set)) => Some(set.uids(selected.view.largest_uid())),
@@ -45,7 +46,11 @@ impl Expunge {
     }
 
     fn expunge(&self, selected: &mut Selected) -> Result<String> {
-        if self.wanted(selected.mailbox.snapshot()).is_empty() {
+        let only = self.uids.as_ref().map(|uids| selected.left_of(uids));
+        let wanted = |snapshot: &Snapshot| {
+            deleted(snapshot, |uid| only.as_ref().is_none_or(|only| only.contains(uid)))
+        };
+        if wanted(selected.mailbox.snapshot()).is_empty() {
             if !selected.mailbox.is_dirty() {
                 return Ok("No messages deleted, so no update needed".into());
             }
@@ -53,16 +58,12 @@ impl Expunge {
             selected.view.note(&changes);
             return Ok("Mailbox checkpointed, but no messages expunged".into());
         }
-        let mut edit = selected.mailbox.edit()?;
-        let uids = self.wanted(edit.snapshot());
+        let mut edit = selected.edit()?;
+        let uids = wanted(edit.snapshot());
         let count = edit.snapshot().messages.iter().filter(|message| uids.contains(message.uid())).count();
         edit.expunge(&uids)?;
         let changes = edit.commit()?;
         selected.view.note(&changes);
         Ok(format!("Expunged {count} messages"))
-    }
-
-    fn wanted(&self, snapshot: &Snapshot) -> UidSet {
-        deleted(snapshot, |uid| self.uids.as_ref().is_none_or(|only| only.contains(uid)))
     }
 }

@@ -262,7 +262,11 @@ impl Fetch {
 
     fn set_seen(&self, selected: &mut Selected) -> Result<()> {
         let change = FlagChange { op: FlagOp::Add, system: SystemFlags::SEEN, keywords: Vec::new() };
-        let mut edit = selected.mailbox.edit()?;
+        let mut edit = match selected.edit() {
+            // All that was fetched is gone.
+            Err(Error::Expunged { .. }) => return Ok(()),
+            edit => edit?,
+        };
         let _unknown = edit.store(&self.seen, &change)?;
         let changes = edit.commit()?;
         selected.view.note(&changes);

@@ -25,6 +25,9 @@
 //! * `COPYUID` is never `0 0`; `STATUS` of the selected mailbox with unknown items alone answers `()`.
 //! * Changed flags are written at most a minute after the change, not only by CHECK, CLOSE or in IDLE.
 //! * New mail is told at once in IDLE.
+//! * `\Seen` is set by one edit at the end of a FETCH. Only RFC822 tells it in the same response.
+//! * A COPY between formats does not say so in its text.
+//! * A command that is refused for its syntax does not look for news of the mailbox first.
 #![forbid(unsafe_code)]
 
 mod announce;

@@ -281,6 +281,7 @@ impl Session {
             _ if !self.output.is_empty() => "writing text",
             Work::Running(_) => "writing text",
             Work::Append(_) => "reading literal",
+            Work::Command if self.continuing => "reading literal",
             _ => "reading line",
         };
         self.end(&format!("{cause}, while {context}"), 1);

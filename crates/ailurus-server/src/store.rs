@@ -7,8 +7,9 @@ use crate::wording;
 use ailurus_proto::{
     CommandName, FlagWord, Numbering, StoreArgs, StoreResponse, SyntaxError, Tag, WrittenSet,
 };
-use ailurus_store::Error;
+use ailurus_store::{Edit, Error};
 use ailurus_types::{FlagChange, Flags, Keyword, KeywordMask, SystemFlags, UidSet};
+use std::borrow::Cow;
 
 /// A change of flags that is to be done.
 pub(crate) struct Storing {
@@ -86,8 +87,12 @@ impl Storing {
             self.store_for_session(selected);
             return Ok(Vec::new());
         }
-        let mut edit = selected.mailbox.edit()?;
-        let unknown = edit.store(&self.uids, &self.change)?;
+        let uids = selected.left_of(&self.uids);
+        if selected.view.messages_by_uid(&uids).next().is_none() {
+            return Ok(Vec::new());
+        }
+        let mut edit = selected.edit()?;
+        let unknown = edit.store(&uids, &self.change)?;
         let changes = edit.commit()?;
         selected.view.note(&changes);
         Ok(unknown)
@@ -111,6 +116,23 @@ impl Storing {
 }
 
 impl Selected {
+    /// Begins a change of messages that the client named. If the UID validity value is found to be another, the UIDs at
+    /// hand name other messages by now, and nothing may be done with them.
+    pub(crate) fn edit(&mut self) -> ailurus_store::Result<Box<dyn Edit + '_>> {
+        let known = self.mailbox.snapshot().uid_validity;
+        let edit = self.mailbox.edit()?;
+        let same = edit.snapshot().uid_validity == known;
+        if same { Ok(edit) } else { Err(Error::Expunged { uid: 0 }) }
+    }
+
+    /// Returns a set of UIDs without those of messages that are gone: another may have the same UID by now.
+    pub(crate) fn left_of<'u>(&self, uids: &'u UidSet) -> Cow<'u, UidSet> {
+        if !self.view.holds_expunges() {
+            return Cow::Borrowed(uids);
+        }
+        Cow::Owned(self.view.messages_by_uid(uids).map(|(_, uid)| uid).collect())
+    }
+
     /// Tells whether a set names messages that are gone, of which the client does not know that yet.
     pub(crate) fn names_expunged(&self, uids: &UidSet) -> bool {
         let all = [(1, self.view.exists())];

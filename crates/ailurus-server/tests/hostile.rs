@@ -193,3 +193,135 @@ fn a_client_may_stop_reading_within_a_response() {
     assert!(harness.out.iter().all(|octet| *octet == b'x'), "no BYE in the midst of a literal");
     assert_eq!(harness.closed, Some(1));
 }
+
+/// Numbers that look random and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).expect("31 bits") % sides
+    }
+}
+
+#[test]
+fn words_of_the_language_in_any_order() {
+    const WORDS: &[&str] = &[
+        "a",
+        "b",
+        " ",
+        " ",
+        " ",
+        "\r\n",
+        "\r\n",
+        "\r\n",
+        "UID ",
+        "FETCH ",
+        "STORE ",
+        "SEARCH ",
+        "COPY ",
+        "MOVE ",
+        "APPEND ",
+        "SELECT ",
+        "EXAMINE ",
+        "INBOX",
+        "box",
+        "CREATE ",
+        "DELETE ",
+        "RENAME ",
+        "LIST ",
+        "LSUB ",
+        "STATUS ",
+        "IDLE",
+        "DONE",
+        "NOOP",
+        "CHECK",
+        "CLOSE",
+        "UNSELECT",
+        "EXPUNGE",
+        "EXPUNGE ",
+        "NAMESPACE",
+        "ID ",
+        "ENABLE ",
+        "1",
+        "1:*",
+        "*",
+        "2,3:1",
+        "FLAGS",
+        "+FLAGS ",
+        "-FLAGS.SILENT ",
+        "(",
+        ")",
+        "\\Seen",
+        "\\Deleted",
+        "Work",
+        "BODY[",
+        "BODY.PEEK[]",
+        "]",
+        "<0.5>",
+        "HEADER.FIELDS (",
+        "ENVELOPE",
+        "BODYSTRUCTURE",
+        "RFC822",
+        "ALL",
+        "FAST",
+        "OR ",
+        "NOT ",
+        "TEXT ",
+        "SUBJECT ",
+        "SINCE ",
+        "1-Jan-2020",
+        "RETURN (",
+        "MIN",
+        "\"",
+        "{3}\r\n",
+        "{3+}\r\n",
+        "{0+}\r\n",
+        "{99999+}\r\n",
+        "abc",
+        "%",
+        "\0",
+        "\u{e9}",
+        "NIL",
+        "(MESSAGES)",
+        "CHARSET ",
+        "UTF-8 ",
+        "KEYWORD ",
+        "HEADER ",
+        "LARGER ",
+        "LOGOUTX",
+        "FIND MAILBOXES ",
+        "SUBSCRIBE ",
+    ];
+    let mut dice = Dice(1);
+    for round in 0..400 {
+        let memory = memory();
+        memory.make(&MailboxName::from("box"));
+        let mut harness = Harness::preauthenticated(&memory);
+        harness.ask("a SELECT INBOX");
+        for _ in 0..40 {
+            let mut text = String::from("t ");
+            for _ in 0..=dice.roll(12) {
+                text.push_str(WORDS[dice.roll(WORDS.len())]);
+            }
+            text.push_str("\r\n");
+            harness.send(text.as_bytes());
+            if dice.roll(10) == 0 {
+                memory.deliver(&MailboxName::inbox(), b"a: b\r\n\r\nc\r\n");
+            }
+            if dice.roll(20) == 0 {
+                harness.pass(Duration::from_secs(200));
+            }
+            if dice.roll(40) == 0 {
+                memory.fail_next(ailurus_store::memory::Step::Read, std::io::ErrorKind::Other);
+            }
+            if harness.closed.is_some() {
+                break;
+            }
+            harness.out.clear();
+        }
+        harness.session.handle_disconnect("Unexpected client disconnect", harness.now);
+        harness.pump();
+        assert!(harness.closed.is_some(), "round {round}");
+    }
+}

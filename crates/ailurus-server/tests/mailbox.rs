@@ -4,7 +4,7 @@ mod harness;
 
 use ailurus_server::Signal;
 use ailurus_store::memory::{Memory, Step};
-use ailurus_types::{MailboxName, Uid, UidSet};
+use ailurus_types::{Flags, MailboxName, SystemFlags, Uid, UidSet};
 use harness::{Harness, play};
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -387,4 +387,34 @@ fn a_message_that_cannot_be_read_is_left_out() {
     assert_eq!(answer[0], "* 1 FETCH (UID 1)");
     assert_eq!(answer[1], "* 2 FETCH (UID 2 BODY[1] \"Caf=E9 at noon?\")");
     assert!(answer[2].starts_with("b NO Can't read mailbox INBOX: "), "{answer:?}");
+}
+
+#[test]
+fn numbers_of_before_a_restart_of_uids_change_nothing() {
+    let deleted = SystemFlags::DELETED;
+    for command in [
+        "STORE 1 +FLAGS.SILENT (\\Deleted)",
+        "UID STORE 1:* FLAGS (\\Deleted)",
+        "MOVE 1 box",
+        "UID EXPUNGE 1",
+    ] {
+        // A FETCH lets the session know of the restart, and the client not yet.
+        for before in [Some("FETCH 1 UID"), None] {
+            let memory = memory();
+            memory.make(&"box".into());
+            let mut harness = Harness::preauthenticated(&memory);
+            harness.ask("a SELECT INBOX");
+            memory.expunge(&inbox(), &[Uid::MIN].into_iter().collect());
+            memory.restart_uids(&inbox());
+            if command == "UID EXPUNGE 1" {
+                memory.set_flags(&inbox(), Uid::MIN, Flags { system: deleted, ..Flags::default() });
+            }
+            before.map(|before| harness.ask(&format!("b {before}")));
+            let answer = harness.ask(&format!("c {command}"));
+            let left = memory.messages(&inbox());
+            assert_eq!(left.len(), 2, "{before:?}, {command}: {answer:?}");
+            let touched = left.iter().filter(|(info, _)| info.flags().system.contains(deleted)).count();
+            assert_eq!(touched, usize::from(command == "UID EXPUNGE 1"), "{before:?}, {command}: {answer:?}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 const LONGEST_JUDGED: usize = 1024;
 
@@ -88,7 +88,7 @@ impl Append for Appending<'_> {
             return Ok(Appended::default());
         }
         let file = self.destination()?;
-        let Shared { disk, env } = &**self.shared;
+        let Shared { disk, env, .. } = &**self.shared;
         let session = SessionLock::acquire(disk, env, &file, Manner::Silent);
         let opening = Opening { mode: Mode::Exclusive, manner: Manner::Session, write: true };
         let locked =
@@ -110,7 +110,7 @@ impl Append for Appending<'_> {
 impl Appending<'_> {
     /// Opens the mailbox, making an INBOX that is not there.
     fn destination(&self) -> Result<File> {
-        let Shared { disk, env } = &**self.shared;
+        let Shared { disk, env, .. } = &**self.shared;
         let mut options = OpenOptions::new();
         options.read(true).write(true);
         match options.open(&self.path) {
@@ -147,21 +147,29 @@ impl Appending<'_> {
 
     /// Adds the messages with all that a session would give them.
     fn arrive_with_uids(&self, file: &File) -> Result<Appended> {
-        let Shared { disk, env } = &**self.shared;
+        let Shared { disk, env, .. } = &**self.shared;
         let places = Places::of(&self.path, file, &env.home).map_err(Error::io("examine", &self.path))?;
         let rewriting = |error: RewriteError| io_error("rewrite", &self.path, error.into_io());
         if places.any() {
             recover(disk, &env.notices, &places, file).map_err(rewriting)?;
         }
-        let mut scan = Scan::default();
-        scan.parse(file, env, Manner::Silent).map_err(|error| initial_error(&self.path, error))?;
-        if scan.messages.is_empty() && scan.pseudo.is_none() {
+        let known = self.known(file)?;
+        let is_known = known.is_some();
+        let mut scan = match known {
+            Some(scan) => scan,
+            None => {
+                let mut scan = Scan::default();
+                scan.parse(file, env, Manner::Silent).map_err(|error| initial_error(&self.path, error))?;
+                scan
+            }
+        };
+        if !is_known && scan.messages.is_empty() && scan.pseudo.is_none() {
             for keyword in &env.default_keywords {
                 scan.keywords.find_or_add(keyword, KEYWORDS).ok();
             }
         }
         let target = Target { disk, env, places: &places, file };
-        let has_messages = !scan.messages.is_empty() || scan.pseudo.is_some();
+        let has_messages = is_known || !scan.messages.is_empty() || scan.pseudo.is_some();
         if has_messages && (scan.unwritten_uids || scan.end < scan.file_len) {
             write_out(&target, &mut scan, &|_| false, Recent::Untold).map_err(rewriting)?;
         } else if !has_messages && scan.file_len > 0 {
@@ -174,8 +182,14 @@ impl Appending<'_> {
             return self.arrive(file).map(|()| Appended::default());
         };
         scan.uid_last = last;
-        if has_messages {
-            self.set_uid_last(&target, &mut scan)?;
+        if has_messages && !self.set_uid_last(&target, &scan)? {
+            if is_known {
+                // What is known has no messages, which a rewrite needs.
+                self.remember(None);
+                return self.arrive_with_uids(file);
+            }
+            scan.mark_first();
+            write_out(&target, &mut scan, &|_| false, Recent::Untold).map_err(rewriting)?;
         }
         let mut tail = Tail::begin(self, file)?;
         let mut uids = Vec::with_capacity(self.messages.len());
@@ -192,18 +206,19 @@ impl Appending<'_> {
         }
         tail.finish()?;
         let uids = UidValidity::new(scan.uid_validity).map(|validity| (validity, uids));
+        // The first message of a new mailbox has its digits elsewhere: that is left to the next parse.
+        self.remember(if has_messages { Known::of(file, scan) } else { None });
         Ok(Appended { uids })
     }
 
-    /// Writes the last UID into the first message: its digits, where they are as many, else its status block.
-    fn set_uid_last(&self, target: &Target<'_>, scan: &mut Scan) -> Result<()> {
+    /// Overwrites the digits of the last UID in the first message; false where they are more now.
+    fn set_uid_last(&self, target: &Target<'_>, scan: &Scan) -> Result<bool> {
         let rewriting = |error: RewriteError| io_error("rewrite", &self.path, error.into_io());
-        let Some(digits) = scan.last_uid_digits else { return Ok(()) };
+        let Some(digits) = scan.last_uid_digits else { return Ok(true) };
         let width = usize::from(digits.count);
         let text = format!("{:0width$}", scan.uid_last);
         if text.len() != width {
-            scan.mark_first();
-            return write_out(target, scan, &|_| false, Recent::Untold).map_err(rewriting);
+            return Ok(false);
         }
         let length = target.file.metadata().map_err(Error::io("examine", &self.path))?.len();
         let mut rewrite = Rewrite::begin(target.disk, target.places, target.file).map_err(rewriting)?;
@@ -211,7 +226,19 @@ impl Appending<'_> {
         rewrite.literal(text.as_bytes()).map_err(rewriting)?;
         let after = rewrite.position();
         rewrite.copy(after..length).map_err(rewriting)?;
-        rewrite.finish_with_next_sync().map_err(rewriting)
+        rewrite.finish_with_next_sync().map_err(rewriting)?;
+        Ok(true)
+    }
+
+    /// Returns what is known of the file from our last append to it, if nobody touched it since.
+    fn known(&self, file: &File) -> Result<Option<Scan>> {
+        let found = file.metadata().map_err(Error::io("examine", &self.path))?;
+        let known = self.shared.appended.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(known.as_ref().filter(|known| known.state == state_of(&found)).map(|known| known.scan.clone()))
+    }
+
+    fn remember(&self, known: Option<Known>) {
+        *self.shared.appended.lock().unwrap_or_else(PoisonError::into_inner) = known;
     }
 
     fn flags(&self, message: &Arriving, keywords: &Keywords) -> Flags {
@@ -247,6 +274,29 @@ impl Appending<'_> {
         line.push(b'\n');
         line
     }
+}
+
+/// The UID state of a mailbox as an append left it: for who appends many messages one by one.
+#[derive(Debug)]
+pub(super) struct Known {
+    state: [i128; 5],
+    // Without messages.
+    scan: Scan,
+}
+
+impl Known {
+    fn of(file: &File, mut scan: Scan) -> Option<Self> {
+        let state = state_of(&file.metadata().ok()?);
+        scan.messages = Vec::new();
+        scan.slots = Vec::new();
+        Some(Self { state, scan })
+    }
+}
+
+/// Returns which file it is and when it was touched last, by a time that no program can set.
+fn state_of(found: &std::fs::Metadata) -> [i128; 5] {
+    let changed = (found.ctime(), found.ctime_nsec());
+    [found.dev().into(), found.ino().into(), found.len().into(), changed.0.into(), changed.1.into()]
 }
 
 fn wrong_size() -> Error {

@@ -50,7 +50,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// The driver of unix format.
 #[derive(Debug)]
@@ -63,13 +63,15 @@ pub struct Unix {
 struct Shared {
     disk: Arc<dyn Disk>,
     env: Environment,
+    // Of the mailbox that was appended to last.
+    appended: Mutex<Option<append::Known>>,
 }
 
 impl Unix {
     /// Returns the driver for a user's mailboxes.
     #[must_use]
     pub fn new(env: Environment, disk: Arc<dyn Disk>) -> Self {
-        Self { shared: Arc::new(Shared { disk, env }) }
+        Self { shared: Arc::new(Shared { disk, env, appended: Mutex::new(None) }) }
     }
 
     fn path<'l>(&'l self, at: &'l Location) -> Option<&'l Path> {
@@ -129,7 +131,7 @@ impl Driver for Unix {
 
     fn create(&self, at: &Location) -> Result<()> {
         let path = self.file_of(at)?;
-        let Shared { disk, env } = &*self.shared;
+        let Shared { disk, env, .. } = &*self.shared;
         let file = match disk.create_new(&path, 0o600) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -233,7 +235,7 @@ struct Held {
 
 impl Held {
     fn take(shared: &Shared, at: &Location, path: &Path) -> Result<Self> {
-        let Shared { disk, env } = shared;
+        let Shared { disk, env, .. } = shared;
         let file = File::open(path).map_err(|error| not_found_or(at, path, error))?;
         let session = SessionLock::acquire(disk, env, &file, Manner::Silent)
             .ok_or_else(|| Error::InUse { path: path.into() })?;
@@ -252,7 +254,7 @@ fn settle_journal(
     places: &Places,
     has_session_lock: bool,
 ) -> Result<()> {
-    let Shared { disk, env } = shared;
+    let Shared { disk, env, .. } = shared;
     let in_use = || Error::InUse { path: path.into() };
     let session = if has_session_lock {
         None
