@@ -2,7 +2,7 @@
 //!
 //! The mailbox is looked for before the first literal is asked for. All messages arrive, or none.
 
-use crate::session::{Account, Session, Work};
+use crate::session::{Account, Session, State, Work};
 use crate::tagged::{Outcome, OutcomeCode};
 use crate::wording;
 use ailurus_proto::response;
@@ -141,11 +141,21 @@ impl Session {
             Ok(Appended { uids: Some((validity, uids)) }) if !uids.is_empty() => {
                 Outcome::ok().with_code(OutcomeCode::AppendUid(validity, uids.into_iter().collect()))
             }
+            Ok(_) if self.is_selected_with_uids(&mailbox) => {
+                Outcome::ok().with_text(format!("Unable to re-open mailbox for APPENDUID: {mailbox}"))
+            }
             Ok(_) => Outcome::ok(),
             Err(error) => wording::failure(&error, CommandName::Append, &mailbox),
         };
         self.continuing = false;
         self.finish(tag, CommandName::Append, outcome);
+    }
+
+    /// Tells whether the mailbox is the selected one and has UIDs that stay: why there are none to tell is then that it is
+    /// open.
+    fn is_selected_with_uids(&self, mailbox: &MailboxName) -> bool {
+        let State::Selected(_, selected) = &self.state else { return false };
+        selected.is_named(mailbox) && selected.mailbox.snapshot().sticky_uids
     }
 
     fn append_failed(&mut self, outcome: Outcome) {

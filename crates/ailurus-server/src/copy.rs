@@ -171,6 +171,10 @@ impl Copy {
                 Some((validity, to)) => {
                     Outcome::ok().with_code(OutcomeCode::CopyUid(validity, self.all.clone(), to))
                 }
+                None if selected.is_named(&self.destination) && selected.mailbox.snapshot().sticky_uids => {
+                    let name = &self.destination;
+                    Outcome::ok().with_text(format!("Unable to write-open mailbox for COPYUID: {name}"))
+                }
                 None => Outcome::ok(),
             };
         }
@@ -180,7 +184,7 @@ impl Copy {
             response::untagged(out, Status::Ok, Some(code), format_args!("{name} copied messages"));
         }
         match self.expunge(selected) {
-            Ok(()) => Outcome::ok(),
+            Ok(()) => Outcome::ok().with_text(format!("{name} completed")),
             Err(error) => wording::failure(&error, CommandName::Expunge, &selected.name),
         }
     }

@@ -61,6 +61,6 @@ impl Session {
     /// Tells whether the name is that of the selected mailbox.
     pub(crate) fn is_selected(&self, name: &MailboxName) -> bool {
         let State::Selected(_, selected) = &self.state else { return false };
-        selected.name == *name || (selected.name.is_inbox() && name.is_inbox())
+        selected.is_named(name)
     }
 }

@@ -26,6 +26,13 @@ pub(crate) struct Selected {
     pub(crate) last_checkpoint: Instant,
 }
 
+impl Selected {
+    /// Tells whether the mailbox was selected by this name.
+    pub(crate) fn is_named(&self, name: &MailboxName) -> bool {
+        self.name == *name || (self.name.is_inbox() && name.is_inbox())
+    }
+}
+
 impl Session {
     pub(crate) fn select(&mut self, tag: Tag, name: CommandName, mailbox: MailboxName, access: Access) {
         // RFC 3501 §6.3.1: the mailbox selected before is closed, also when this fails.

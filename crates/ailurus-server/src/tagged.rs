@@ -128,6 +128,8 @@ impl Session {
                     | CommandName::Bboard
                     | CommandName::Expunge
                     | CommandName::UidExpunge
+                    | CommandName::Move
+                    | CommandName::UidMove
             );
             if has_own_text && text.is_some() {
                 self.notes.flush_warning(out);

@@ -325,3 +325,45 @@ fn words_of_the_language_in_any_order() {
         assert!(harness.closed.is_some(), "round {round}");
     }
 }
+
+fn large() -> Memory {
+    let memory = Memory::new();
+    memory.deliver(&MailboxName::inbox(), &[&b"a: b\r\n\r\n"[..], &[b'x'; 1 << 20]].concat());
+    memory
+}
+
+#[test]
+fn a_message_that_ends_too_early_ends_the_session() {
+    let memory = large();
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("a SELECT INBOX");
+    let _taken = harness.session.handle_input(b"b FETCH 1 BODY[]\r\n", harness.now);
+    let mut out = Vec::new();
+    assert!(harness.session.poll_output(&mut out));
+    memory.fail_next(ailurus_store::memory::Step::Read, std::io::ErrorKind::Other);
+    harness.pump();
+    assert!(harness.out.len() < 1 << 20 && harness.out.iter().all(|octet| *octet == b'x'));
+    let logged = harness.log.pop_front().expect("a line");
+    assert!(logged.starts_with("mail.alert Message with UID 1 cannot be read on: "), "{logged}");
+    assert_eq!(harness.closed, Some(1));
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_logged_out_and_one_that_is_slow_is_not() {
+    for takes in [false, true] {
+        let mut harness = Harness::preauthenticated(&large());
+        harness.ask("a SELECT INBOX");
+        let _taken = harness.session.handle_input(b"b FETCH 1 BODY[]\r\n", harness.now);
+        for _ in 0..4 {
+            if takes {
+                let mut out = Vec::new();
+                assert!(harness.session.poll_output(&mut out));
+            }
+            harness.now += Duration::from_secs(1000);
+            if harness.session.poll_timeout().is_some_and(|due| due <= harness.now) {
+                harness.session.handle_timeout(harness.now);
+            }
+        }
+        assert_eq!(harness.session.poll_timeout().is_some(), takes);
+    }
+}
