@@ -4,13 +4,16 @@
 mod common;
 
 use ailurus_formats::Unix;
-use ailurus_formats::disk::Disk;
+use ailurus_formats::disk::{Disk, Os};
 use ailurus_store::{Access, Driver, Environment, Extent, Manner, Result};
 use ailurus_types::{FlagChange, FlagOp, SystemFlags, Uid, UidSet};
 use common::{Mortal, append, at, environment, fixture, open, read_all, unix};
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{DirEntryExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What is in a mailbox: UID to content.
 fn content(env: &Environment, path: &Path) -> (u32, BTreeMap<u32, Vec<u8>>) {
@@ -170,4 +173,205 @@ fn new_uids_for_all() {
             assert_eq!(before.1.values().collect::<Vec<_>>(), after.1.values().collect::<Vec<_>>());
         });
     }
+}
+
+/// A disk that remembers what was synced. The process dies at a change, and with it the power.
+#[derive(Debug)]
+struct Powered {
+    root: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    left: usize,
+    dead: bool,
+    durable: HashMap<PathBuf, Vec<u8>>,
+    // Names made and removed since the directory was synced.
+    made: HashSet<PathBuf>,
+    removed: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl Powered {
+    fn new(root: &Path, mailbox: &Path, left: usize) -> Arc<Self> {
+        let durable = HashMap::from([(mailbox.to_owned(), std::fs::read(mailbox).unwrap())]);
+        let state = Mutex::new(State { left, durable, ..State::default() });
+        Arc::new(Self { root: root.into(), state })
+    }
+
+    fn change(&self) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.state.lock().unwrap();
+        if state.dead || state.left == 0 {
+            state.dead = true;
+            return Err(io::Error::other("no power"));
+        }
+        state.left -= 1;
+        Ok(state)
+    }
+
+    fn path_of(&self, file: &File) -> Option<PathBuf> {
+        let inode = file.metadata().unwrap().ino();
+        let mut entries = std::fs::read_dir(&self.root).unwrap().map(|entry| entry.unwrap());
+        entries.find(|entry| entry.ino() == inode).map(|entry| entry.path())
+    }
+
+    /// Leaves on the disk what may be left: all that was synced, and any pages and names of the rest.
+    fn lose(&self, seed: u64) {
+        let mut random = seed;
+        let mut coin = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random >> 63 == 1
+        };
+        let state = self.state.lock().unwrap();
+        for entry in std::fs::read_dir(&self.root).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.is_file() || path.extension().is_some_and(|kind| kind == "lock") {
+                continue;
+            }
+            let now = std::fs::read(&path).unwrap();
+            let durable = state.durable.get(&path).cloned().unwrap_or_default();
+            if state.made.contains(&path) && coin() {
+                std::fs::remove_file(&path).unwrap();
+                continue;
+            }
+            let length = if coin() { now.len() } else { durable.len() };
+            let mut left = vec![0; length];
+            for (page, out) in left.chunks_mut(4096).enumerate() {
+                // Cutting a file does not wipe what is cut off.
+                let cut_off = page * 4096 + out.len() > now.len();
+                let source = if coin() && !cut_off { &now } else { &durable };
+                let from = source.get(page * 4096..).unwrap_or_default();
+                let count = from.len().min(out.len());
+                out[..count].copy_from_slice(&from[..count]);
+            }
+            std::fs::write(&path, left).unwrap();
+        }
+        for (path, content) in &state.removed {
+            if !path.exists() && coin() {
+                std::fs::write(path, content).unwrap();
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            }
+        }
+    }
+}
+
+impl Disk for Powered {
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<File> {
+        let mut state = self.change()?;
+        state.made.insert(path.into());
+        Os.create_new(path, mode)
+    }
+    fn write_at(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+        let _state = self.change()?;
+        Os.write_at(file, data, offset)
+    }
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
+        let _state = self.change()?;
+        Os.set_len(file, len)
+    }
+    fn sync(&self, file: &File) -> io::Result<()> {
+        let mut state = self.change()?;
+        if let Some(path) = self.path_of(file) {
+            let content = std::fs::read(&path).unwrap();
+            state.durable.insert(path, content);
+        }
+        Ok(())
+    }
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        let mut state = self.change()?;
+        state.made.clear();
+        state.removed.clear();
+        Ok(())
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _state = self.change()?;
+        Os.rename(from, to)
+    }
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _state = self.change()?;
+        Os.link(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.change()?;
+        if path.extension().is_some_and(|kind| kind == "ailurus-journal") {
+            let content = std::fs::read(path)?;
+            state.removed.push((path.into(), content));
+        }
+        Os.remove(path)
+    }
+    fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        let _state = self.change()?;
+        Os.make_dir(path, mode)
+    }
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        let _state = self.change()?;
+        Os.remove_dir(path)
+    }
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        let _state = self.change()?;
+        Os.set_mode(path, mode)
+    }
+    fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {
+        let _state = self.change()?;
+        Os.set_times(file, accessed, modified)
+    }
+    fn reserve(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
+        let _state = self.change()?;
+        Os.reserve(file, from, to)
+    }
+}
+
+#[test]
+fn power_lost_at_any_change() {
+    let original = large();
+    let gone: UidSet = [1, 102, 104, 150, 151, 200].into_iter().filter_map(Uid::new).collect();
+    let work = |driver: &Unix, path: &Path, acknowledged: &mut Vec<u32>| -> Result<()> {
+        let appended = append(driver, path, b"Subject: new\r\n\r\nnew text\r\n", SystemFlags::NONE, &[])?;
+        acknowledged.extend(appended.uids.into_iter().flat_map(|(_, uids)| uids).map(Uid::get));
+        let mut mailbox = driver.open(&at(path), Access::ReadWrite, Manner::Session)?;
+        let mut edit = mailbox.edit()?;
+        let change = FlagChange { op: FlagOp::Add, system: SystemFlags::ANSWERED, keywords: Vec::new() };
+        edit.store(&UidSet::all(), &change)?;
+        let changes = edit.commit()?;
+        assert!(!changes.is_empty());
+        let changes = mailbox.checkpoint()?;
+        assert!(!changes.arrived);
+        let mut edit = mailbox.edit()?;
+        edit.expunge(&gone)?;
+        let changes = edit.commit()?;
+        assert!(!changes.expunged.is_empty());
+        mailbox.close()
+    };
+    for deadline in 0..400 {
+        let seed = deadline as u64 % 7;
+        let directory = tempfile::tempdir().unwrap();
+        let mut env = environment(directory.path());
+        env.dot_lock_timeout = 0;
+        let path = directory.path().join("box");
+        std::fs::write(&path, &original).unwrap();
+        let before = content(&env, &path);
+        std::fs::write(&path, &original).unwrap();
+        let disk = Powered::new(directory.path(), &path, deadline);
+        let mut acknowledged = Vec::new();
+        let done =
+            work(&Unix::new(env.clone(), Arc::clone(&disk) as Arc<dyn Disk>), &path, &mut acknowledged);
+        disk.lose(seed * 1_000_003 + deadline as u64);
+        let after = content(&env, &path);
+        assert_eq!(before.0, after.0, "{deadline}, {seed}");
+        for (uid, text) in &before.1 {
+            let may_be_gone = gone.contains(Uid::new(*uid).unwrap());
+            let found = after.1.get(uid);
+            let is_there = found == Some(text);
+            assert!(is_there || (found.is_none() && may_be_gone), "UID {uid}, {deadline}, {seed}");
+        }
+        for uid in acknowledged {
+            let found = after.1.get(&uid).map(Vec::as_slice);
+            assert_eq!(found, Some(&b"new text\r\n"[..]), "{deadline}, {seed}");
+        }
+        if done.is_ok() {
+            assert!(after.1.keys().all(|uid| !gone.contains(Uid::new(*uid).unwrap())));
+            return;
+        }
+    }
+    panic!("the work never ends");
 }

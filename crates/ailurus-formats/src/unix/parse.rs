@@ -144,6 +144,11 @@ impl Scan {
             rendered: Vec::new(),
         };
         parser.run()?;
+        if first_new == 0 {
+            // They grew by doubling; few more will come.
+            self.messages.shrink_to_fit();
+            self.slots.shrink_to_fit();
+        }
         self.end = end;
         self.file_len = file_len;
         self.dirty |= end < file_len;
