@@ -76,6 +76,9 @@ enum Task {
     /// As anyone else: your own server for your own mailboxes, on loopback ports 1143 and 1993, with a password and a
     /// certificate that are made on the first start and kept in ~/.local/state/ailurus.
     ///
+    /// Logs go to syslog (facilities mail, auth and daemon), or to standard error where that is a terminal or there is no
+    /// syslog; AILURUS_LOG=stderr or AILURUS_LOG=syslog decides otherwise.
+    ///
     /// Sockets from systemd (LISTEN_FDS) are used if given. SIGTERM lets sessions end. Certificates are read anew for
     /// every connection.
     Serve {
@@ -174,6 +177,9 @@ impl Connection {
 /// Started by inetd, xinetd, systemd (Accept=yes, StandardInput=socket) or ssh (as rimapd). As root it asks for user and
 /// password and becomes that user; started by anyone else it serves that user's mailboxes without asking. On the port of the
 /// service "imaps" TLS comes first. Other arguments are ignored.
+///
+/// Logs go to syslog (facilities mail and auth), or to standard error where that is a terminal or there is no syslog;
+/// AILURUS_LOG=stderr or AILURUS_LOG=syslog decides otherwise.
 #[derive(Debug, Parser)]
 #[command(name = "imapd", version)]
 struct Imapd {}

@@ -1,5 +1,6 @@
 //! The engine of one IMAP connection, with the door and the log that it needs, as the transport drives it.
 
+use crate::alerts::Alerts;
 use crate::login::Door;
 use crate::transport::{Engine, Request, Signal};
 use ailurus_auth::Identity;
@@ -13,21 +14,40 @@ pub(crate) struct Connection<'d> {
     session: Session,
     door: &'d mut dyn Door,
     log: &'d Log,
+    alerts: Alerts,
+    /// What goes out before the session speaks again.
+    aside: Vec<u8>,
 }
 
 impl<'d> Connection<'d> {
     /// Takes a session.
-    pub(crate) fn new(session: Session, door: &'d mut dyn Door, log: &'d Log) -> Self {
-        Self { session, door, log }
+    pub(crate) fn new(session: Session, door: &'d mut dyn Door, log: &'d Log, alerts: Alerts) -> Self {
+        Self { session, door, log, alerts, aside: Vec::new() }
     }
 
     fn let_in(&mut self, result: Result<server::Login, server::LoginFailure>) {
-        self.session.handle_login(result, Instant::now());
+        let now = Instant::now();
+        if let Ok(login) = &result {
+            self.alerts.add_user(&login.mailboxes.environment().mailbox_dir);
+            self.look_for_alerts(now);
+        }
+        self.session.handle_login(result, now);
+    }
+
+    /// Untagged responses are legal at any time; these come when nothing of the session's is on its way.
+    fn look_for_alerts(&mut self, now: Instant) {
+        self.aside.extend(self.alerts.look(now));
+        if self.alerts.is_over(now) {
+            self.aside.extend_from_slice(b"* BYE Server shutting down\r\n");
+            // The mailbox is closed in order, and nothing more is said.
+            self.session.handle_signal(server::Signal::Hangup, now);
+        }
     }
 }
 
 impl Engine for Connection<'_> {
     fn handle_input(&mut self, octets: &[u8], now: Instant) -> usize {
+        self.look_for_alerts(now);
         self.session.handle_input(octets, now)
     }
 
@@ -36,7 +56,9 @@ impl Engine for Connection<'_> {
     }
 
     fn poll_output(&mut self, out: &mut Vec<u8>) -> bool {
-        self.session.poll_output(out)
+        let aside = !self.aside.is_empty();
+        out.append(&mut self.aside);
+        self.session.poll_output(out) || aside
     }
 
     fn poll_request(&mut self) -> Option<Request> {
@@ -73,6 +95,7 @@ impl Engine for Connection<'_> {
     }
 
     fn handle_wake(&mut self, now: Instant) {
+        self.look_for_alerts(now);
         self.session.handle_wake(now);
     }
 

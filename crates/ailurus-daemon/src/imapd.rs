@@ -5,6 +5,7 @@
 //! what a stranger sends, in memory-safe code, within the limits of the engine, for three minutes at most. A front process
 //! without rights that does this instead is to come.
 
+use crate::alerts::{Alerts, NOLOGIN};
 use crate::connection::Connection;
 use crate::logging;
 use crate::login::{Door, HostDoor, Passwords, PersonalDoor, SecretFile};
@@ -12,7 +13,7 @@ use crate::peer::{Ends, Names, Service};
 use crate::settings::{CONFIG_FILE, Settings};
 use crate::surroundings::{self, Surroundings};
 use crate::tls::{CertificateError, CertificateStore, server_config};
-use crate::transport::{Ending, Engine, HandshakeError, Request, Signal, Transport};
+use crate::transport::{Ending, Engine, HandshakeError, ProcessSignals, Request, Signal, Transport};
 use ailurus_server::{Config, Plaintext, Session, Start, TlsState};
 use ailurus_sys::signals::{Signal as SystemSignal, SignalPipe};
 use ailurus_sys::syslog::{Facility, Log, Priority};
@@ -25,8 +26,6 @@ use std::time::Instant;
 
 /// What the greeting calls us.
 pub const PRODUCT: &str = concat!("Ailurus IMAP ", env!("CARGO_PKG_VERSION"));
-/// If this file exists, nobody is served.
-const NOLOGIN: &str = "/etc/nologin";
 /// The base name of certificate files, whatever the program that serves the connection is called.
 pub const CERTIFICATE_NAME: &str = "imapd";
 
@@ -202,7 +201,7 @@ impl One {
     ) -> ExitCode {
         let Ok((input, output)) = descriptors() else { return self.fail("standard input is closed") };
         let mut transport = Transport::new(input, output);
-        let mut signals = self.signals;
+        let mut signals = ProcessSignals::new(self.signals);
         let local = self.ends.local.map(|(address, _)| address);
         let certificate = server_config(store, local);
         if tls_first {
@@ -225,8 +224,12 @@ impl One {
             self.say(Priority::Info, &line);
             ending
         } else {
+            let mut alerts = Alerts::new();
+            if let Start::PreAuthenticated { mailboxes, .. } = &start {
+                alerts.add_user(&mailboxes.environment().mailbox_dir);
+            }
             let session = Session::new(config, start, Instant::now());
-            transport.run(&mut Connection::new(session, door, &self.log), &mut signals, tls)
+            transport.run(&mut Connection::new(session, door, &self.log, alerts), &mut signals, tls)
         };
         match ending {
             Ending::Closed(status) => ExitCode::from(status),

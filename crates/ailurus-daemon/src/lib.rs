@@ -6,6 +6,7 @@
 //! [`cli`] declares the command lines.
 #![forbid(unsafe_code)]
 
+mod alerts;
 pub mod check;
 pub mod cli;
 pub mod client;

@@ -52,10 +52,14 @@ impl Ends {
         Self { client, remote, local, host }
     }
 
-    /// Tells whether nobody between the two ends can listen.
+    /// Tells whether nobody between the two ends can listen: loopback, a pipe, a Unix-domain socket.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        self.remote.is_none_or(|address| address.is_loopback())
+        match self.remote {
+            Some(address) => address.is_loopback(),
+            // An internet socket whose peer cannot be told is nobody's friend.
+            None => self.local.is_none(),
+        }
     }
 }
 
@@ -142,6 +146,10 @@ mod tests {
         let (read, _write) = rustix::pipe::pipe().expect("a pipe");
         let ends = Ends::of(&read, Names::AddressesOnly);
         assert_eq!((ends.local, ends.remote), (None, None));
+        assert!(ends.is_local());
+        let unknown = Ends { local: Some(("192.0.2.1".parse().expect("an address"), 143)), ..ends.clone() };
+        assert!(!unknown.is_local());
+        assert!(!Ends { remote: "192.0.2.9".parse().ok(), ..unknown }.is_local());
         assert_eq!(Service::of(&ends, "imapd"), Service { tls_first: false, line: None });
     }
 }

@@ -8,7 +8,8 @@
 //! stay as they are. Pipes and terminals are only touched when poll says that this does not block.
 
 use ailurus_sys::notify::Watch;
-use ailurus_sys::signals::{Signal as SystemSignal, SignalPipe};
+use ailurus_sys::signals::{self, Signal as SystemSignal, SignalPipe};
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -57,20 +58,44 @@ pub enum Request {
     Close(u8),
 }
 
-impl Signals for &'static SignalPipe {
+/// The signals of this process.
+#[derive(Debug)]
+pub struct ProcessSignals {
+    pipe: &'static SignalPipe,
+    next: Option<Signal>,
+}
+
+impl ProcessSignals {
+    /// Takes those that the pipe was installed for.
+    #[must_use]
+    pub fn new(pipe: &'static SignalPipe) -> Self {
+        Self { pipe, next: None }
+    }
+}
+
+impl Signals for ProcessSignals {
     fn descriptor(&self) -> BorrowedFd<'_> {
-        self.as_fd()
+        self.pipe.as_fd()
+    }
+
+    fn take(&mut self) -> Option<Signal> {
+        // Asked before every command: no system call as long as nothing came.
+        if self.next.is_none() && !signals::pending().is_empty() {
+            self.woken();
+        }
+        self.next.take()
     }
 
     /// Signals are a set: of several of one kind, one is seen; of different ones the gravest counts.
-    fn take(&mut self) -> Option<Signal> {
-        let came = SignalPipe::take(self);
+    fn woken(&mut self) {
+        let came = self.pipe.take();
         let order = [
             (SystemSignal::Terminate, Signal::Terminate),
             (SystemSignal::Hangup, Signal::Hangup),
             (SystemSignal::User2, Signal::Kiss),
         ];
-        order.into_iter().find(|(signal, _)| came.contains(*signal)).map(|(_, signal)| signal)
+        let gravest = order.into_iter().find(|(signal, _)| came.contains(*signal));
+        self.next = gravest.map(|(_, signal)| signal).or(self.next);
     }
 }
 
@@ -91,6 +116,8 @@ pub trait Signals {
     fn descriptor(&self) -> BorrowedFd<'_>;
     /// Takes the next signal that came.
     fn take(&mut self) -> Option<Signal>;
+    /// Tells that the descriptor was readable; afterwards it is not, until something comes.
+    fn woken(&mut self) {}
 }
 
 /// How a connection ended.
@@ -277,7 +304,9 @@ impl Transport {
                 return Err(HandshakeError::TimedOut);
             }
             let writing = !self.is_drained();
-            self.poll(!writing, Some(left), signals);
+            if self.poll(!writing, Some(left), signals).signal {
+                signals.woken();
+            }
             if signals.take().is_some_and(|signal| signal != Signal::Kiss) {
                 return Err(HandshakeError::Killed);
             }
@@ -447,6 +476,9 @@ impl Transport {
         ];
         let left = until.into_iter().flatten().min().map(|at| at.saturating_duration_since(now));
         let ready = self.poll(reading, left, signals);
+        if ready.signal {
+            signals.woken();
+        }
         if ready.input
             && let Err(error) = self.read()
         {
@@ -490,7 +522,12 @@ impl Transport {
         });
         let count = poll(&mut waiting, timeout.as_ref()).unwrap_or(0);
         let came = |index: usize| !waiting[index].revents().is_empty();
-        Ready { input: input.is_some_and(came), watch: watches.into_iter().any(came), timed_out: count == 0 }
+        Ready {
+            signal: came(0),
+            input: input.is_some_and(came),
+            watch: watches.into_iter().any(came),
+            timed_out: count == 0,
+        }
     }
 
     /// Reads what has come; the error is the cause for the engine.
@@ -505,11 +542,13 @@ impl Transport {
     }
 
     fn read_plain(&mut self) -> rustix::io::Result<()> {
-        let start = self.incoming.len();
-        self.incoming.resize(MOST_INPUT, 0);
-        let room = &mut self.incoming[start..];
-        let result = receive(&self.input, self.socket, room);
-        self.incoming.truncate(start + *result.as_ref().unwrap_or(&0));
+        self.incoming.reserve_exact(MOST_INPUT.saturating_sub(self.incoming.len()));
+        let room = spare_capacity(&mut self.incoming);
+        let result = if self.socket {
+            rustix::net::recv(&self.input, room, RecvFlags::DONTWAIT).map(|(received, _)| received)
+        } else {
+            rustix::io::read(&self.input, room)
+        };
         match result {
             Ok(0) => self.ended = Some(CLIENT_GONE.into()),
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
@@ -565,6 +604,7 @@ impl Transport {
 }
 
 struct Ready {
+    signal: bool,
     input: bool,
     watch: bool,
     timed_out: bool,

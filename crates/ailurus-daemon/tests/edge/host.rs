@@ -307,6 +307,21 @@ fn nologin_turns_everybody_away() {
 }
 
 #[test]
+fn alerts_are_shown_once() {
+    let Some(host) = Host::new() else { return };
+    host.put("imapd.alert", "System maintenance tonight\nSecond line");
+    fs::write(host.path("ada/.imapalert"), "Personal\n").expect("ours");
+    let (_server, plain, _) = host.serve();
+    let mut talk = connect(plain);
+    talk.expect("* OK");
+    let lines = talk.command("NOOP", "OK");
+    assert_eq!(lines[..2], ["* OK [ALERT] System maintenance tonight", "* OK [ALERT] Second line"]);
+    let lines = talk.command("LOGIN ada adapw", "OK");
+    assert_eq!(lines[0], "* OK [ALERT] Personal");
+    assert_eq!(talk.command("NOOP", "OK").len(), 1);
+}
+
+#[test]
 fn check_finds_what_is_wrong_with_a_host() {
     let Some(host) = Host::new() else { return };
     let check = || {
