@@ -72,7 +72,9 @@ impl Stage {
             return Vec::new();
         }
         let fetched = client.ok("FETCH 1:* (FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])");
-        let flags = |line: &str| line.split_once("FLAGS (").map(|(_, rest)| rest.split(')').next().unwrap_or("").to_owned());
+        let flags = |line: &str| {
+            line.split_once("FLAGS (").map(|(_, rest)| rest.split(')').next().unwrap_or("").to_owned())
+        };
         let mut found = Vec::new();
         let mut last = String::new();
         for line in &fetched {
@@ -102,7 +104,15 @@ fn curl() {
         let credentials = format!("{}:{}", stage.server.user, stage.server.password);
         let run = |scheme: &str, port: u16, path: &str, more: &[&str]| {
             let mut command = stage.command(&curl);
-            command.args(["--silent", "--show-error", "--max-time", "30", "--insecure", "--user", &credentials]);
+            command.args([
+                "--silent",
+                "--show-error",
+                "--max-time",
+                "30",
+                "--insecure",
+                "--user",
+                &credentials,
+            ]);
             command.args(more).arg(format!("{scheme}://127.0.0.1:{port}/{path}"));
             succeed(&mut command)
         };
@@ -125,7 +135,10 @@ fn curl() {
         // A person's own server made a certificate for itself; a host without one says so.
         if stage.server.password != support::PASSWORD {
             assert_eq!(run("imaps", tls_port, "trad;MAILINDEX=1", &[]).replace("\r\n", "\n"), message(2));
-            assert_eq!(run("imap", port, "trad;MAILINDEX=1", &["--ssl-reqd"]).replace("\r\n", "\n"), message(2));
+            assert_eq!(
+                run("imap", port, "trad;MAILINDEX=1", &["--ssl-reqd"]).replace("\r\n", "\n"),
+                message(2)
+            );
         }
         if stage.server.password != support::PASSWORD {
             // A mechanism that shows the password is offered under TLS only.
@@ -228,7 +241,12 @@ fn mutt() {
                 );
                 let settings = stage.put("muttrc", &settings);
                 let mut command = stage.command(&mutt);
-                command.arg("-n").arg("-F").arg(settings).arg("-f").arg(format!("imap://{user}@127.0.0.1:{port}/{name}"));
+                command
+                    .arg("-n")
+                    .arg("-F")
+                    .arg(settings)
+                    .arg("-f")
+                    .arg(format!("imap://{user}@127.0.0.1:{port}/{name}"));
                 in_terminal(&stage, command);
             };
             // Flag the second, delete the first, copy the third, save a reply's worth of flags, leave.
@@ -306,7 +324,12 @@ fn mbsync() {
         for name in ["trad", "shared"] {
             let mut contents = stage.contents(name);
             contents.sort();
-            let wanted = ["number 2 (\\Flagged \\Seen)", "number 3 (\\Seen)", "number 4 ()", "number 5 (\\Answered \\Seen)"];
+            let wanted = [
+                "number 2 (\\Flagged \\Seen)",
+                "number 3 (\\Seen)",
+                "number 4 ()",
+                "number 5 (\\Answered \\Seen)",
+            ];
             assert_eq!(contents, wanted, "{name} here");
             assert_eq!(texts(&store.join(name)), (2..=5).map(message).collect::<Vec<_>>(), "{name} there");
         }
@@ -323,7 +346,9 @@ fn texts(maildir: &Path) -> Vec<String> {
             lines.map(|line| format!("{line}\n")).collect()
         })
         .collect();
-    texts.sort_by_key(|text: &String| text.lines().find(|line| line.starts_with("Subject:")).unwrap_or("").to_owned());
+    texts.sort_by_key(|text: &String| {
+        text.lines().find(|line| line.starts_with("Subject:")).unwrap_or("").to_owned()
+    });
     texts
 }
 
@@ -336,7 +361,9 @@ fn files_of(maildir: &Path) -> Vec<PathBuf> {
 }
 
 fn file_of(maildir: &Path, subject: &str) -> PathBuf {
-    let has = |file: &PathBuf| fs::read_to_string(file).is_ok_and(|text| text.contains(&format!("Subject: {subject}\n")));
+    let has = |file: &PathBuf| {
+        fs::read_to_string(file).is_ok_and(|text| text.contains(&format!("Subject: {subject}\n")))
+    };
     files_of(maildir).into_iter().find(has).expect("it was synchronised")
 }
 
@@ -352,9 +379,15 @@ fn delivery_by_procmail_while_we_look() {
     for number in 4..=6 {
         let mut command = stage.user.command(&procmail);
         let rc = stage.user.home().join(".procmailrc");
-        let mut child =
-            command.arg("-f").arg("ada@example.test").arg(rc).stdin(Stdio::piped()).spawn().expect("it was found");
-        std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), message(number).as_bytes()).expect("it reads");
+        let mut child = command
+            .arg("-f")
+            .arg("ada@example.test")
+            .arg(rc)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("it was found");
+        std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), message(number).as_bytes())
+            .expect("it reads");
         assert!(child.wait().expect("it ends").success());
         let answer = client.ok("NOOP");
         assert!(answer.contains(&format!("* {number} EXISTS")), "{answer:?}");
