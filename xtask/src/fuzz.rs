@@ -36,7 +36,11 @@ fn guided(target: &Target, seconds: u64) -> Result<(), String> {
     command.arg(format!("-max_total_time={seconds}"));
     command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").current_dir(checkout());
     let status = command.status().map_err(|error| format!("cannot run cargo: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("{}: something was found, see fuzz/artifacts", target.name)) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{}: something was found, see fuzz/artifacts", target.name))
+    }
 }
 
 fn plain(target: &Target, seconds: u64) -> Result<(), String> {

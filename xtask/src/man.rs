@@ -37,7 +37,9 @@ fn pages() -> Vec<(String, Vec<u8>)> {
 
 fn page(command: clap::Command, name: &str, section: &str) -> (String, Vec<u8>) {
     let mut text = Vec::new();
-    let man = Man::new(command.name(name.to_owned()).disable_help_subcommand(true)).section(section).manual("Ailurus");
+    let man = Man::new(command.name(name.to_owned()).disable_help_subcommand(true))
+        .section(section)
+        .manual("Ailurus");
     man.render(&mut text).expect("memory takes it");
     (format!("{name}.{section}"), text)
 }
@@ -48,8 +50,10 @@ mod tests {
 
     #[test]
     fn the_pages_are_current() {
-        let mut names: Vec<_> =
-            fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(folder())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         assert_eq!(names, pages().into_iter().map(|(name, _)| name).collect::<Vec<_>>());
         for (name, text) in pages() {

@@ -61,7 +61,8 @@ impl Shared {
     #[track_caller]
     fn mailutil(&self, arguments: &[&str]) -> String {
         let mut command = self.user.command(&self.mailutil);
-        let output = command.args(arguments).stdin(std::process::Stdio::null()).output().expect("it was found");
+        let output =
+            command.args(arguments).stdin(std::process::Stdio::null()).output().expect("it was found");
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text).into_owned();
         let fine = output.status.success() || arguments[0] == "prune";
@@ -97,7 +98,9 @@ impl Shared {
     fn new_message(&mut self) -> Message {
         self.number += 1;
         let lines = 1 + self.random.below(30);
-        let body = "From here on\n>From there\n.\nline \u{e9}\n".repeat(lines);
+        // By either, a line of a traditional mailbox that starts like this is quoted when it is written.
+        let from = if self.format == "unix" { ">From" } else { "From" };
+        let body = format!("{from} here on\n>From there\n.\nline \u{e9}\n").repeat(lines);
         let text = format!(
             "From: ada@example.test\nDate: Mon, 7 Sep 2026 10:00:00 +0000\nSubject: number{}x\n\n{body}",
             self.number
@@ -115,7 +118,8 @@ impl Shared {
         let message = self.new_message();
         let flags: Vec<&str> = message.flags.iter().map(String::as_str).collect();
         let flags = format!("({}) ", flags.join(" "));
-        let (text, open) = (message.text.clone(), self.random.one_in(2));
+        let text = message.text.replace("\n>From here", "\nFrom here");
+        let open = self.random.one_in(2);
         if open {
             self.session().append("box", &flags, &text);
         } else {
@@ -132,7 +136,9 @@ impl Shared {
         let letters = [("\\Answered", 'A'), ("\\Flagged", 'F'), ("\\Draft", 'T')];
         let more: String = letters.iter().filter(|(flag, _)| has(flag)).map(|(_, letter)| *letter).collect();
         let (header, body) = message.text.split_once("\n\n").expect("header and text");
-        let mut file = format!("From ada@example.test Mon Sep  7 10:00:00 2026\n{header}\nStatus: {status}\n");
+        let body = body.replace("\n>From here", "\nFrom here");
+        let mut file =
+            format!("From ada@example.test Mon Sep  7 10:00:00 2026\n{header}\nStatus: {status}\n");
         if !more.is_empty() {
             file += &format!("X-Status: {more}\n");
         }
@@ -168,7 +174,9 @@ impl Shared {
     }
 
     fn mailutil_prunes(&mut self) {
-        let Some(number) = (!self.model.is_empty()).then(|| self.random.below(self.model.len())) else { return };
+        let Some(number) = (!self.model.is_empty()).then(|| self.random.below(self.model.len())) else {
+            return;
+        };
         let subject = self.model[number].text.lines().find_map(|line| line.strip_prefix("Subject: "));
         let subject = subject.expect("each has one").to_owned();
         if self.format == "unix" {
@@ -179,9 +187,15 @@ impl Shared {
         }
         let said = self.mailutil(&["prune", "box", &format!("SUBJECT {subject}")]);
         let there = self.model.iter().any(|message| message.text.contains(&subject));
-        assert_eq!(said.contains("purged") && !said.contains("No matching"), there, "{said}\n{:#?}", self.story);
+        assert_eq!(
+            said.contains("purged") && !said.contains("No matching"),
+            there,
+            "{said}\n{:#?}",
+            self.story
+        );
         if there {
-            let gone = |message: &Message| message.flags.contains("\\Deleted") || message.text.contains(&subject);
+            let gone =
+                |message: &Message| message.flags.contains("\\Deleted") || message.text.contains(&subject);
             self.model.retain(|message| !gone(message));
         }
     }
@@ -250,7 +264,8 @@ impl Shared {
         self.mailutil_copies();
         let lock_files = |path: &Path| path.extension().is_some_and(|end| end == "lock");
         let left = std::fs::read_dir(self.user.home()).expect("a directory");
-        let left: Vec<_> = left.map(|entry| entry.expect("an entry").path()).filter(|path| lock_files(path)).collect();
+        let left: Vec<_> =
+            left.map(|entry| entry.expect("an entry").path()).filter(|path| lock_files(path)).collect();
         assert_eq!(left, Vec::<PathBuf>::new(), "locks are taken away");
     }
 }

@@ -284,6 +284,10 @@ impl Parser<'_> {
     fn authenticate(mut self) -> Result<CommandBody, Stop> {
         let mechanism = String::from_utf8_lossy(&self.astring()?).into();
         let mut initial = None;
+        // QUIRK(mutt): with GNU SASL it sends a space and nothing behind it where a mechanism has no initial response.
+        if self.args.has_more() && self.args.rest().is_empty() {
+            return Ok(CommandBody::Authenticate { mechanism, initial });
+        }
         if self.args.has_more() {
             let word = self.args.word().filter(|word| *word == b"=" || is_base64(word));
             let word = word.ok_or_else(|| self.missing())?;

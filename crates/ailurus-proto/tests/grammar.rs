@@ -196,12 +196,13 @@ fn authenticate_may_carry_its_first_response() {
         other => panic!("{other:?}"),
     };
     assert_eq!(initial("AUTHENTICATE plain"), ("plain".into(), None));
+    assert_eq!(initial("AUTHENTICATE plain "), ("plain".into(), None));
     assert_eq!(initial("AUTHENTICATE PLAIN ="), ("PLAIN".into(), Some(vec![])));
     assert_eq!(initial("AUTHENTICATE X AGFk/+=="), ("X".into(), Some(b"AGFk/+==".to_vec())));
     for bad in [
         "AUTHENTICATE",
         "AUTHENTICATE PLAIN !!!",
-        "AUTHENTICATE PLAIN ",
+        "AUTHENTICATE PLAIN  ",
         "AUTHENTICATE PLAIN ==",
         "AUTHENTICATE P a===",
     ] {

@@ -10,8 +10,8 @@ use ailurus_proto::{
     AppendMessage, AppendSizeError, AppendStart, AppendTail, CommandName, Stop, Synchronizing, SyntaxError,
     Tag,
 };
-use ailurus_store::{Append, AppendMeta, Appended, Mailboxes, Result};
-use ailurus_types::{InternalDate, MailboxName};
+use ailurus_store::{Append, AppendMeta, Appended, Mailboxes, MessageInfo, Result};
+use ailurus_types::{InternalDate, MailboxName, Uid};
 use std::sync::Arc;
 
 /// An APPEND whose messages are coming.
@@ -19,6 +19,10 @@ pub(crate) struct Appending {
     tag: Tag,
     mailbox: MailboxName,
     open: OpenAppend,
+    /// The largest UID in the mailbox before, if it is the selected one; 0 if it was empty.
+    selected_up_to: Option<u32>,
+    /// How many messages came.
+    messages: usize,
     /// Why nothing will be appended; what still comes is thrown away.
     failed: Option<Outcome>,
 }
@@ -67,9 +71,11 @@ fn unreachable_append<T>() -> Result<T> {
 impl Session {
     pub(crate) fn append(&mut self, tag: Tag, account: &Account, start: AppendStart) {
         let AppendStart { mailbox, first } = start;
+        let selected_up_to = self.largest_selected_uid(&mailbox);
         match OpenAppend::begin(account, &mailbox) {
             Ok(open) => {
-                self.work = Work::Append(Box::new(Appending { tag, mailbox, open, failed: None }));
+                let appending = Appending { tag, mailbox, open, selected_up_to, messages: 0, failed: None };
+                self.work = Work::Append(Box::new(appending));
                 self.append_message(first);
             }
             Err(error) => {
@@ -102,6 +108,7 @@ impl Session {
             }
         }
         append.act(|open| open.begin(meta));
+        append.messages += 1;
         if message.literal.sync == Synchronizing::Yes {
             if append.failed.is_some() && !append.has_bad_date() {
                 return self.append_give_up();
@@ -136,15 +143,18 @@ impl Session {
 
     fn append_commit(&mut self) {
         let Work::Append(append) = std::mem::replace(&mut self.work, Work::Command) else { return };
-        let Appending { tag, mailbox, open, .. } = *append;
+        let Appending { tag, mailbox, open, selected_up_to, messages, .. } = *append;
         let outcome = match open.commit() {
             Ok(Appended { uids: Some((validity, uids)) }) if !uids.is_empty() => {
                 Outcome::ok().with_code(OutcomeCode::AppendUid(validity, uids.into_iter().collect()))
             }
-            Ok(_) if self.is_selected_with_uids(&mailbox) => {
-                Outcome::ok().with_text(format!("Unable to re-open mailbox for APPENDUID: {mailbox}"))
-            }
-            Ok(_) => Outcome::ok(),
+            Ok(_) => match selected_up_to.and_then(|uid| self.uids_beyond(uid, messages)) {
+                Some(code) => Outcome::ok().with_code(code),
+                None if self.is_selected_with_uids(&mailbox) => {
+                    Outcome::ok().with_text(format!("Unable to re-open mailbox for APPENDUID: {mailbox}"))
+                }
+                None => Outcome::ok(),
+            },
             Err(error) => wording::failure(&error, CommandName::Append, &mailbox),
         };
         self.continuing = false;
@@ -156,6 +166,29 @@ impl Session {
     fn is_selected_with_uids(&self, mailbox: &MailboxName) -> bool {
         let State::Selected(_, selected) = &self.state else { return false };
         selected.is_named(mailbox) && selected.mailbox.snapshot().sticky_uids
+    }
+
+    /// Returns the largest UID of the mailbox if it is the selected one, as it is now.
+    fn largest_selected_uid(&mut self, mailbox: &MailboxName) -> Option<u32> {
+        if !self.is_selected(mailbox) {
+            return None;
+        }
+        self.refresh(CommandName::Append).ok()?;
+        let State::Selected(_, selected) = &self.state else { return None };
+        Some(selected.mailbox.snapshot().largest_uid().map_or(0, Uid::get))
+    }
+
+    /// Returns the code that names the messages beyond a UID in the selected mailbox, if they are as many as were appended:
+    /// a driver cannot tell the UIDs while this very session has the mailbox, but the session can. mbsync 1.4 goes
+    /// astray without.
+    fn uids_beyond(&mut self, uid: u32, messages: usize) -> Option<OutcomeCode> {
+        self.refresh(CommandName::Append).ok()?;
+        let State::Selected(_, selected) = &self.state else { return None };
+        let snapshot = selected.mailbox.snapshot();
+        let beyond = snapshot.messages.iter().rev().map(MessageInfo::uid).take_while(|new| new.get() > uid);
+        let uids: Vec<Uid> = beyond.collect();
+        let certain = snapshot.sticky_uids && uids.len() == messages;
+        certain.then(|| OutcomeCode::AppendUid(snapshot.uid_validity, uids.into_iter().collect()))
     }
 
     fn append_failed(&mut self, outcome: Outcome) {

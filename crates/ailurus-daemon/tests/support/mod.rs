@@ -68,7 +68,14 @@ impl User {
         let _one_at_a_time = USERS.lock().unwrap_or_else(PoisonError::into_inner);
         patiently(|| {
             let mut command = Command::new("useradd");
-            command.args(["--no-create-home", "--no-log-init", "--user-group", "--shell", "/bin/sh", "--home-dir"]);
+            command.args([
+                "--no-create-home",
+                "--no-log-init",
+                "--user-group",
+                "--shell",
+                "/bin/sh",
+                "--home-dir",
+            ]);
             command.arg(home.path()).arg(&name).output()
         });
         // From here on dropping removes the user.
@@ -169,7 +176,9 @@ pub fn program(name: &str) -> PathBuf {
     let folder = FOLDER.get_or_init(|| {
         let folder = tempfile::Builder::new().prefix("ailurus-bin-").tempdir().expect("a directory");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
-        for (name, built) in [("imapd", env!("CARGO_BIN_EXE_imapd")), ("ailurus", env!("CARGO_BIN_EXE_ailurus"))] {
+        for (name, built) in
+            [("imapd", env!("CARGO_BIN_EXE_imapd")), ("ailurus", env!("CARGO_BIN_EXE_ailurus"))]
+        {
             let copy = folder.path().join(name);
             fs::copy(built, &copy).expect("room for the programs");
             fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("it is ours");
@@ -202,7 +211,8 @@ pub struct Process {
 impl Process {
     /// Starts it, and collects what it writes to standard error.
     pub fn start(command: &mut Command) -> Self {
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut child =
+            command.stderr(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let log = Arc::new(Mutex::new(Vec::new()));
         let (pipe, kept) = (child.stderr.take().expect("a pipe"), Arc::clone(&log));
         let collector = std::thread::spawn(move || {
@@ -265,21 +275,23 @@ impl Drop for Process {
 
 /// A client's end of a connection.
 pub struct Client {
-    reader: BufReader<Box<dyn Read + Send>>,
-    writer: Box<dyn Write + Send>,
-    set_timeout: Box<dyn Fn(Duration) + Send>,
+    reader: BufReader<Box<dyn Read + Send + Sync>>,
+    writer: Box<dyn Write + Send + Sync>,
+    set_timeout: Box<dyn Fn(Duration) + Send + Sync>,
     tags: u32,
 }
 
 impl Client {
     pub fn over(stream: UnixStream) -> Self {
-        let (reader, writer) = (stream.try_clone().expect("a descriptor"), stream.try_clone().expect("a descriptor"));
+        let (reader, writer) =
+            (stream.try_clone().expect("a descriptor"), stream.try_clone().expect("a descriptor"));
         let set_timeout = Box::new(move |time| stream.set_read_timeout(Some(time)).expect("a socket"));
         Self { reader: BufReader::new(Box::new(reader)), writer: Box::new(writer), set_timeout, tags: 0 }
     }
 
     pub fn over_tcp(stream: TcpStream) -> Self {
-        let (reader, writer) = (stream.try_clone().expect("a descriptor"), stream.try_clone().expect("a descriptor"));
+        let (reader, writer) =
+            (stream.try_clone().expect("a descriptor"), stream.try_clone().expect("a descriptor"));
         let set_timeout = Box::new(move |time| stream.set_read_timeout(Some(time)).expect("a socket"));
         Self { reader: BufReader::new(Box::new(reader)), writer: Box::new(writer), set_timeout, tags: 0 }
     }

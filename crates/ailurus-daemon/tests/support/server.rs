@@ -21,10 +21,12 @@ impl Server {
         let mut command = user.command(program("ailurus"));
         let (port, tls_port) = ports(&mut command);
         let process = Process::start(command.stdin(Stdio::null()).stdout(Stdio::null()));
-        let server = Self { process, port, tls_port, user: user.name.clone(), password: String::new() }.ready();
+        let server =
+            Self { process, port, tls_port, user: user.name.clone(), password: String::new() }.ready();
         // The first start made the password, in the form of the CRAM-MD5 database.
         let file = user.home().join(".local/state/ailurus/password");
-        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let text =
+            std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let (_, password) = text.trim().split_once('\t').expect("user and password");
         Self { password: password.to_owned(), ..server }
     }

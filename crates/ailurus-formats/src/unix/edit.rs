@@ -145,6 +145,8 @@ impl Edit for UnixEdit<'_> {
             }
         }
         changes.keywords |= self.keywords.is_some();
+        let snapshot = &mut self.mailbox.snapshot;
+        snapshot.permanent.new_keywords &= snapshot.keywords.len() < KEYWORDS;
         Ok(changes)
     }
 }

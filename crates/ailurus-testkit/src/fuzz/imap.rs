@@ -2,8 +2,8 @@
 
 use crate::random::Random;
 use ailurus_proto::{
-    CommandBody, CommandLine, Frame, HeadError, Literal, MAX_LINE, MAX_LITERAL, MAX_SASL_LINE, Splitter, Stop,
-    Synchronizing, Tag, parse_append_tail, parse_head,
+    CommandBody, CommandLine, Frame, HeadError, Literal, MAX_LINE, MAX_LITERAL, MAX_SASL_LINE, Splitter,
+    Stop, Synchronizing, Tag, parse_append_tail, parse_head,
 };
 
 /// The most octets that the splitter may hold.
@@ -82,7 +82,9 @@ fn decide(splitter: &mut Splitter, seen: &Seen) {
             assert!(!taken || literal.size <= MAX_LITERAL);
         }
         Seen::Literal(..) => splitter.reject(),
-        Seen::Command(line) if line.contains("IDLE") || line.contains("AUTH") => splitter.expect_raw(MAX_SASL_LINE),
+        Seen::Command(line) if line.contains("IDLE") || line.contains("AUTH") => {
+            splitter.expect_raw(MAX_SASL_LINE)
+        }
         _ => {}
     }
 }

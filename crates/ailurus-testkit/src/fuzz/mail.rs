@@ -129,7 +129,10 @@ fn check_response(text: &[u8]) {
             b'"' => {
                 let end = text[at..].iter().position(|&octet| octet == b'"').expect("a quoted string ends");
                 let inner = &text[at..at + end];
-                assert!(inner.iter().all(|&octet| (0x20..0x80).contains(&octet) && octet != b'\\'), "{inner:?}");
+                assert!(
+                    inner.iter().all(|&octet| (0x20..0x80).contains(&octet) && octet != b'\\'),
+                    "{inner:?}"
+                );
                 at += end + 1;
             }
             b'{' => {

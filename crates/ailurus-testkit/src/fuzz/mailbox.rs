@@ -47,7 +47,12 @@ fn exercise(format: &str, input: &[u8]) {
         }
         let opened = inspect(&mut *mailbox);
         // Who may write also gets what stands behind the remains of an append that was not finished.
-        assert!(before.len() <= opened.len(), "opened to write: {} of {} messages", opened.len(), before.len());
+        assert!(
+            before.len() <= opened.len(),
+            "opened to write: {} of {} messages",
+            opened.len(),
+            before.len()
+        );
         assert_same(&before, &opened[..before.len()], "opened to write");
         mailbox.close().expect("it was written before");
         let closed = contents(scratch.open(&*driver, Access::ReadOnly).expect("what we wrote can be read"));

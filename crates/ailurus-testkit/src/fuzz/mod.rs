@@ -215,7 +215,8 @@ impl Mutator {
 
     /// Returns the next input.
     pub fn input(&mut self) -> Vec<u8> {
-        let mut input = if self.random.one_in(8) { Vec::new() } else { self.random.pick(&self.seeds).clone() };
+        let mut input =
+            if self.random.one_in(8) { Vec::new() } else { self.random.pick(&self.seeds).clone() };
         let rounds = 1 + self.random.below(12);
         for _ in 0..rounds {
             self.mutate(&mut input);
@@ -230,7 +231,9 @@ impl Mutator {
         let end = (at + short).min(input.len());
         match self.random.below(9) {
             0 if at < input.len() => input[at] ^= 1 << self.random.below(8),
-            1 if at < input.len() => input[at] = *self.random.pick(b"\0\r\n \"\\(){}<>[]:;,@.*%=-_09\xff\x80\x1b"),
+            1 if at < input.len() => {
+                input[at] = *self.random.pick(b"\0\r\n \"\\(){}<>[]:;,@.*%=-_09\xff\x80\x1b")
+            }
             2 => drop(input.drain(at..end)),
             3 => {
                 let piece = input[at..end].to_vec();
@@ -260,8 +263,21 @@ fn number_instead(random: &mut Random, input: &mut Vec<u8>, at: usize) {
     let Some(first) = input[at..].iter().position(u8::is_ascii_digit).map(|first| at + first) else { return };
     let digits = input[first..].iter().take_while(|octet| octet.is_ascii_digit()).count();
     let numbers = [
-        "0", "1", "2", "9", "10", "255", "4095", "65535", "10000", "10001", "2147483648", "4294967295", "4294967296",
-        "18446744073709551615", "99999999999999999999",
+        "0",
+        "1",
+        "2",
+        "9",
+        "10",
+        "255",
+        "4095",
+        "65535",
+        "10000",
+        "10001",
+        "2147483648",
+        "4294967295",
+        "4294967296",
+        "18446744073709551615",
+        "99999999999999999999",
     ];
     input.splice(first..first + digits, random.pick(&numbers).bytes());
 }
