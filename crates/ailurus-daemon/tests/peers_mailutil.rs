@@ -20,6 +20,9 @@ struct Message {
     text: String,
 }
 
+/// What may be done to the mailbox next.
+type Operation = fn(&mut Shared);
+
 /// A mailbox that both use.
 struct Shared {
     user: User,
@@ -240,7 +243,7 @@ impl Shared {
     }
 
     fn run(&mut self, operations: usize) {
-        let choices: [(&str, fn(&mut Self)); 8] = [
+        let choices: [(&str, Operation); 8] = [
             ("we append", Self::we_append),
             ("mailutil appends", Self::mailutil_appends),
             ("we store", Self::we_store),

@@ -179,7 +179,7 @@ fn answer(session: &mut Session, expected: &[String], exchange: &Exchange) -> Ve
     let last = expected.last().map_or("", String::as_str);
     let tag = last.split(' ').next().unwrap_or("").to_owned();
     let untagged = ["*", "+", "", ")"].contains(&tag.as_str());
-    while !(expected.is_empty() && !exchange.closes) {
+    while !expected.is_empty() || exchange.closes {
         let counted = untagged && !exchange.closes && tag != "+";
         let patience = if counted && lines.len() >= expected.len() { QUIET } else { support::PATIENCE };
         let line = match session.client.line(patience) {

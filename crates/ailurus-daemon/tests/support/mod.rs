@@ -190,6 +190,7 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 /// Statics are not dropped: a shell waits for this process to end and then removes the folder.
+#[expect(clippy::zombie_processes, reason = "it outlives this process")]
 fn remove_at_exit(folder: &Path) {
     let script = format!(
         "while kill -0 {0} 2>/dev/null; do sleep 1; done; rm -rf '{1}'",
