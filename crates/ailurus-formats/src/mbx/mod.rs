@@ -68,7 +68,7 @@ mod walk;
 mod window;
 
 use crate::disk::Disk;
-use crate::dummy;
+use crate::files;
 use crate::lock::{Mode, NameLock, Wait, lock_file};
 use ailurus_store::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, Level, Location, Mailbox, Manner, Place,
@@ -128,7 +128,7 @@ impl Mbx {
     /// Opens a file that must be an mbx mailbox, to read and write unless that is not allowed.
     fn open_file(&self, at: &Location, access: Access) -> Result<(MbxFile, bool)> {
         let path = self.path(at)?;
-        if !path.metadata().map_err(dummy::failure("open", at, &path))?.is_file() {
+        if !path.metadata().map_err(files::failure("open", at, &path))?.is_file() {
             return Err(Error::WrongFormat { format: "mbx", path });
         }
         let open = |write| File::options().read(true).write(write).custom_flags(nonblock()).open(&path);
@@ -138,7 +138,7 @@ impl Mbx {
             writable = false;
             opened = open(false);
         }
-        let file = self.file(&path, opened.map_err(dummy::failure("open", at, &path))?);
+        let file = self.file(&path, opened.map_err(files::failure("open", at, &path))?);
         if file.metadata()?.len() < header::SIZE as u64 {
             return Err(Error::WrongFormat { format: "mbx", path });
         }
@@ -161,15 +161,15 @@ impl Mbx {
     }
 
     fn make(&self, at: &Location, path: &Path) -> Result<()> {
-        let (mode, _) = dummy::modes(&self.environment, path);
-        let file = self.disk.create_new(path, mode).map_err(dummy::failure("create", at, path))?;
+        let (mode, _) = files::modes(&self.environment, path);
+        let file = self.disk.create_new(path, mode).map_err(files::failure("create", at, path))?;
         let file = self.file(path, file);
         let written = file.write_header(&mut self.new_header()).and_then(|()| file.sync());
         if written.is_err() {
             self.disk.remove(path).ok();
         }
         written?;
-        dummy::sync_parent(&*self.disk, path)
+        files::sync_parent(&*self.disk, path)
     }
 }
 
@@ -198,22 +198,22 @@ impl Driver for Mbx {
             Ok(false) => Claim::No(Rejection::WrongFormat),
             // An append would make it.
             Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => Claim::Empty,
-            Err(error) => Claim::No(dummy::rejection(&error)),
+            Err(error) => Claim::No(files::rejection(&error)),
         })
     }
 
     fn create(&self, at: &Location) -> Result<()> {
         let path = self.path(at)?;
-        if dummy::wants_directory(&path) {
-            return dummy::create(&self.environment, &*self.disk, at);
+        if files::wants_directory(&path) {
+            return files::create(&self.environment, &*self.disk, at);
         }
         self.make(at, &path)
     }
 
     fn delete(&self, at: &Location) -> Result<()> {
         let (file, _lock) = self.lock_alone(at)?;
-        self.disk.remove(&file.path).map_err(dummy::failure("delete", at, &file.path))?;
-        dummy::sync_parent(&*self.disk, &file.path)
+        self.disk.remove(&file.path).map_err(files::failure("delete", at, &file.path))?;
+        files::sync_parent(&*self.disk, &file.path)
     }
 
     fn rename(&self, from: &Location, to: &Location) -> Result<()> {
@@ -223,9 +223,9 @@ impl Driver for Mbx {
         if new.symlink_metadata().is_ok() {
             return Err(Error::AlreadyExists(to.name.clone()));
         }
-        self.disk.rename(&file.path, &new).map_err(dummy::failure("rename", from, &file.path))?;
-        dummy::sync_parent(&*self.disk, &new)?;
-        dummy::sync_parent(&*self.disk, &file.path)?;
+        self.disk.rename(&file.path, &new).map_err(files::failure("rename", from, &file.path))?;
+        files::sync_parent(&*self.disk, &new)?;
+        files::sync_parent(&*self.disk, &file.path)?;
         if from.place == Place::Inbox { self.make(from, &file.path) } else { Ok(()) }
     }
 
@@ -259,7 +259,7 @@ impl Driver for Mbx {
         let path = self.path(at)?;
         match path.metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound && at.place == Place::Inbox => {}
-            Err(error) => return Err(dummy::failure("open", at, &path)(error)),
+            Err(error) => return Err(files::failure("open", at, &path)(error)),
             Ok(meta) if meta.is_file() && meta.len() == 0 => {}
             Ok(meta) if meta.is_file() && probe(&*self.disk, &path).map_err(Error::io("read", &path))? => {}
             Ok(_) => return Err(Error::WrongFormat { format: "mbx", path }),

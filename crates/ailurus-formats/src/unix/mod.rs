@@ -34,6 +34,7 @@ mod render;
 mod write;
 
 use crate::disk::Disk;
+use crate::files;
 use crate::from_line::FromLine;
 use crate::journal::{Places, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
@@ -148,7 +149,7 @@ impl Driver for Unix {
         let mut content = Vec::new();
         append_pseudo(env, Pseudo::Created, base, &mut content);
         let written = disk.write_at(&file, &content, 0).and_then(|()| disk.sync(&file));
-        let written = written.and_then(|()| match mode_of(env, &path) {
+        let written = written.and_then(|()| match files::modes(env, &path).0 {
             0o600 => Ok(()),
             mode => disk.set_mode(&path, mode),
         });
@@ -293,23 +294,6 @@ fn begins_with_from_line(file: &File) -> io::Result<bool> {
 
 fn now_as_validity(env: &Environment) -> u32 {
     u32::try_from(env.clock.now()).unwrap_or(u32::MAX).max(1)
-}
-
-/// Returns the mode of a new mailbox file by the namespace that it is in (spec/storage-common.md §3.6).
-fn mode_of(env: &Environment, path: &Path) -> u32 {
-    let inside = |home: &Option<PathBuf>| home.as_ref().is_some_and(|home| path.starts_with(home));
-    let (shared, protections) = (&env.shared, &env.protections);
-    if path.starts_with(&env.home) {
-        protections.mailbox
-    } else if inside(&shared.public) {
-        protections.public.0
-    } else if inside(&shared.shared) {
-        protections.shared.0
-    } else if inside(&shared.ftp) {
-        protections.ftp.0
-    } else {
-        protections.mailbox
-    }
 }
 
 fn bad_name(at: &Location) -> Error {
