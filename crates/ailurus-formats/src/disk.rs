@@ -91,7 +91,11 @@ impl Disk for Os {
     }
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        File::open(directory)?.sync_all()
+        match File::open(directory).and_then(|directory| directory.sync_all()) {
+            // Who may write in a directory and not read it cannot sync it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -9,7 +9,7 @@ use std::path::Path;
 /// Makes an empty file, or a directory when the name ends in `/`.
 pub(crate) fn create(environment: &Environment, disk: &dyn Disk, at: &Location) -> Result<()> {
     let path = plain_path(at, "Can't create INBOX")?;
-    let (file_mode, directory_mode) = modes(environment, path);
+    let (file_mode, directory_mode) = environment.modes(&at.name);
     let made = if wants_directory(path) {
         disk.make_dir(path, directory_mode)
     } else {
@@ -57,14 +57,6 @@ pub(crate) fn wants_directory(path: &Path) -> bool {
 pub(crate) fn sync_parent(disk: &dyn Disk, path: &Path) -> Result<()> {
     let Some(parent) = path.parent() else { return Ok(()) };
     disk.sync_dir(parent).map_err(Error::io("sync", parent))
-}
-
-/// Returns the modes of a new file and a new directory at the path (spec/storage-common.md §3.6).
-pub(crate) fn modes(environment: &Environment, path: &Path) -> (u32, u32) {
-    let (homes, modes) = (&environment.shared, &environment.protections);
-    let shared = [(&homes.ftp, modes.ftp), (&homes.public, modes.public), (&homes.shared, modes.shared)];
-    let home = shared.into_iter().find(|(home, _)| home.as_ref().is_some_and(|home| path.starts_with(home)));
-    home.map_or((modes.mailbox, modes.directory), |(_, modes)| modes)
 }
 
 /// Returns why a file that cannot be looked at is no mailbox.

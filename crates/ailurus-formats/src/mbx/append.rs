@@ -68,7 +68,7 @@ impl<'d> MbxAppend<'d> {
         let failed = files::failure("open", &self.at, &self.path);
         match File::options().read(true).write(true).open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.at.path().is_none() => {
-                let (mode, _) = files::modes(&self.driver.environment, &self.path);
+                let (mode, _) = self.driver.environment.modes(&self.at.name);
                 self.driver.disk.create_new(&self.path, mode).map_err(failed)
             }
             outcome => outcome.map_err(failed),

@@ -161,7 +161,7 @@ impl Mbx {
     }
 
     fn make(&self, at: &Location, path: &Path) -> Result<()> {
-        let (mode, _) = files::modes(&self.environment, path);
+        let (mode, _) = self.environment.modes(&at.name);
         let file = self.disk.create_new(path, mode).map_err(files::failure("create", at, path))?;
         let file = self.file(path, file);
         let written = file.write_header(&mut self.new_header()).and_then(|()| file.sync());

@@ -6,7 +6,6 @@ use super::render::{Base, Old, append_arrival_fields, append_block};
 use super::write::{Recent, Target, write_out};
 use super::{Shared, io_error, not_found_or};
 use crate::crlf::{DECIDING, Internal};
-use crate::files;
 use crate::from_line::{FROM, FromLine};
 use crate::journal::{BLOCK, Places, read_up_to, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
@@ -117,7 +116,7 @@ impl Appending<'_> {
         match options.open(&self.path) {
             Ok(file) => Ok(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.at.place == Place::Inbox => {
-                match disk.create_new(&self.path, files::modes(env, &self.path).0) {
+                match disk.create_new(&self.path, env.modes(&self.at.name).0) {
                     Ok(file) => Ok(file),
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                         options.open(&self.path).map_err(Error::io("open", &self.path))

@@ -34,7 +34,6 @@ mod render;
 mod write;
 
 use crate::disk::Disk;
-use crate::files;
 use crate::from_line::FromLine;
 use crate::journal::{Places, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
@@ -149,7 +148,7 @@ impl Driver for Unix {
         let mut content = Vec::new();
         append_pseudo(env, Pseudo::Created, base, &mut content);
         let written = disk.write_at(&file, &content, 0).and_then(|()| disk.sync(&file));
-        let written = written.and_then(|()| match files::modes(env, &path).0 {
+        let written = written.and_then(|()| match env.modes(&at.name).0 {
             0o600 => Ok(()),
             mode => disk.set_mode(&path, mode),
         });
