@@ -2,6 +2,7 @@
 
 use crate::disk::Disk;
 use ailurus_store::{Environment, Error, Location, Rejection, Result};
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -10,12 +11,29 @@ use std::path::Path;
 pub(crate) fn create(environment: &Environment, disk: &dyn Disk, at: &Location) -> Result<()> {
     let path = plain_path(at, "Can't create INBOX")?;
     let (file_mode, directory_mode) = environment.modes(&at.name);
-    let made = if wants_directory(path) {
-        disk.make_dir(path, directory_mode)
-    } else {
-        disk.create_new(path, file_mode).map(drop)
-    };
-    made.map_err(failure("create", at, path))?;
+    if !wants_directory(path) {
+        return make(disk, at, path, file_mode, b"");
+    }
+    disk.make_dir(path, directory_mode).map_err(failure("create", at, path))?;
+    sync_parent(disk, path)
+}
+
+/// Makes a new mailbox file with this content. Whenever we die there is all of it or nothing, where the file system
+/// has files without names; else it may be there in part.
+pub(crate) fn make(disk: &dyn Disk, at: &Location, path: &Path, mode: u32, content: &[u8]) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let fill = |file: &File| disk.write_at(file, content, 0).and_then(|()| disk.sync(file));
+    let unnamed = disk.create_unnamed(parent, mode);
+    match unnamed.and_then(|file| fill(&file).and_then(|()| disk.name(&file, path))) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            let file = disk.create_new(path, mode).map_err(failure("create", at, path))?;
+            fill(&file).map_err(|error| {
+                disk.remove(path).ok();
+                Error::io("initialize", path)(error)
+            })?;
+        }
+        made => made.map_err(failure("create", at, path))?,
+    }
     sync_parent(disk, path)
 }
 
@@ -23,21 +41,58 @@ pub(crate) fn create(environment: &Environment, disk: &dyn Disk, at: &Location) 
 pub(crate) fn delete(disk: &dyn Disk, at: &Location) -> Result<()> {
     let path = plain_path(at, "Can't delete INBOX")?;
     let meta = path.symlink_metadata().map_err(failure("delete", at, path))?;
-    let removed = if meta.is_dir() { disk.remove_dir(path) } else { disk.remove(path) };
-    removed.map_err(failure("delete", at, path))?;
+    if !meta.is_dir() {
+        return remove(disk, at, path);
+    }
+    disk.remove_dir(path).map_err(failure("delete", at, path))?;
+    sync_parent(disk, path)
+}
+
+/// Removes the file of a mailbox. The caller holds the locks that its format needs for that.
+pub(crate) fn remove(disk: &dyn Disk, at: &Location, path: &Path) -> Result<()> {
+    disk.remove(path).map_err(failure("delete", at, path))?;
     sync_parent(disk, path)
 }
 
 /// Renames a file or directory.
 pub(crate) fn rename(disk: &dyn Disk, from: &Location, to: &Location) -> Result<()> {
     let (old, new) = (plain_path(from, "Can't rename INBOX")?, plain_path(to, "Can't rename to INBOX")?);
-    // The name could have been taken since the store looked; a file there would be replaced.
-    if new.symlink_metadata().is_ok() {
-        return Err(Error::AlreadyExists(to.name.clone()));
-    }
-    disk.rename(old, new).map_err(failure("rename", from, old))?;
+    move_to(disk, (from, old), (to, new))
+}
+
+/// Renames a file or directory to a name that is free, or was when the store looked: what has come there since is
+/// not replaced. The caller holds the locks that its format needs for that.
+pub(crate) fn move_to(disk: &dyn Disk, from: (&Location, &Path), to: (&Location, &Path)) -> Result<()> {
+    let ((from, old), (to, new)) = (from, to);
+    let moved = match disk.rename_new(old, new) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => move_in_steps(disk, old, new),
+        moved => moved,
+    };
+    moved.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Error::AlreadyExists(to.name.clone()),
+        io::ErrorKind::NotADirectory if wants_directory(new) => invalid(to, "invalid name"),
+        _ => failure("rename", from, old)(error),
+    })?;
     sync_parent(disk, new)?;
     sync_parent(disk, old)
+}
+
+/// Renames where that cannot be done in one step without replacing anything. If we die in between, a file has both
+/// names.
+fn move_in_steps(disk: &dyn Disk, old: &Path, new: &Path) -> io::Result<()> {
+    // A directory replaces nothing but an empty one.
+    if !old.symlink_metadata()?.is_dir() {
+        match disk.link(old, new) {
+            Ok(()) => return disk.remove(old),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+            // No hard links here: then only the look before is left.
+            Err(_) => {}
+        }
+    }
+    if new.symlink_metadata().is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    disk.rename(old, new)
 }
 
 fn plain_path<'a>(at: &'a Location, why: &'static str) -> Result<&'a Path> {

@@ -164,8 +164,17 @@ impl Disk for ByPages {
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
         self.0.sync_dir(directory)
     }
+    fn create_unnamed(&self, directory: &Path, mode: u32) -> io::Result<File> {
+        self.0.create_unnamed(directory, mode)
+    }
+    fn name(&self, file: &File, to: &Path) -> io::Result<()> {
+        self.0.name(file, to)
+    }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.rename(from, to)
+    }
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename_new(from, to)
     }
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.link(from, to)
@@ -179,8 +188,8 @@ impl Disk for ByPages {
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         self.0.remove_dir(path)
     }
-    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
-        self.0.set_mode(path, mode)
+    fn set_mode(&self, file: &File, mode: u32) -> io::Result<()> {
+        self.0.set_mode(file, mode)
     }
     fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {
         self.0.set_times(file, accessed, modified)

@@ -41,6 +41,7 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct FaultyDisk {
     fault: Fault,
+    is_old: bool,
     root: PathBuf,
     state: Mutex<State>,
 }
@@ -94,7 +95,14 @@ impl FaultyDisk {
         let mut names = BTreeMap::new();
         walk(root, &mut names).expect("the test's own directory can be read");
         let state = State { names, ..State::default() };
-        Self { fault, root: root.into(), state: Mutex::new(state) }
+        Self { fault, is_old: false, root: root.into(), state: Mutex::new(state) }
+    }
+
+    /// Makes it a file system that has neither files without names nor a rename that replaces nothing.
+    #[must_use]
+    pub fn of_an_old_kind(mut self) -> Self {
+        self.is_old = true;
+        self
     }
 
     /// Returns how many changes were asked for so far.
@@ -186,6 +194,24 @@ impl Disk for FaultyDisk {
         Ok(file)
     }
 
+    fn create_unnamed(&self, directory: &Path, mode: u32) -> io::Result<File> {
+        if self.is_old {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let mut state = self.state();
+        if !self.change(&mut state, 0)? {
+            return Err(killed());
+        }
+        let file = Os.create_unnamed(directory, mode)?;
+        state.files.insert(inode(&file)?, Kept { durable: Vec::new(), since: Vec::new() });
+        Ok(file)
+    }
+
+    fn name(&self, file: &File, to: &Path) -> io::Result<()> {
+        let node = Node::File(inode(file)?);
+        self.name_change(NameChange::Add(to.into(), node), || Os.name(file, to))
+    }
+
     fn write_at(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.state();
         let whole = self.change(&mut state, data.len() as u64)?;
@@ -241,6 +267,13 @@ impl Disk for FaultyDisk {
         self.name_change(NameChange::Rename(from.into(), to.into()), || Os.rename(from, to))
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.is_old {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.name_change(NameChange::Rename(from.into(), to.into()), || Os.rename_new(from, to))
+    }
+
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let meta = fs::symlink_metadata(from)?;
         let node = Node::File((meta.dev(), meta.ino()));
@@ -259,11 +292,11 @@ impl Disk for FaultyDisk {
         self.name_change(NameChange::Remove(path.into()), || Os.remove_dir(path))
     }
 
-    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+    fn set_mode(&self, file: &File, mode: u32) -> io::Result<()> {
         if self.state().dead {
             return Err(killed());
         }
-        Os.set_mode(path, mode)
+        Os.set_mode(file, mode)
     }
 
     fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {

@@ -162,14 +162,7 @@ impl Mbx {
 
     fn make(&self, at: &Location, path: &Path) -> Result<()> {
         let (mode, _) = self.environment.modes(&at.name);
-        let file = self.disk.create_new(path, mode).map_err(files::failure("create", at, path))?;
-        let file = self.file(path, file);
-        let written = file.write_header(&mut self.new_header()).and_then(|()| file.sync());
-        if written.is_err() {
-            self.disk.remove(path).ok();
-        }
-        written?;
-        files::sync_parent(&*self.disk, path)
+        files::make(&*self.disk, at, path, mode, self.new_header().encode())
     }
 }
 
@@ -212,20 +205,13 @@ impl Driver for Mbx {
 
     fn delete(&self, at: &Location) -> Result<()> {
         let (file, _lock) = self.lock_alone(at)?;
-        self.disk.remove(&file.path).map_err(files::failure("delete", at, &file.path))?;
-        files::sync_parent(&*self.disk, &file.path)
+        files::remove(&*self.disk, at, &file.path)
     }
 
     fn rename(&self, from: &Location, to: &Location) -> Result<()> {
         let (file, _lock) = self.lock_alone(from)?;
         let new = self.path(to)?;
-        // The name could have been taken since the store looked; a file there would be replaced.
-        if new.symlink_metadata().is_ok() {
-            return Err(Error::AlreadyExists(to.name.clone()));
-        }
-        self.disk.rename(&file.path, &new).map_err(files::failure("rename", from, &file.path))?;
-        files::sync_parent(&*self.disk, &new)?;
-        files::sync_parent(&*self.disk, &file.path)?;
+        files::move_to(&*self.disk, (from, &file.path), (to, &new))?;
         if from.place == Place::Inbox { self.make(from, &file.path) } else { Ok(()) }
     }
 

@@ -34,6 +34,7 @@ mod render;
 mod write;
 
 use crate::disk::Disk;
+use crate::files;
 use crate::from_line::FromLine;
 use crate::journal::{Places, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
@@ -132,13 +133,6 @@ impl Driver for Unix {
     fn create(&self, at: &Location) -> Result<()> {
         let path = self.file_of(at)?;
         let Shared { disk, env, .. } = &*self.shared;
-        let file = match disk.create_new(&path, 0o600) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(Error::AlreadyExists(at.name.clone()));
-            }
-            Err(error) => return Err(io_error("create", &path, error)),
-        };
         let mut keywords = Keywords::default();
         for keyword in &env.default_keywords {
             // Those beyond the capacity are of no use.
@@ -147,32 +141,24 @@ impl Driver for Unix {
         let base = Base { validity: now_as_validity(env), uid_last: 0, keywords: &keywords };
         let mut content = Vec::new();
         append_pseudo(env, Pseudo::Created, base, &mut content);
-        let written = disk.write_at(&file, &content, 0).and_then(|()| disk.sync(&file));
-        let written = written.and_then(|()| match env.modes(&at.name).0 {
-            0o600 => Ok(()),
-            mode => disk.set_mode(&path, mode),
-        });
-        written.and_then(|()| disk.sync_dir(path.parent().unwrap_or(Path::new(".")))).map_err(|error| {
-            disk.remove(&path).ok();
-            io_error("initialize", &path, error)
-        })
+        files::make(&**disk, at, &path, env.modes(&at.name).0, &content)
     }
 
     fn delete(&self, at: &Location) -> Result<()> {
         let path = self.file_of(at)?;
         let held = Held::take(&self.shared, at, &path)?;
-        self.shared.disk.remove(&path).map_err(Error::io("delete", &path))?;
+        files::remove(&*self.shared.disk, at, &path)?;
         drop(held);
         Ok(())
     }
 
     fn rename(&self, from: &Location, to: &Location) -> Result<()> {
         let (path, new) = (self.file_of(from)?, self.file_of(to)?);
-        if new.as_os_str().as_encoded_bytes().ends_with(b"/") {
-            return Err(Error::InvalidName { name: to.name.clone(), why: "invalid name" });
+        if files::wants_directory(&new) {
+            return Err(bad_name(to));
         }
         let held = Held::take(&self.shared, from, &path)?;
-        self.shared.disk.rename(&path, &new).map_err(Error::io("rename", &path))?;
+        files::move_to(&*self.shared.disk, (from, &path), (to, &new))?;
         drop(held);
         Ok(())
     }
