@@ -363,6 +363,27 @@ fn mail_delivered_behind_a_torn_append_is_kept() {
     }
 }
 
+/// Also if the delivery program was killed at the next message; that one is then for the user to see to.
+#[test]
+fn mail_delivered_behind_a_torn_append_is_kept_before_a_torn_delivery() {
+    let case = &CASES[2];
+    let line = " 1-Feb-2025 12:34:56 +0200,7;000000000000-00000000\r\n";
+    for torn in ["", " 1-Feb-2025 12:3", line, " 1-Feb-2025 12:34:56 +0200,7;000000000000-00000000\r\nhe"] {
+        for n in 0..=changes(case) {
+            let (directory, ..) = run(case, Fault::TearAt(n), None);
+            let path = directory.path().join("box");
+            let mut content = std::fs::read(&path).unwrap();
+            content.extend_from_slice(format!("{line}hello\r\n{torn}").as_bytes());
+            std::fs::write(&path, content).unwrap();
+            let home = home(directory, Os::shared());
+            let driver = Mbx::new(home.environment.clone(), home.disk.clone());
+            drop(open(&driver, &home.at_name("box")));
+            let now = String::from_utf8(home.get("box")).unwrap();
+            assert!(now.contains("\r\nhello\r\n"), "{n}, {torn:?}");
+        }
+    }
+}
+
 /// Sliding needs room for its journal; who expunges for want of room has none.
 #[test]
 fn an_expunge_on_a_full_disk_hides_what_it_cannot_take_out() {

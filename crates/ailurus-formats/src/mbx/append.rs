@@ -256,13 +256,13 @@ impl Mbx {
                         assigned.push((fields::Place { at, number: assigned.len() + 1 }, field));
                     }
                 }
-                Step::End => break false,
-                Step::Torn => break true,
+                Step::End => break None,
+                Step::Torn(rest) => break Some(rest),
             }
         };
         let (end, uids) = (walk.at, walk.uids);
-        if torn {
-            torn::mend(file, lock, end, size)?;
+        if let Some(rest) = torn {
+            torn::mend(file, lock, rest, end, size)?;
         }
         if uids.rebuilt {
             let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);

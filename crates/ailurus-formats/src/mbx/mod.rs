@@ -44,12 +44,15 @@
 //! | behind an append | all is there, and still announced | the messages | take the announcement away |
 //!
 //! An append is announced in the NUL fill at 1600, which the reference neither reads nor keeps, as
-//! `append START END SUM` in hexadecimal. For several messages it is synced before they are written. For
-//! one, a single sync follows all writes, so a power loss can keep any of the pages. If it loses that of the header, UIDLAST is one below the UID of the torn message: nothing but an
-//! append that was not finished leaves that. If it loses that of the line, there are NULs up to the end of the
-//! page. Nobody was told that such messages are there, so cutting them off loses nothing. Messages which
-//! another program appended behind a torn one (delivery does not read what is before) are kept; the torn octets
-//! then become a hidden message.
+//! `append START END SUM` in hexadecimal. For several messages it is synced before they are written. For one, a
+//! single sync follows all writes, so a power loss can keep any of the pages. If it loses that of the header, UIDLAST
+//! is one below the UID of the torn message: nothing but an append that was not finished leaves that. If it loses that
+//! of the line, there are NULs up to the end of the page. Nobody was told that such messages are there, so cutting
+//! them off loses nothing. Messages which another program appended behind a torn one (delivery does not read what is
+//! before) are kept; the torn octets then become a hidden message.
+//!
+//! NULs are also what a disk leaves that lost a page of good mail. So nothing is cut where a message is found behind
+//! them, and octets that follow them are kept in a file beside the mailbox.
 //!
 //! All other damage is reported with its offset, and such a file is not written.
 
