@@ -44,6 +44,7 @@ use ailurus_store::{Level, Notices};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,6 +90,32 @@ impl Places {
     #[must_use]
     pub fn any(&self) -> bool {
         self.paths.iter().any(|path| self.open(path).is_some())
+    }
+
+    /// Writes octets of the mailbox that are to be taken out of it into a file of their own, beside the mailbox or in
+    /// the home, and syncs that. Returns where they are.
+    pub(crate) fn keep(&self, disk: &dyn Disk, mailbox: &File, range: Range<u64>) -> io::Result<PathBuf> {
+        let mut failure = io::Error::from(io::ErrorKind::NotFound);
+        for path in &self.paths {
+            let (path, file) = match create_free(disk, path, ".rest") {
+                Ok(made) => made,
+                Err(error) => {
+                    failure = error;
+                    continue;
+                }
+            };
+            let (mut at, mut block) = (range.start, Vec::new());
+            while at < range.end {
+                let count = usize::try_from(range.end - at).unwrap_or(BLOCK).min(BLOCK);
+                read_up_to(mailbox, at, count, &mut block)?;
+                disk.write_at(&file, &block, at - range.start)?;
+                at += count as u64;
+            }
+            disk.sync(&file)?;
+            disk.sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+            return Ok(path);
+        }
+        Err(failure)
     }
 
     /// Opens a journal if it is one that can be trusted.
@@ -174,19 +201,33 @@ fn finish(
 
 /// Keeps a journal that cannot be used under another name: mail in it is never deleted.
 fn put_aside(disk: &Arc<dyn Disk>, notices: &Notices, path: &Path, why: &str) -> Recovery {
-    for number in 0..1000 {
-        let mut name = path.as_os_str().to_owned();
-        name.push(if number == 0 { ".orphan".into() } else { format!(".orphan{number}") });
-        let aside = PathBuf::from(name);
-        if aside.symlink_metadata().is_ok() {
-            continue;
-        }
-        let kept = if disk.rename(path, &aside).is_ok() { &aside } else { path };
-        let (path, kept) = (path.display(), kept.display());
-        notices.tell(Level::Log, format!("{path} was not used, since {why}; it is kept as {kept}"));
-        break;
-    }
+    let aside = free_names(path, ".orphan").find(|aside| aside.symlink_metadata().is_err());
+    let aside = aside.filter(|aside| disk.rename(path, aside).is_ok());
+    let (kept, path) = (aside.as_deref().unwrap_or(path).display(), path.display());
+    notices.tell(Level::Log, format!("{path} was not used, since {why}; it is kept as {kept}"));
     Recovery::Orphaned
+}
+
+/// Makes a file of a name that is free: the path with that ending, and a number if need be.
+fn create_free(disk: &dyn Disk, path: &Path, ending: &str) -> io::Result<(PathBuf, File)> {
+    for path in free_names(path, ending) {
+        match disk.create_new(&path, 0o600) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|file| (path, file)),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+fn free_names<'p>(path: &'p Path, ending: &'p str) -> impl Iterator<Item = PathBuf> + 'p {
+    (0..1000).map(move |number| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        if number > 0 {
+            name.push(number.to_string());
+        }
+        name.into()
+    })
 }
 
 /// Removes a journal that is done with; an empty one, where it cannot be removed, says the same.

@@ -11,6 +11,7 @@ pub mod rewrite;
 mod crlf;
 mod drivers;
 mod dummy;
+mod files;
 mod from_line;
 mod mbx;
 mod phile;

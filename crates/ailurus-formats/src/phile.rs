@@ -14,7 +14,7 @@
 //! The file is never held in memory: it is read once in blocks to find out its type and size, then converted as it
 //! is read. Only regular files are opened: a FIFO or a device would hold us forever.
 
-use crate::dummy;
+use crate::files;
 use ailurus_store::{
     Abilities, Access, Append, Changes, Claim, Driver, Edit, Environment, Error, Extent, Location, Mailbox,
     Manner, MessageInfo, PermanentFlags, Place, Rejection, Result, Snapshot, Status, Wake,
@@ -65,25 +65,25 @@ impl Driver for Phile {
         Ok(match path.metadata() {
             Ok(meta) if meta.is_file() && (meta.len() > 0 || self.takes_empty(path)) => Claim::Valid,
             Ok(_) => Claim::No(Rejection::WrongFormat),
-            Err(error) => Claim::No(dummy::rejection(&error)),
+            Err(error) => Claim::No(files::rejection(&error)),
         })
     }
 
     fn create(&self, at: &Location) -> Result<()> {
-        dummy::create(&self.environment, &*self.disk, at)
+        files::create(&self.environment, &*self.disk, at)
     }
 
     fn delete(&self, at: &Location) -> Result<()> {
-        dummy::delete(&*self.disk, at)
+        files::delete(&*self.disk, at)
     }
 
     fn rename(&self, from: &Location, to: &Location) -> Result<()> {
-        dummy::rename(&*self.disk, from, to)
+        files::rename(&*self.disk, from, to)
     }
 
     fn status(&self, at: &Location) -> Result<Status> {
         let path = path_of(at)?;
-        let meta = path.metadata().map_err(dummy::failure("look at", at, path))?;
+        let meta = path.metadata().map_err(files::failure("look at", at, path))?;
         Ok(Status {
             messages: 1,
             recent: 1,
@@ -137,7 +137,7 @@ fn path_of(at: &Location) -> Result<&Path> {
 
 /// Opens a file that is a regular one, without waiting for a FIFO's other end if it no longer is.
 fn open_regular(at: &Location, path: &Path) -> Result<(File, Metadata)> {
-    let meta = path.metadata().map_err(dummy::failure("open", at, path))?;
+    let meta = path.metadata().map_err(files::failure("open", at, path))?;
     if !meta.is_file() {
         return Err(Error::NotSelectable(at.name.clone()));
     }
@@ -146,7 +146,7 @@ fn open_regular(at: &Location, path: &Path) -> Result<(File, Metadata)> {
         .read(true)
         .custom_flags(nonblock)
         .open(path)
-        .map_err(dummy::failure("open", at, path))?;
+        .map_err(files::failure("open", at, path))?;
     let meta = file.metadata().map_err(Error::io("look at", path))?;
     if !meta.is_file() {
         return Err(Error::NotSelectable(at.name.clone()));

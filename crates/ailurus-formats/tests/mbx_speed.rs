@@ -58,8 +58,8 @@ impl Disk for NoSync {
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         Os.remove_dir(path)
     }
-    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
-        Os.set_mode(path, mode)
+    fn set_mode(&self, file: &File, mode: u32) -> io::Result<()> {
+        Os.set_mode(file, mode)
     }
     fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {
         Os.set_times(file, accessed, modified)

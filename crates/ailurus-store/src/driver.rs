@@ -17,7 +17,8 @@ pub trait Driver: Send + Sync {
     /// biff programs still see new mail.
     fn probe(&self, at: &Location) -> Result<Claim>;
 
-    /// Makes an empty mailbox; its parents are there already. [`crate::Error::AlreadyExists`] when something is.
+    /// Makes an empty mailbox, with the modes of [`crate::Environment::modes`]; its parents are there already.
+    /// [`crate::Error::AlreadyExists`] when something is.
     ///
     /// [`crate::Place::Inbox`] comes from `#driver.FMT/INBOX` alone: the user wants an INBOX of this format. A format
     /// with an INBOX of its own in the home makes it, whatever is in the spool; one that uses the spool refuses.

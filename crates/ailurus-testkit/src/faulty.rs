@@ -31,7 +31,7 @@ pub enum Fault {
     KillBefore(usize),
     /// The process is killed within change number n: half of a write is done, other changes are not.
     TearAt(usize),
-    /// The disk takes so many more octets, then it is full.
+    /// Files can grow by so many more octets, then the disk is full.
     FullAfter(u64),
     /// Every sync from number n on fails, as a dying disk's do.
     SyncFails(usize),
@@ -41,6 +41,8 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct FaultyDisk {
     fault: Fault,
+    is_old: bool,
+    by_pages: bool,
     root: PathBuf,
     state: Mutex<State>,
 }
@@ -94,7 +96,21 @@ impl FaultyDisk {
         let mut names = BTreeMap::new();
         walk(root, &mut names).expect("the test's own directory can be read");
         let state = State { names, ..State::default() };
-        Self { fault, root: root.into(), state: Mutex::new(state) }
+        Self { fault, is_old: false, by_pages: false, root: root.into(), state: Mutex::new(state) }
+    }
+
+    /// Makes it a file system that has neither files without names nor a rename that replaces nothing.
+    #[must_use]
+    pub fn of_an_old_kind(mut self) -> Self {
+        self.is_old = true;
+        self
+    }
+
+    /// Makes each page of a write a change of its own: a killed process leaves a write done up to the end of a page.
+    #[must_use]
+    pub fn by_pages(mut self) -> Self {
+        self.by_pages = true;
+        self
     }
 
     /// Returns how many changes were asked for so far.
@@ -143,7 +159,7 @@ impl FaultyDisk {
                 return Ok(false);
             }
             Fault::FullAfter(most) if octets > 0 && state.written.saturating_add(octets) > most => {
-                return Err(io::Error::from(io::ErrorKind::StorageFull));
+                return Err(full());
             }
             _ => {}
         }
@@ -152,6 +168,30 @@ impl FaultyDisk {
         }
         state.written += octets;
         Ok(true)
+    }
+
+    fn write(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+        let mut state = self.state();
+        // What a file holds already needs no more room when it is written over.
+        let grows = (offset + data.len() as u64).saturating_sub(file.metadata()?.len());
+        let (count, outcome) = match self.change(&mut state, grows) {
+            Ok(true) => (data.len(), Ok(())),
+            Ok(false) => (data.len() / 2, Err(killed())),
+            // What there is room for is written.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                let Fault::FullAfter(most) = self.fault else { return Err(error) };
+                let missing = usize::try_from(grows - (most - state.written)).expect("less than the data");
+                state.written = most;
+                (data.len().saturating_sub(missing), Err(error))
+            }
+            Err(error) => return Err(error),
+        };
+        let data = &data[..count];
+        remember(&mut state, file)?;
+        file.write_all_at(data, offset)?;
+        let kept = state.files.get_mut(&inode(file)?).expect("remembered above");
+        kept.since.push(DataChange::Write { offset, data: data.into() });
+        outcome
     }
 
     fn name_change(&self, change: NameChange, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
@@ -186,15 +226,36 @@ impl Disk for FaultyDisk {
         Ok(file)
     }
 
-    fn write_at(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+    fn create_unnamed(&self, directory: &Path, mode: u32) -> io::Result<File> {
+        if self.is_old {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let mut state = self.state();
-        let whole = self.change(&mut state, data.len() as u64)?;
-        let data = if whole { data } else { &data[..data.len() / 2] };
-        remember(&mut state, file)?;
-        file.write_all_at(data, offset)?;
-        let kept = state.files.get_mut(&inode(file)?).expect("remembered above");
-        kept.since.push(DataChange::Write { offset, data: data.into() });
-        if whole { Ok(()) } else { Err(killed()) }
+        if !self.change(&mut state, 0)? {
+            return Err(killed());
+        }
+        let file = Os.create_unnamed(directory, mode)?;
+        state.files.insert(inode(&file)?, Kept { durable: Vec::new(), since: Vec::new() });
+        Ok(file)
+    }
+
+    fn name(&self, file: &File, to: &Path) -> io::Result<()> {
+        let node = Node::File(inode(file)?);
+        self.name_change(NameChange::Add(to.into(), node), || Os.name(file, to))
+    }
+
+    fn write_at(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+        if !self.by_pages || data.is_empty() {
+            return self.write(file, data, offset);
+        }
+        let (mut rest, mut at) = (data, offset);
+        while !rest.is_empty() {
+            let in_page = usize::try_from(at % PAGE as u64).expect("less than a page");
+            let (page, after) = rest.split_at(rest.len().min(PAGE - in_page));
+            self.write(file, page, at)?;
+            (rest, at) = (after, at + page.len() as u64);
+        }
+        Ok(())
     }
 
     fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
@@ -241,6 +302,13 @@ impl Disk for FaultyDisk {
         self.name_change(NameChange::Rename(from.into(), to.into()), || Os.rename(from, to))
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.is_old {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.name_change(NameChange::Rename(from.into(), to.into()), || Os.rename_new(from, to))
+    }
+
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let meta = fs::symlink_metadata(from)?;
         let node = Node::File((meta.dev(), meta.ino()));
@@ -259,11 +327,11 @@ impl Disk for FaultyDisk {
         self.name_change(NameChange::Remove(path.into()), || Os.remove_dir(path))
     }
 
-    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+    fn set_mode(&self, file: &File, mode: u32) -> io::Result<()> {
         if self.state().dead {
             return Err(killed());
         }
-        Os.set_mode(path, mode)
+        Os.set_mode(file, mode)
     }
 
     fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {
@@ -271,6 +339,17 @@ impl Disk for FaultyDisk {
             return Err(killed());
         }
         Os.set_times(file, accessed, modified)
+    }
+
+    fn reserve(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
+        let mut state = self.state();
+        if !self.change(&mut state, 0)? {
+            return Err(killed());
+        }
+        if matches!(self.fault, Fault::FullAfter(most) if state.written + to.saturating_sub(from) > most) {
+            return Err(full());
+        }
+        Os.reserve(file, from, to)
     }
 }
 
@@ -283,6 +362,10 @@ impl NameChange {
 
 fn killed() -> io::Error {
     io::Error::other("this process was killed by its test")
+}
+
+fn full() -> io::Error {
+    io::ErrorKind::StorageFull.into()
 }
 
 fn inode(file: &File) -> io::Result<Inode> {
@@ -446,13 +529,26 @@ mod tests {
     }
 
     #[test]
+    fn a_write_by_pages_is_done_up_to_the_end_of_one() {
+        let dir = scratch();
+        let disk = FaultyDisk::new(dir.path(), Fault::KillBefore(3)).by_pages();
+        let file = disk.create_new(&dir.path().join("a"), 0o600).unwrap();
+        assert!(disk.write_at(&file, &[7; 10_000], 4000).is_err());
+        assert_eq!(fs::metadata(dir.path().join("a")).unwrap().len(), 8192);
+    }
+
+    #[test]
     fn a_full_disk_takes_no_more_and_lets_go() {
         let dir = scratch();
         let disk = FaultyDisk::new(dir.path(), Fault::FullAfter(4));
         let file = disk.create_new(&dir.path().join("a"), 0o600).unwrap();
         disk.write_at(&file, b"abcd", 0).unwrap();
         assert_eq!(disk.write_at(&file, b"e", 4).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(disk.reserve(&file, 4, 5).is_err());
         disk.set_len(&file, 0).unwrap();
+        let disk = FaultyDisk::new(dir.path(), Fault::FullAfter(3));
+        assert!(disk.write_at(&file, b"abcd", 0).is_err());
+        assert_eq!(fs::read(dir.path().join("a")).unwrap(), b"abc");
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl NameLock {
             // The last holder may have removed the name while we waited: then this is a lock that nobody sees.
             if is_same_file(&path, &file)? {
                 if file.metadata()?.mode() & 0o777 != PROTECTION {
-                    disk.set_mode(&path, PROTECTION).ok();
+                    disk.set_mode(&file, PROTECTION).ok();
                 }
                 return Ok(Self { disk: Arc::clone(disk), path, file });
             }

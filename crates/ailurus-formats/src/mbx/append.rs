@@ -9,7 +9,7 @@ use super::torn::{self, Sum};
 use super::uids::Uids;
 use super::walk::{Step, Walk};
 use crate::lock::{Mode, NameLock, Wait, lock_file};
-use crate::{dummy, mbx::fields};
+use crate::{files, mbx::fields};
 use ailurus_store::{Append, AppendMeta, Appended, Error, Level, Location, Result};
 use ailurus_types::{Flags, InternalDate, KeywordMask, Uid, UidValidity};
 use std::fs::File;
@@ -65,10 +65,10 @@ impl<'d> MbxAppend<'d> {
     }
 
     fn open_or_create(&self) -> Result<File> {
-        let failed = dummy::failure("open", &self.at, &self.path);
+        let failed = files::failure("open", &self.at, &self.path);
         match File::options().read(true).write(true).open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.at.path().is_none() => {
-                let (mode, _) = dummy::modes(&self.driver.environment, &self.path);
+                let (mode, _) = self.driver.environment.modes(&self.at.name);
                 self.driver.disk.create_new(&self.path, mode).map_err(failed)
             }
             outcome => outcome.map_err(failed),
@@ -211,7 +211,7 @@ impl Append for MbxAppend<'_> {
         // The messages are there and safe: an intent that stays is settled by whoever comes next.
         file.write_header(&mut header).ok();
         if before.len() == 0 {
-            dummy::sync_parent(&*self.driver.disk, &self.path)?;
+            files::sync_parent(&*self.driver.disk, &self.path)?;
         }
         file.touch(1, before.mtime());
         if let (Some(line), Some(last), Some(uid)) = (lines.last(), self.messages.last(), uids.last()) {
@@ -256,13 +256,13 @@ impl Mbx {
                         assigned.push((fields::Place { at, number: assigned.len() + 1 }, field));
                     }
                 }
-                Step::End => break false,
-                Step::Torn => break true,
+                Step::End => break None,
+                Step::Torn(rest) => break Some(rest),
             }
         };
         let (end, uids) = (walk.at, walk.uids);
-        if torn {
-            torn::mend(file, lock, end, size)?;
+        if let Some(rest) = torn {
+            torn::mend(file, lock, rest, end, size)?;
         }
         if uids.rebuilt {
             let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);

@@ -207,7 +207,7 @@ impl MbxMailbox {
         let known = self.spots.len();
         let (end, uids) = (self.end, Uids { rebuilt: false, ..self.uids });
         let mut walk = Walk::new(&self.file, end, size, uids);
-        let (mut dirty, mut torn) = (false, false);
+        let (mut dirty, mut torn) = (false, None);
         let outcome = loop {
             match walk.step() {
                 Ok(Step::Message(met)) => {
@@ -224,8 +224,8 @@ impl MbxMailbox {
                     }
                 }
                 Ok(Step::End) => break Ok(()),
-                Ok(Step::Torn) => {
-                    torn = true;
+                Ok(Step::Torn(rest)) => {
+                    torn = Some(rest);
                     break Ok(());
                 }
                 Err(error) => break Err(error),
@@ -246,8 +246,8 @@ impl MbxMailbox {
         }
         self.pending.arrived |= self.spots.len() > known;
         if self.snapshot.writable {
-            if torn {
-                torn::mend(&self.file, lock, at, size)?;
+            if let Some(rest) = torn {
+                torn::mend(&self.file, lock, rest, at, size)?;
             }
             self.write_arrivals(known, dirty)?;
         }

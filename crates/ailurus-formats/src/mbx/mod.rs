@@ -44,12 +44,15 @@
 //! | behind an append | all is there, and still announced | the messages | take the announcement away |
 //!
 //! An append is announced in the NUL fill at 1600, which the reference neither reads nor keeps, as
-//! `append START END SUM` in hexadecimal. For several messages it is synced before they are written. For
-//! one, a single sync follows all writes, so a power loss can keep any of the pages. If it loses that of the header, UIDLAST is one below the UID of the torn message: nothing but an
-//! append that was not finished leaves that. If it loses that of the line, there are NULs up to the end of the
-//! page. Nobody was told that such messages are there, so cutting them off loses nothing. Messages which
-//! another program appended behind a torn one (delivery does not read what is before) are kept; the torn octets
-//! then become a hidden message.
+//! `append START END SUM` in hexadecimal. For several messages it is synced before they are written. For one, a
+//! single sync follows all writes, so a power loss can keep any of the pages. If it loses that of the header, UIDLAST
+//! is one below the UID of the torn message: nothing but an append that was not finished leaves that. If it loses that
+//! of the line, there are NULs up to the end of the page. Nobody was told that such messages are there, so cutting
+//! them off loses nothing. Messages which another program appended behind a torn one (delivery does not read what is
+//! before) are kept; the torn octets then become a hidden message.
+//!
+//! NULs are also what a disk leaves that lost a page of good mail. So nothing is cut where a message is found behind
+//! them, and octets that follow them are kept in a file beside the mailbox.
 //!
 //! All other damage is reported with its offset, and such a file is not written.
 
@@ -68,7 +71,7 @@ mod walk;
 mod window;
 
 use crate::disk::Disk;
-use crate::dummy;
+use crate::files;
 use crate::lock::{Mode, NameLock, Wait, lock_file};
 use ailurus_store::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, Level, Location, Mailbox, Manner, Place,
@@ -128,7 +131,7 @@ impl Mbx {
     /// Opens a file that must be an mbx mailbox, to read and write unless that is not allowed.
     fn open_file(&self, at: &Location, access: Access) -> Result<(MbxFile, bool)> {
         let path = self.path(at)?;
-        if !path.metadata().map_err(dummy::failure("open", at, &path))?.is_file() {
+        if !path.metadata().map_err(files::failure("open", at, &path))?.is_file() {
             return Err(Error::WrongFormat { format: "mbx", path });
         }
         let open = |write| File::options().read(true).write(write).custom_flags(nonblock()).open(&path);
@@ -138,7 +141,7 @@ impl Mbx {
             writable = false;
             opened = open(false);
         }
-        let file = self.file(&path, opened.map_err(dummy::failure("open", at, &path))?);
+        let file = self.file(&path, opened.map_err(files::failure("open", at, &path))?);
         if file.metadata()?.len() < header::SIZE as u64 {
             return Err(Error::WrongFormat { format: "mbx", path });
         }
@@ -161,15 +164,8 @@ impl Mbx {
     }
 
     fn make(&self, at: &Location, path: &Path) -> Result<()> {
-        let (mode, _) = dummy::modes(&self.environment, path);
-        let file = self.disk.create_new(path, mode).map_err(dummy::failure("create", at, path))?;
-        let file = self.file(path, file);
-        let written = file.write_header(&mut self.new_header()).and_then(|()| file.sync());
-        if written.is_err() {
-            self.disk.remove(path).ok();
-        }
-        written?;
-        dummy::sync_parent(&*self.disk, path)
+        let (mode, _) = self.environment.modes(&at.name);
+        files::make(&*self.disk, at, path, mode, self.new_header().encode())
     }
 }
 
@@ -198,34 +194,27 @@ impl Driver for Mbx {
             Ok(false) => Claim::No(Rejection::WrongFormat),
             // An append would make it.
             Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => Claim::Empty,
-            Err(error) => Claim::No(dummy::rejection(&error)),
+            Err(error) => Claim::No(files::rejection(&error)),
         })
     }
 
     fn create(&self, at: &Location) -> Result<()> {
         let path = self.path(at)?;
-        if dummy::wants_directory(&path) {
-            return dummy::create(&self.environment, &*self.disk, at);
+        if files::wants_directory(&path) {
+            return files::create(&self.environment, &*self.disk, at);
         }
         self.make(at, &path)
     }
 
     fn delete(&self, at: &Location) -> Result<()> {
         let (file, _lock) = self.lock_alone(at)?;
-        self.disk.remove(&file.path).map_err(dummy::failure("delete", at, &file.path))?;
-        dummy::sync_parent(&*self.disk, &file.path)
+        files::remove(&*self.disk, at, &file.path)
     }
 
     fn rename(&self, from: &Location, to: &Location) -> Result<()> {
         let (file, _lock) = self.lock_alone(from)?;
         let new = self.path(to)?;
-        // The name could have been taken since the store looked; a file there would be replaced.
-        if new.symlink_metadata().is_ok() {
-            return Err(Error::AlreadyExists(to.name.clone()));
-        }
-        self.disk.rename(&file.path, &new).map_err(dummy::failure("rename", from, &file.path))?;
-        dummy::sync_parent(&*self.disk, &new)?;
-        dummy::sync_parent(&*self.disk, &file.path)?;
+        files::move_to(&*self.disk, (from, &file.path), (to, &new))?;
         if from.place == Place::Inbox { self.make(from, &file.path) } else { Ok(()) }
     }
 
@@ -259,7 +248,7 @@ impl Driver for Mbx {
         let path = self.path(at)?;
         match path.metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound && at.place == Place::Inbox => {}
-            Err(error) => return Err(dummy::failure("open", at, &path)(error)),
+            Err(error) => return Err(files::failure("open", at, &path)(error)),
             Ok(meta) if meta.is_file() && meta.len() == 0 => {}
             Ok(meta) if meta.is_file() && probe(&*self.disk, &path).map_err(Error::io("read", &path))? => {}
             Ok(_) => return Err(Error::WrongFormat { format: "mbx", path }),

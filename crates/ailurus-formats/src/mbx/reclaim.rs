@@ -11,7 +11,7 @@ use ailurus_types::UidSet;
 use std::fs::File;
 
 impl MbxFile {
-    fn places(&self) -> Result<Places> {
+    pub(super) fn places(&self) -> Result<Places> {
         Places::of(&self.path, &self.file, &self.environment.home).map_err(self.io("look at"))
     }
 

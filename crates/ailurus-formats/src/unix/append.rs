@@ -4,7 +4,7 @@ use super::mailbox::{initial_error, is_same};
 use super::parse::{KEYWORDS, Scan};
 use super::render::{Base, Old, append_arrival_fields, append_block};
 use super::write::{Recent, Target, write_out};
-use super::{Shared, io_error, mode_of, not_found_or};
+use super::{Shared, io_error, not_found_or};
 use crate::crlf::{DECIDING, Internal};
 use crate::from_line::{FROM, FromLine};
 use crate::journal::{BLOCK, Places, read_up_to, recover};
@@ -116,7 +116,7 @@ impl Appending<'_> {
         match options.open(&self.path) {
             Ok(file) => Ok(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.at.place == Place::Inbox => {
-                match disk.create_new(&self.path, mode_of(env, &self.path)) {
+                match disk.create_new(&self.path, env.modes(&self.at.name).0) {
                     Ok(file) => Ok(file),
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                         options.open(&self.path).map_err(Error::io("open", &self.path))

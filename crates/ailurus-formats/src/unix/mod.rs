@@ -34,6 +34,7 @@ mod render;
 mod write;
 
 use crate::disk::Disk;
+use crate::files;
 use crate::from_line::FromLine;
 use crate::journal::{Places, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
@@ -132,13 +133,6 @@ impl Driver for Unix {
     fn create(&self, at: &Location) -> Result<()> {
         let path = self.file_of(at)?;
         let Shared { disk, env, .. } = &*self.shared;
-        let file = match disk.create_new(&path, 0o600) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(Error::AlreadyExists(at.name.clone()));
-            }
-            Err(error) => return Err(io_error("create", &path, error)),
-        };
         let mut keywords = Keywords::default();
         for keyword in &env.default_keywords {
             // Those beyond the capacity are of no use.
@@ -147,32 +141,24 @@ impl Driver for Unix {
         let base = Base { validity: now_as_validity(env), uid_last: 0, keywords: &keywords };
         let mut content = Vec::new();
         append_pseudo(env, Pseudo::Created, base, &mut content);
-        let written = disk.write_at(&file, &content, 0).and_then(|()| disk.sync(&file));
-        let written = written.and_then(|()| match mode_of(env, &path) {
-            0o600 => Ok(()),
-            mode => disk.set_mode(&path, mode),
-        });
-        written.and_then(|()| disk.sync_dir(path.parent().unwrap_or(Path::new(".")))).map_err(|error| {
-            disk.remove(&path).ok();
-            io_error("initialize", &path, error)
-        })
+        files::make(&**disk, at, &path, env.modes(&at.name).0, &content)
     }
 
     fn delete(&self, at: &Location) -> Result<()> {
         let path = self.file_of(at)?;
         let held = Held::take(&self.shared, at, &path)?;
-        self.shared.disk.remove(&path).map_err(Error::io("delete", &path))?;
+        files::remove(&*self.shared.disk, at, &path)?;
         drop(held);
         Ok(())
     }
 
     fn rename(&self, from: &Location, to: &Location) -> Result<()> {
         let (path, new) = (self.file_of(from)?, self.file_of(to)?);
-        if new.as_os_str().as_encoded_bytes().ends_with(b"/") {
-            return Err(Error::InvalidName { name: to.name.clone(), why: "invalid name" });
+        if files::wants_directory(&new) {
+            return Err(bad_name(to));
         }
         let held = Held::take(&self.shared, from, &path)?;
-        self.shared.disk.rename(&path, &new).map_err(Error::io("rename", &path))?;
+        files::move_to(&*self.shared.disk, (from, &path), (to, &new))?;
         drop(held);
         Ok(())
     }
@@ -293,23 +279,6 @@ fn begins_with_from_line(file: &File) -> io::Result<bool> {
 
 fn now_as_validity(env: &Environment) -> u32 {
     u32::try_from(env.clock.now()).unwrap_or(u32::MAX).max(1)
-}
-
-/// Returns the mode of a new mailbox file by the namespace that it is in (spec/storage-common.md §3.6).
-fn mode_of(env: &Environment, path: &Path) -> u32 {
-    let inside = |home: &Option<PathBuf>| home.as_ref().is_some_and(|home| path.starts_with(home));
-    let (shared, protections) = (&env.shared, &env.protections);
-    if path.starts_with(&env.home) {
-        protections.mailbox
-    } else if inside(&shared.public) {
-        protections.public.0
-    } else if inside(&shared.shared) {
-        protections.shared.0
-    } else if inside(&shared.ftp) {
-        protections.ftp.0
-    } else {
-        protections.mailbox
-    }
 }
 
 fn bad_name(at: &Location) -> Error {

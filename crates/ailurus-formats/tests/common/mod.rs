@@ -151,9 +151,9 @@ impl Disk for Mortal {
         self.change()?;
         Os.remove_dir(path)
     }
-    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+    fn set_mode(&self, file: &File, mode: u32) -> io::Result<()> {
         self.change()?;
-        Os.set_mode(path, mode)
+        Os.set_mode(file, mode)
     }
     fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {
         self.change()?;

@@ -221,12 +221,18 @@ pub fn mailutil(home: &Home, arguments: &[&str]) -> Option<String> {
     let mut command = std::process::Command::new(path);
     command.args(arguments).env("HOME", home.directory.path()).current_dir(home.directory.path());
     if rustix::process::geteuid().is_root() {
-        let entries = std::fs::read_dir(home.path("")).unwrap().map(|entry| entry.unwrap().path());
-        for path in entries.chain([home.directory.path().to_path_buf()]) {
-            std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
-        }
+        give_away(home.directory.path(), NOBODY);
         command.uid(NOBODY).gid(NOBODY);
     }
     let output = command.output().unwrap();
     Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+fn give_away(path: &Path, to: u32) {
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            give_away(&entry.unwrap().path(), to);
+        }
+    }
+    std::os::unix::fs::lchown(path, Some(to), Some(to)).unwrap();
 }
