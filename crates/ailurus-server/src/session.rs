@@ -455,7 +455,7 @@ impl Session {
                 }
                 self.execute(command);
             }
-            Judged::NeedsLiteral(waits) => self.accept_literal(waits),
+            Judged::NeedsLiteral(tag, waits) => self.accept_literal(tag, waits),
             Judged::Head(error) => {
                 self.splitter.reject();
                 error.answer(&mut self.output);
@@ -477,11 +477,10 @@ impl Session {
     }
 
     /// Asks for a literal, which is then collected.
-    fn accept_literal(&mut self, waits: bool) {
+    fn accept_literal(&mut self, tag: Tag, waits: bool) {
         if self.splitter.accept_literal().is_err() {
             // Within the limits of each literal, but not of the command.
-            self.untagged(Status::Bad, None, SyntaxError::LineTooLong);
-            return self.command_ended();
+            return self.line_too_long(Some(tag));
         }
         if waits {
             response::continuation(&mut self.output, "Ready for argument");
@@ -507,6 +506,10 @@ impl Session {
     }
 
     fn line_too_long(&mut self, tag: Option<Tag>) {
+        if matches!(self.work, Work::Append(_)) {
+            // It was the tail behind a message: what comes next is a command again, not more of this one.
+            return self.append_failed(Outcome::bad(SyntaxError::LineTooLong));
+        }
         match tag {
             Some(tag) => SyntaxError::LineTooLong.answer(&mut self.output, &tag),
             None => self.untagged(Status::Bad, None, SyntaxError::LineTooLong),
@@ -630,7 +633,7 @@ impl Session {
 enum Judged {
     Command(Command),
     /// A literal is wanted, which the client may be waiting to send.
-    NeedsLiteral(bool),
+    NeedsLiteral(Tag, bool),
     Head(ailurus_proto::HeadError),
     Refused(Tag, Option<CommandName>, SyntaxError),
 }
@@ -655,7 +658,7 @@ impl Judged {
         match head.parse() {
             Ok(command) => Self::Command(command),
             Err(Stop::NeedsLiteral(literal)) => {
-                Self::NeedsLiteral(literal.sync == ailurus_proto::Synchronizing::Yes)
+                Self::NeedsLiteral(tag, literal.sync == ailurus_proto::Synchronizing::Yes)
             }
             Err(Stop::Refused(error)) => Self::Refused(tag, Some(name), error),
         }

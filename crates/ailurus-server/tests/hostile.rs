@@ -64,6 +64,35 @@ fn lines_without_end_are_not_kept() {
 }
 
 #[test]
+fn a_long_line_behind_a_message_ends_the_append() {
+    for tail in ["", " {3+}\r\nabc"] {
+        let memory = memory();
+        let mut harness = Harness::preauthenticated(&memory);
+        harness.send(b"a APPEND INBOX {5+}\r\nhello");
+        harness.send(&[b' '; 70_000]);
+        assert_eq!(harness.ask(tail), ["a BAD Command line too long"]);
+        assert_eq!(harness.ask("b NOOP"), ["b OK NOOP completed"]);
+        assert_eq!(memory.messages(&MailboxName::inbox()).len(), 2);
+    }
+}
+
+#[test]
+fn a_command_of_long_literals_and_a_long_line_is_answered() {
+    let mut harness = Harness::preauthenticated(&memory());
+    harness.ask("a SELECT INBOX");
+    let literal = [&b"TEXT {10000+}\r\n"[..], &[b'x'; 10_000]].concat();
+    harness.send(b"b SEARCH ");
+    for _ in 0..18 {
+        harness.send(&literal);
+        harness.send(b" ");
+    }
+    harness.send("UNSEEN ".repeat(8000).as_bytes());
+    harness.send(&literal);
+    assert_eq!(harness.ask(""), ["b BAD Command line too long"]);
+    assert_eq!(harness.ask("c NOOP"), ["c OK NOOP completed"]);
+}
+
+#[test]
 fn literals_of_any_announced_size() {
     for size in [
         "4294967295+",
