@@ -17,7 +17,7 @@ use ailurus_proto::{
     CommandName, FetchArgs, FetchItem, Numbering, Partial, Section, SectionText, SyntaxError, Tag,
 };
 use ailurus_store::{Error, Extent, MessageInfo, Result};
-use ailurus_types::{FlagChange, FlagOp, SeqNum, SystemFlags, Uid, UidSet};
+use ailurus_types::{FlagChange, FlagOp, Flags, SeqNum, SystemFlags, Uid, UidSet};
 use std::ops::Range;
 
 /// A FETCH under way.
@@ -234,9 +234,7 @@ impl Fetch {
         if self.sets_seen && !flags.system.contains(SystemFlags::SEEN) {
             self.seen.insert(current.info.uid());
             if self.tells_seen {
-                current
-                    .info
-                    .set_flags(ailurus_types::Flags { system: flags.system | SystemFlags::SEEN, ..flags });
+                current.info.set_flags(with_seen(flags));
                 out.push(b' ');
                 selected.append_flags(&current.info, out);
             }
@@ -262,6 +260,7 @@ impl Fetch {
 
     fn set_seen(&self, selected: &mut Selected) -> Result<()> {
         let change = FlagChange { op: FlagOp::Add, system: SystemFlags::SEEN, keywords: Vec::new() };
+        let told = if self.tells_seen { selected.flags_of(&self.seen) } else { Vec::new() };
         let mut edit = match selected.edit() {
             // All that was fetched is gone.
             Err(Error::Expunged { .. }) => return Ok(()),
@@ -270,11 +269,13 @@ impl Fetch {
         let _unknown = edit.store(&self.seen, &change)?;
         let changes = edit.commit()?;
         selected.view.note(&changes);
-        if self.tells_seen {
-            selected.view.flags_told(&self.seen);
-        }
+        selected.flags_foreseen(told.into_iter().map(|(uid, flags)| (uid, with_seen(flags))));
         Ok(())
     }
+}
+
+fn with_seen(flags: Flags) -> Flags {
+    Flags { system: flags.system | SystemFlags::SEEN, ..flags }
 }
 
 /// Appends octets of a message as they are; an error says why the response cannot be ended.

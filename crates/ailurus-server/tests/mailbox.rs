@@ -327,6 +327,33 @@ fn other_sessions_are_seen_and_expunges_wait() {
 }
 
 #[test]
+fn what_others_did_to_flags_is_told_even_by_a_silent_store() {
+    let flagged = Flags { system: SystemFlags::FLAGGED, ..Flags::default() };
+    for (command, told) in [
+        ("STORE 1:2 +FLAGS.SILENT (\\Seen)", Some("* 1 FETCH (FLAGS (\\Recent \\Seen \\Flagged))")),
+        ("UID STORE 1 -FLAGS.SILENT (\\Seen)", Some("* 1 FETCH (FLAGS (\\Recent \\Flagged) UID 1)")),
+        // Whatever they did is undone, and nothing differs from what the client foresees.
+        ("STORE 1 FLAGS.SILENT (\\Draft)", None),
+        ("STORE 1 -FLAGS.SILENT (\\Flagged)", None),
+    ] {
+        let memory = memory();
+        let mut harness = Harness::preauthenticated(&memory);
+        harness.ask("a SELECT INBOX");
+        memory.set_flags(&inbox(), Uid::MIN, flagged);
+        let answer = harness.ask(&format!("b {command}"));
+        assert_eq!(answer.len(), 1 + usize::from(told.is_some()), "{command}: {answer:?}");
+        assert_eq!(told.unwrap_or(&answer[0]), answer[0]);
+    }
+    let memory = memory();
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("a SELECT INBOX");
+    memory.set_flags(&inbox(), Uid::MIN, flagged);
+    let answer = harness.ask("b FETCH 1:2 (UID RFC822)");
+    assert_eq!(answer.iter().filter(|line| line.contains(" FLAGS (\\Recent \\Seen))")).count(), 2);
+    assert!(answer.contains(&"* 1 FETCH (FLAGS (\\Recent \\Seen \\Flagged))".to_owned()), "{answer:?}");
+}
+
+#[test]
 fn idle_tells_at_once_and_keeps_the_connection_alive() {
     let memory = memory();
     let mut harness = Harness::preauthenticated(&memory);
