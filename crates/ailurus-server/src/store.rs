@@ -69,7 +69,9 @@ impl Storing {
                 if self.response == StoreResponse::Flags {
                     selected.view.tell_flags(&self.uids);
                 }
-                if selected.names_expunged(&self.uids) {
+                // RFC 3501 §6.4.8: a UID that names no message is no error.
+                let by_number = self.name.numbering() == Numbering::SeqNum;
+                if by_number && selected.names_expunged(&self.uids) {
                     wording::failure(&Error::Expunged { uid: 0 }, self.name, &selected.name)
                 } else {
                     Outcome::ok()

@@ -327,6 +327,24 @@ fn other_sessions_are_seen_and_expunges_wait() {
 }
 
 #[test]
+fn uids_of_messages_that_are_gone_are_no_error() {
+    let memory = memory();
+    memory.make(&"box".into());
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("a SELECT INBOX");
+    memory.expunge(&inbox(), &[Uid::new(2).expect("not zero")].into_iter().collect());
+    assert_eq!(harness.ask("b FETCH 1 UID"), ["* 1 FETCH (UID 1)", "b OK FETCH completed"]);
+    harness.play(
+        "C: c UID STORE 1:2 +FLAGS.SILENT (\\Seen)\nS: c OK UID STORE completed\n\
+         C: d UID COPY 1:2 box\nS: d OK [COPYUID <*> 1 1] UID COPY completed\n\
+         C: e UID COPY 2 box\nS: e OK UID COPY completed\n\
+         C: f UID FETCH 2 FLAGS\nS: f OK UID FETCH completed\n\
+         C: g UID MOVE 1:2 box\nS: * OK [COPYUID <*> 1 2] UID MOVE copied messages\n\
+         S: * 1 EXPUNGE\nS: * 1 EXPUNGE\nS: * 1 EXISTS\nS: * 1 RECENT\nS: g OK UID MOVE completed\n",
+    );
+}
+
+#[test]
 fn what_others_did_to_flags_is_told_even_by_a_silent_store() {
     let flagged = Flags { system: SystemFlags::FLAGGED, ..Flags::default() };
     for (command, told) in [
