@@ -200,7 +200,7 @@ impl Copy {
         let mut edit = selected.edit()?;
         edit.expunge(&self.all)?;
         let changes = edit.commit()?;
-        selected.view.note(&changes);
+        selected.note(&changes);
         Ok(())
     }
 }

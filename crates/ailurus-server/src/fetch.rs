@@ -268,7 +268,7 @@ impl Fetch {
         };
         let _unknown = edit.store(&self.seen, &change)?;
         let changes = edit.commit()?;
-        selected.view.note(&changes);
+        selected.note(&changes);
         selected.flags_foreseen(told.into_iter().map(|(uid, flags)| (uid, with_seen(flags))));
         Ok(())
     }

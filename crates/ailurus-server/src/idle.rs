@@ -103,21 +103,10 @@ impl Session {
     }
 
     fn checkpoint_while_idle(&mut self) {
-        let State::Selected(_, selected) = &mut self.state else { return };
-        if self.now - selected.last_checkpoint < self.config.timers.idle_checkpoint {
-            return;
+        let State::Selected(_, selected) = &self.state else { return };
+        if self.now - selected.last_checkpoint >= self.config.timers.idle_checkpoint {
+            self.checkpoint();
         }
-        selected.last_checkpoint = self.now;
-        match selected.mailbox.checkpoint() {
-            Ok(changes) => selected.view.note(&changes),
-            Err(error) => {
-                if let Some(text) = self.notes_or_fatal(error) {
-                    return self.lose_mailbox(&text);
-                }
-            }
-        }
-        self.drop_info_notices();
-        self.note_dirt();
     }
 
     /// Looks what changed in the mailbox, which is then told.

@@ -6,7 +6,7 @@ use crate::tagged::Outcome;
 use crate::wording;
 use ailurus_proto::response::Code;
 use ailurus_proto::{CommandName, Tag};
-use ailurus_store::{Access, Mailbox, View};
+use ailurus_store::{Access, Changes, Mailbox, View};
 use ailurus_types::{Flags, MailboxName, Uid};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -30,6 +30,15 @@ impl Selected {
     /// Tells whether the mailbox was selected by this name.
     pub(crate) fn is_named(&self, name: &MailboxName) -> bool {
         self.name == *name || (self.name.is_inbox() && name.is_inbox())
+    }
+
+    /// Takes note of changes of the mailbox; the client is told later.
+    pub(crate) fn note(&mut self, changes: &Changes) {
+        self.view.note(changes);
+        if changes.uid_validity {
+            // The UIDs name other messages now.
+            self.own_flags.clear();
+        }
     }
 }
 

@@ -99,7 +99,7 @@ impl Storing {
         let mut edit = selected.edit()?;
         let unknown = edit.store(&uids, &self.change)?;
         let changes = edit.commit()?;
-        selected.view.note(&changes);
+        selected.note(&changes);
         let by = self.by(selected);
         selected
             .flags_foreseen(before.into_iter().map(|(uid, flags)| (uid, flags.changed(self.change.op, by))));

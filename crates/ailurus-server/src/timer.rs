@@ -81,12 +81,19 @@ impl Session {
     }
 
     fn checkpoint_dirt(&mut self) {
+        if let State::Selected(_, selected) = &mut self.state {
+            // Tried again after the same time if it fails.
+            selected.dirty_since = Some(self.now);
+        }
+        self.checkpoint();
+    }
+
+    /// Has the mailbox write what is in memory only, of which the client need not know.
+    pub(crate) fn checkpoint(&mut self) {
         let State::Selected(_, selected) = &mut self.state else { return };
         selected.last_checkpoint = self.now;
-        // Tried again after the same time if it fails.
-        selected.dirty_since = Some(self.now);
         match selected.mailbox.checkpoint() {
-            Ok(changes) => selected.view.note(&changes),
+            Ok(changes) => selected.note(&changes),
             Err(error) => {
                 if let Some(text) = self.notes_or_fatal(error) {
                     return self.lose_mailbox(&text);

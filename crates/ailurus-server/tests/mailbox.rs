@@ -5,7 +5,7 @@ mod harness;
 use ailurus_server::Signal;
 use ailurus_store::memory::{Memory, Step};
 use ailurus_types::{Flags, MailboxName, SystemFlags, Uid, UidSet};
-use harness::{Harness, play};
+use harness::{Harness, fits, play};
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -342,6 +342,19 @@ fn uids_of_messages_that_are_gone_are_no_error() {
          C: g UID MOVE 1:2 box\nS: * OK [COPYUID <*> 1 2] UID MOVE copied messages\n\
          S: * 1 EXPUNGE\nS: * 1 EXPUNGE\nS: * 1 EXISTS\nS: * 1 RECENT\nS: g OK UID MOVE completed\n",
     );
+}
+
+#[test]
+fn flags_of_the_session_alone_do_not_pass_to_other_messages() {
+    let memory = memory();
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("a EXAMINE INBOX");
+    assert_eq!(harness.ask("b STORE 1 +FLAGS.SILENT (\\Draft)"), ["b OK STORE completed"]);
+    memory.expunge(&inbox(), &[Uid::MIN].into_iter().collect());
+    memory.restart_uids(&inbox());
+    harness.ask("c NOOP");
+    let answer = harness.ask("d FETCH 1 (UID FLAGS)");
+    assert!(fits("* 1 FETCH (UID 1 FLAGS (<*>))", &answer[0]) && !answer[0].contains("Draft"), "{answer:?}");
 }
 
 #[test]
