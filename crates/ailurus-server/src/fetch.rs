@@ -67,6 +67,8 @@ const MAX_QUOTED: u64 = 4096;
 const PIECE: usize = 64 * 1024;
 /// How much of a message is scanned before others have their turn.
 const SLICE: usize = 1024 * 1024;
+/// The parts of a message are kept for the next FETCH if they take no more memory than this.
+const KEPT_PARTS: usize = 128 * 1024;
 
 /// What an item needs before it can be appended.
 enum Need {
@@ -183,7 +185,7 @@ impl Fetch {
     }
 
     /// Goes to the next message; `false` when there is none.
-    fn next_message(&mut self, selected: &Selected) -> bool {
+    fn next_message(&mut self, selected: &mut Selected) -> bool {
         let Some((first, last)) = self.left.last_mut() else { return false };
         let seq = *first;
         if first == last {
@@ -197,6 +199,7 @@ impl Fetch {
         });
         match found {
             Some((seq, info)) => {
+                let parts = selected.parts.take_if(|(uid, _)| *uid == info.uid());
                 self.current = Some(Current {
                     seq,
                     info,
@@ -204,7 +207,7 @@ impl Fetch {
                     begun: false,
                     stream: None,
                     scan: None,
-                    parts: None,
+                    parts: parts.map(|(_, parts)| parts),
                     header: None,
                 });
             }
@@ -225,8 +228,11 @@ impl Fetch {
         }
     }
 
-    fn end_message(&mut self, selected: &Selected, out: &mut Vec<u8>) {
+    fn end_message(&mut self, selected: &mut Selected, out: &mut Vec<u8>) {
         let Some(mut current) = self.current.take() else { return };
+        if let Some(parts) = current.parts.take_if(|parts| parts.memory() <= KEPT_PARTS) {
+            selected.parts = Some((current.info.uid(), parts));
+        }
         if !current.begun {
             return;
         }

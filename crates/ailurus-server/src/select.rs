@@ -4,6 +4,7 @@ use crate::announce::Announcing;
 use crate::session::{Session, State};
 use crate::tagged::Outcome;
 use crate::wording;
+use ailurus_message::Message;
 use ailurus_proto::response::Code;
 use ailurus_proto::{CommandName, Tag};
 use ailurus_store::{Access, Changes, Mailbox, View};
@@ -19,6 +20,8 @@ pub(crate) struct Selected {
     pub(crate) announcing: Announcing,
     /// Flags that this session alone sees: those stored in a mailbox that may not be written.
     pub(crate) own_flags: BTreeMap<Uid, Flags>,
+    /// The parts of the message that was fetched last, if they are small: clients fetch large parts piece by piece.
+    pub(crate) parts: Option<(Uid, Message<'static>)>,
     /// What the client asked for.
     pub(crate) access: Access,
     /// Since when there are changes in memory only.
@@ -38,6 +41,7 @@ impl Selected {
         if changes.uid_validity {
             // The UIDs name other messages now.
             self.own_flags.clear();
+            self.parts = None;
         }
     }
 }
@@ -58,6 +62,7 @@ impl Session {
                     mailbox: opened,
                     announcing: Announcing::default(),
                     own_flags: BTreeMap::new(),
+                    parts: None,
                     access,
                     dirty_since: None,
                     last_checkpoint: self.now,

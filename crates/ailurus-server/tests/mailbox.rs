@@ -448,6 +448,29 @@ fn a_message_that_cannot_be_read_is_left_out() {
 }
 
 #[test]
+fn parts_of_the_message_fetched_last_are_known() {
+    let memory = memory();
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("a SELECT INBOX");
+    let structure = harness.ask("b FETCH 2 BODYSTRUCTURE");
+    // A large part that comes in pieces must not cost a pass over the message for each of them.
+    memory.fail_next(Step::Read, ErrorKind::Other);
+    assert_eq!(harness.ask("b FETCH 2 BODYSTRUCTURE"), structure);
+    let answer = harness.ask("c FETCH 1 BODYSTRUCTURE");
+    assert!(answer[0].starts_with("c NO Can't read mailbox"), "{answer:?}");
+    harness.play(
+        "C: d FETCH 2 BODY.PEEK[1]\nS: * 2 FETCH (BODY[1] \"Caf=E9 at noon?\")\nS: d OK FETCH completed\n",
+    );
+    // Not those of another message that has the same UID after a restart.
+    memory.expunge(&inbox(), &[Uid::MIN].into_iter().collect());
+    memory.restart_uids(&inbox());
+    harness.ask("e NOOP");
+    harness.play(
+        "C: f UID FETCH 2 BODY.PEEK[1]\nS: * 2 FETCH (UID 2 BODY[1] {18}\nS: no mime <<80>> here\nS: )\nS: f OK UID FETCH completed\n",
+    );
+}
+
+#[test]
 fn numbers_of_before_a_restart_of_uids_change_nothing() {
     let deleted = SystemFlags::DELETED;
     for command in [
