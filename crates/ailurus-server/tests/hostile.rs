@@ -198,6 +198,22 @@ fn many_messages_cost_a_slice() {
 }
 
 #[test]
+fn many_mailboxes_cost_a_slice() {
+    let memory = Memory::new();
+    for number in 0..20_000 {
+        memory.make(&MailboxName::new(format!("mailbox-{number}").into_bytes()));
+    }
+    let mut harness = Harness::preauthenticated(&memory);
+    for state in ["authenticated", "selected"] {
+        for command in ["LIST \"\" *", "FIND ALL.MAILBOXES *"] {
+            assert_eq!(harness.ask(&format!("b {command}")).len(), 20_002, "{state}: {command}");
+            assert!(harness.largest_poll <= 128 * 1024, "{state}, {command}: {}", harness.largest_poll);
+        }
+        harness.ask("a SELECT INBOX");
+    }
+}
+
+#[test]
 fn a_thousand_commands_at_once() {
     let mut harness = Harness::preauthenticated(&memory());
     let commands: String = (0..1000).map(|number| format!("a{number} NOOP\r\n")).collect();
