@@ -95,9 +95,15 @@ impl Session {
 
     /// Tells of a message that is not there.
     fn make_up_mail(&mut self) {
+        if matches!(&self.work, Work::Idle(idle) if !idle.has_faked()) {
+            self.announce_while_idle();
+        }
         let (Work::Idle(idle), State::Selected(_, selected)) = (&mut self.work, &self.state) else { return };
+        if idle.announcing {
+            // The client does not take what it is told, and the numbers that it knows are not ours yet.
+            return;
+        }
         let (exists, recent) = *idle.faked.get_or_insert((selected.view.exists(), selected.view.recent()));
-        idle.announcing = false;
         response::exists(&mut self.output, exists.saturating_add(1));
         response::recent(&mut self.output, recent.saturating_add(1));
     }

@@ -422,6 +422,42 @@ fn idle_ends_after_31_minutes_with_a_nudge_before() {
 }
 
 #[test]
+fn no_mail_is_made_up_while_the_client_has_not_heard_of_all() {
+    let memory = Memory::new();
+    for _ in 0..20_000 {
+        memory.deliver(&inbox(), b"a: b\r\n\r\nc\r\n");
+    }
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("a SELECT INBOX");
+    harness.send(b"b IDLE\r\n");
+    harness.out.clear();
+    memory.expunge(&inbox(), &(1..=15_000).filter_map(Uid::new).collect());
+    harness.session.handle_wake(harness.now);
+    // Half an hour in which the client takes nothing.
+    for _ in 0..30 {
+        harness.now += Duration::from_secs(60);
+        harness.session.handle_timeout(harness.now);
+    }
+    harness.pump();
+    let mut exists: i64 = 20_000;
+    for line in harness.ask("DONE") {
+        match line.split(' ').collect::<Vec<_>>()[..] {
+            [_, number, "EXPUNGE"] => {
+                assert!(number.parse::<i64>().is_ok_and(|number| number <= exists), "{exists}: {line}");
+                exists -= 1;
+            }
+            [_, number, "EXISTS"] => {
+                let number = number.parse().expect("a number");
+                assert!(number >= exists, "{exists}: {line}");
+                exists = number;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(exists, 5_000);
+}
+
+#[test]
 fn a_lost_mailbox_ends_the_session() {
     let memory = memory();
     let mut harness = Harness::preauthenticated(&memory);
