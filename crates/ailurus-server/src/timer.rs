@@ -36,14 +36,19 @@ impl Session {
                 }
             }
             _ if now < self.logout_due() => {}
-            // The client took long to take its output, which is no reason to think that it is gone.
-            _ if self.now_is_old => {
+            // The client took long to take its output, or we to make it, which is no reason to think that it is gone.
+            _ if self.now_is_old || self.is_at_work() => {
                 self.now_is_old = false;
                 self.waiting_since = now;
             }
             _ => self.autologout(),
         }
         self.advance();
+    }
+
+    /// Tells whether the client waits for us and not the other way round.
+    fn is_at_work(&self) -> bool {
+        matches!(self.work, Work::Running(_)) && self.output.is_empty()
     }
 
     /// Ends the session of a client that did not go on.

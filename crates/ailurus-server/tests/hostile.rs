@@ -412,3 +412,25 @@ fn a_client_that_takes_nothing_is_logged_out_and_one_that_is_slow_is_not() {
         assert_eq!(harness.session.poll_timeout().is_some(), takes);
     }
 }
+
+#[test]
+fn who_waits_for_a_long_command_is_not_logged_out() {
+    let memory = Memory::new();
+    for _ in 0..20 {
+        memory.deliver(&MailboxName::inbox(), &[&b"a: b\r\n\r\n"[..], &[b'x'; 1 << 20]].concat());
+    }
+    memory.make(&"box".into());
+    for command in ["SEARCH TEXT nonesuch", "COPY 1:* box"] {
+        let mut harness = Harness::preauthenticated(&memory);
+        harness.ask("a SELECT INBOX");
+        let line = format!("b {command}\r\n");
+        let _taken = harness.session.handle_input(line.as_bytes(), harness.now);
+        let mut out = Vec::new();
+        while harness.session.poll_output(&mut out) {
+            harness.now += Duration::from_secs(1000);
+            harness.session.handle_timeout(harness.now);
+        }
+        let out = String::from_utf8_lossy(&out);
+        assert!(out.contains("\r\nb OK ") || out.starts_with("b OK "), "{command}: {out}");
+    }
+}
