@@ -147,7 +147,8 @@ pub fn ranges(out: &mut Vec<u8>, ranges: &[(u32, u32)]) {
     }
 }
 
-/// Appends the text of a status response: never a CR, LF or NUL (each becomes a space), at most 1000 octets.
+/// Appends the text of a status response: never a CR, LF or NUL (each becomes a space), no character that is not ASCII
+/// (RFC 3501 §9; each becomes `?`), at most 1000 octets.
 pub fn text(out: &mut Vec<u8>, text: impl fmt::Display) {
     let mut safe = SafeText { left: MAX_TEXT, out };
     // An error only says that the text was cut.
@@ -169,13 +170,12 @@ struct SafeText<'o> {
 
 impl fmt::Write for SafeText<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let shown = &text[..text.floor_char_boundary(self.left)];
-        self.left -= shown.len();
-        self.out
-            .extend(shown.bytes().map(|octet| if matches!(octet, 0 | b'\r' | b'\n') { b' ' } else { octet }));
-        if shown.len() < text.len() {
-            self.left = 0;
-            return Err(fmt::Error);
+        for c in text.chars() {
+            self.left = self.left.checked_sub(1).ok_or(fmt::Error)?;
+            self.out.push(match c {
+                '\0' | '\r' | '\n' => b' ',
+                c => u8::try_from(c).ok().filter(u8::is_ascii).unwrap_or(b'?'),
+            });
         }
         Ok(())
     }
@@ -253,8 +253,12 @@ mod tests {
     #[test]
     fn text_cannot_break_out_of_its_line() {
         assert_eq!(printed(|out| text(out, "a\r\n* BYE\0x")), "a  * BYE x");
-        assert_eq!(printed(|out| text(out, "é".repeat(600))).len(), MAX_TEXT);
-        assert_eq!(printed(|out| text(out, format_args!("{}{}", "x".repeat(999), "éé"))).len(), 999);
+        assert_eq!(printed(|out| text(out, "é".repeat(1200))).len(), MAX_TEXT);
+        assert_eq!(printed(|out| text(out, format_args!("{}{}", "x".repeat(999), "ab"))).len(), MAX_TEXT);
+        assert_eq!(
+            printed(|out| text(out, "first unseen message in /home/jörg/日")),
+            "first unseen message in /home/j?rg/?"
+        );
         assert_eq!(echo("a\r\né\u{1}".as_bytes()).as_ref(), "a?????");
         assert_eq!(echo(&[b'x'; 1000]).len(), MAX_ECHO);
     }
