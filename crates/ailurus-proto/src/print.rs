@@ -1,5 +1,6 @@
 //! Printers of the grammar's small pieces: numbers, strings, flags, sets. Each appends to the output.
 
+pub use ailurus_types::wire::{literal, literal_size, nstring, number, string};
 use ailurus_types::{Flags, InternalDate, Keyword, Keywords, SystemFlags};
 use std::fmt::{self, Write as _};
 
@@ -7,40 +8,6 @@ use std::fmt::{self, Write as _};
 const MAX_ECHO: usize = 80;
 /// The most octets of text in one status response.
 const MAX_TEXT: usize = 1000;
-
-/// Appends a number.
-pub fn number(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        digits[first] = b"0123456789"[usize::try_from(value % 10).unwrap_or(0)];
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[first..]);
-}
-
-/// Tells whether a string may be sent in quotes: every octet is 0x20..0x7f, without `"` and `\`.
-#[must_use]
-pub fn is_quotable(octets: &[u8]) -> bool {
-    octets.iter().all(|octet| matches!(octet, 0x20..=0x7f) && !matches!(octet, b'"' | b'\\'))
-}
-
-/// Appends a string: in quotes if it may be, else as a literal. The empty string is `""`.
-pub fn string(out: &mut Vec<u8>, octets: &[u8]) {
-    if is_quotable(octets) { quoted(out, octets) } else { literal(out, octets) }
-}
-
-/// Appends a string, or `NIL`.
-pub fn nstring(out: &mut Vec<u8>, octets: Option<&[u8]>) {
-    match octets {
-        Some(octets) => string(out, octets),
-        None => out.extend_from_slice(b"NIL"),
-    }
-}
 
 /// Appends a string as an atom if it can be one, else as [`string`] does. `NIL` in any letter case is quoted: as an
 /// atom it would be read as nothing.
@@ -53,29 +20,6 @@ pub fn astring(out: &mut Vec<u8>, octets: &[u8]) {
     } else {
         string(out, octets);
     }
-}
-
-/// Appends a literal whole. NUL is not allowed in one (RFC 3501 §4.3) and becomes 0x80, as the reference sends it.
-pub fn literal(out: &mut Vec<u8>, octets: &[u8]) {
-    literal_size(out, octets.len());
-    let data = out.len();
-    out.extend_from_slice(octets);
-    if octets.contains(&0) {
-        out[data..].iter_mut().filter(|octet| **octet == 0).for_each(|octet| *octet = 0x80);
-    }
-}
-
-/// Appends the announcement of a literal of so many octets, which are to follow.
-pub fn literal_size(out: &mut Vec<u8>, size: usize) {
-    out.push(b'{');
-    number(out, u64::try_from(size).unwrap_or(u64::MAX));
-    out.extend_from_slice(b"}\r\n");
-}
-
-fn quoted(out: &mut Vec<u8>, octets: &[u8]) {
-    out.push(b'"');
-    out.extend_from_slice(octets);
-    out.push(b'"');
 }
 
 /// Appends an internal date in quotes: `" 7-Jan-2020 10:11:12 +0100"`.
@@ -189,26 +133,6 @@ mod tests {
         let mut out = Vec::new();
         print(&mut out);
         String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn numbers_are_decimal() {
-        for value in [0, 7, 10, 4_294_967_295, u64::MAX] {
-            assert_eq!(printed(|out| number(out, value)), value.to_string());
-        }
-    }
-
-    #[test]
-    fn strings_are_quoted_when_they_may_be() {
-        assert_eq!(printed(|out| string(out, b"")), "\"\"");
-        assert_eq!(printed(|out| string(out, b"a b\x7f")), "\"a b\x7f\"");
-        assert_eq!(printed(|out| string(out, b"a\"b")), "{3}\r\na\"b");
-        assert_eq!(printed(|out| string(out, b"\\")), "{1}\r\n\\");
-        assert_eq!(printed(|out| string(out, "é".as_bytes())), "{2}\r\né");
-        assert_eq!(printed(|out| nstring(out, None)), "NIL");
-        let mut out = Vec::new();
-        literal(&mut out, b"a\0b");
-        assert_eq!(out, b"{3}\r\na\x80b");
     }
 
     #[test]
