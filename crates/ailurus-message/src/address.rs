@@ -10,8 +10,9 @@ use std::borrow::Cow;
 
 use crate::{
     lex::{self, comment_end, phrase_end, skip_space, unquote, word},
-    print, words,
+    words,
 };
+use ailurus_types::wire;
 
 /// How deep groups may nest; RFC 5322 does not let them nest at all.
 const MAX_GROUP_DEPTH: u32 = 50;
@@ -122,26 +123,26 @@ pub fn print_entry(entry: &Entry<'_>, out: &mut Vec<u8>) {
     match entry {
         Entry::Mailbox(mailbox) => {
             out.push(b'(');
-            print::nstring(mailbox.name.as_deref(), out);
+            wire::nstring(out, mailbox.name.as_deref());
             out.push(b' ');
-            print::nstring(mailbox.route.as_deref(), out);
+            wire::nstring(out, mailbox.route.as_deref());
             out.push(b' ');
-            print::string(&mailbox.local_part, out);
+            wire::string(out, &mailbox.local_part);
             out.push(b' ');
-            print::string(mailbox.host.as_bytes(), out);
+            wire::string(out, mailbox.host.as_bytes());
             out.push(b')');
         }
         Entry::GroupStart(name) => {
             out.extend_from_slice(b"(NIL NIL ");
-            print::string(name, out);
+            wire::string(out, name);
             out.extend_from_slice(b" NIL)");
         }
         Entry::GroupEnd => out.extend_from_slice(b"(NIL NIL NIL NIL)"),
         Entry::Broken(broken) => {
             out.extend_from_slice(b"(NIL NIL ");
-            print::string(broken.as_local_part().as_bytes(), out);
+            wire::string(out, broken.as_local_part().as_bytes());
             out.push(b' ');
-            print::string(SYNTAX_ERROR, out);
+            wire::string(out, SYNTAX_ERROR);
             out.push(b')');
         }
     }

@@ -17,7 +17,7 @@ use ailurus_proto::{
     CommandName, FetchArgs, FetchItem, Numbering, Partial, Section, SectionText, SyntaxError, Tag,
 };
 use ailurus_store::{Error, Extent, MessageInfo, Result};
-use ailurus_types::{FlagChange, FlagOp, SeqNum, SystemFlags, Uid, UidSet};
+use ailurus_types::{FlagChange, FlagOp, Flags, SeqNum, SystemFlags, Uid, UidSet};
 use std::ops::Range;
 
 /// A FETCH under way.
@@ -67,6 +67,8 @@ const MAX_QUOTED: u64 = 4096;
 const PIECE: usize = 64 * 1024;
 /// How much of a message is scanned before others have their turn.
 const SLICE: usize = 1024 * 1024;
+/// The parts of a message are kept for the next FETCH if they take no more memory than this.
+const KEPT_PARTS: usize = 128 * 1024;
 
 /// What an item needs before it can be appended.
 enum Need {
@@ -183,7 +185,7 @@ impl Fetch {
     }
 
     /// Goes to the next message; `false` when there is none.
-    fn next_message(&mut self, selected: &Selected) -> bool {
+    fn next_message(&mut self, selected: &mut Selected) -> bool {
         let Some((first, last)) = self.left.last_mut() else { return false };
         let seq = *first;
         if first == last {
@@ -197,6 +199,7 @@ impl Fetch {
         });
         match found {
             Some((seq, info)) => {
+                let parts = selected.parts.take_if(|(uid, _)| *uid == info.uid());
                 self.current = Some(Current {
                     seq,
                     info,
@@ -204,7 +207,7 @@ impl Fetch {
                     begun: false,
                     stream: None,
                     scan: None,
-                    parts: None,
+                    parts: parts.map(|(_, parts)| parts),
                     header: None,
                 });
             }
@@ -225,8 +228,11 @@ impl Fetch {
         }
     }
 
-    fn end_message(&mut self, selected: &Selected, out: &mut Vec<u8>) {
+    fn end_message(&mut self, selected: &mut Selected, out: &mut Vec<u8>) {
         let Some(mut current) = self.current.take() else { return };
+        if let Some(parts) = current.parts.take_if(|parts| parts.memory() <= KEPT_PARTS) {
+            selected.parts = Some((current.info.uid(), parts));
+        }
         if !current.begun {
             return;
         }
@@ -234,9 +240,7 @@ impl Fetch {
         if self.sets_seen && !flags.system.contains(SystemFlags::SEEN) {
             self.seen.insert(current.info.uid());
             if self.tells_seen {
-                current
-                    .info
-                    .set_flags(ailurus_types::Flags { system: flags.system | SystemFlags::SEEN, ..flags });
+                current.info.set_flags(with_seen(flags));
                 out.push(b' ');
                 selected.append_flags(&current.info, out);
             }
@@ -262,6 +266,7 @@ impl Fetch {
 
     fn set_seen(&self, selected: &mut Selected) -> Result<()> {
         let change = FlagChange { op: FlagOp::Add, system: SystemFlags::SEEN, keywords: Vec::new() };
+        let told = if self.tells_seen { selected.flags_of(&self.seen) } else { Vec::new() };
         let mut edit = match selected.edit() {
             // All that was fetched is gone.
             Err(Error::Expunged { .. }) => return Ok(()),
@@ -269,12 +274,14 @@ impl Fetch {
         };
         let _unknown = edit.store(&self.seen, &change)?;
         let changes = edit.commit()?;
-        selected.view.note(&changes);
-        if self.tells_seen {
-            selected.view.flags_told(&self.seen);
-        }
+        selected.note(&changes);
+        selected.flags_foreseen(told.into_iter().map(|(uid, flags)| (uid, with_seen(flags))));
         Ok(())
     }
+}
+
+fn with_seen(flags: Flags) -> Flags {
+    Flags { system: flags.system | SystemFlags::SEEN, ..flags }
 }
 
 /// Appends octets of a message as they are; an error says why the response cannot be ended.

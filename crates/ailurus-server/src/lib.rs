@@ -12,7 +12,7 @@
 //!                tagged response <- notices <- EXPUNGE, EXISTS, FLAGS, FETCH <- refresh
 //! ```
 //!
-//! Work that can be long (FETCH, SEARCH, STORE, COPY, MOVE, announcing changes) is done in steps as the peer takes the
+//! Work that can be long (FETCH, SEARCH, STORE, COPY, MOVE, LIST, announcing changes) is done in steps as the peer takes the
 //! output, so that what is held in memory is bounded however slowly it reads, and signals and timers are seen.
 //!
 //! # Where the reference is left on purpose

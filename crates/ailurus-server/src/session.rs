@@ -7,6 +7,7 @@ use crate::event::{Event, Facility, Priority, Signal};
 use crate::expunge::Expunge;
 use crate::fetch::Fetch;
 use crate::idle::Idle;
+use crate::list::List;
 use crate::login::{Attempt, Delay, Exchange};
 use crate::search::Search;
 use crate::select::Selected;
@@ -104,6 +105,7 @@ pub(crate) enum Task {
     Search(Box<Search>),
     Copy(Box<Copy>),
     Expunge(Expunge),
+    List(Box<List>),
     /// Look what others did to the mailbox, before the response.
     Refresh(Outcome),
     /// Tell what changed, then the outcome.
@@ -354,31 +356,34 @@ impl Session {
     }
 
     fn step(&mut self, running: &mut Running) -> Step {
-        let State::Selected(_, selected) = &mut self.state else {
-            return Step::Done(running.task.take_outcome());
-        };
         let limit = self.config.limits.output;
-        match &mut running.task {
-            Task::Fetch(fetch) => fetch.step(selected, &mut self.notes, &mut self.output, limit),
-            Task::Store(storing) => storing.step(selected, &mut self.notes, &mut self.output),
-            Task::Search(search) => search.step(selected, &running.tag, &mut self.output, limit),
-            Task::Copy(copy) => copy.step(selected, running.name, &mut self.output),
-            Task::Expunge(expunge) => expunge.step(selected, &mut self.notes, &mut self.output),
-            Task::Refresh(outcome) => {
+        let (notes, out) = (&mut self.notes, &mut self.output);
+        match (&mut running.task, &mut self.state) {
+            (Task::List(list), _) => list.step(out, limit),
+            (Task::Fetch(fetch), State::Selected(_, selected)) => fetch.step(selected, notes, out, limit),
+            (Task::Store(storing), State::Selected(_, selected)) => storing.step(selected, notes, out),
+            (Task::Search(search), State::Selected(_, selected)) => {
+                search.step(selected, &running.tag, out, limit)
+            }
+            (Task::Copy(copy), State::Selected(_, selected)) => copy.step(selected, running.name, out),
+            (Task::Expunge(expunge), State::Selected(_, selected)) => expunge.step(selected, notes, out),
+            (Task::Refresh(outcome), State::Selected(..)) => {
                 let outcome = std::mem::take(outcome);
                 match self.refresh(running.name) {
                     Ok(()) => Step::Next(Task::Announce(outcome)),
                     Err(()) => Step::Yield,
                 }
             }
-            Task::Announce(outcome) => {
+            (Task::Announce(outcome), State::Selected(_, selected)) => {
                 let style = crate::announce::Style::of(running.name);
-                if selected.announce(style, &mut self.output, limit) {
+                if selected.announce(style, out, limit) {
                     Step::Done(std::mem::take(outcome))
                 } else {
                     Step::Continue
                 }
             }
+            // Without a selected mailbox there is nothing to look for or to tell.
+            (task, _) => Step::Done(task.take_outcome()),
         }
     }
 
@@ -455,7 +460,7 @@ impl Session {
                 }
                 self.execute(command);
             }
-            Judged::NeedsLiteral(waits) => self.accept_literal(waits),
+            Judged::NeedsLiteral(tag, waits) => self.accept_literal(tag, waits),
             Judged::Head(error) => {
                 self.splitter.reject();
                 error.answer(&mut self.output);
@@ -477,11 +482,10 @@ impl Session {
     }
 
     /// Asks for a literal, which is then collected.
-    fn accept_literal(&mut self, waits: bool) {
+    fn accept_literal(&mut self, tag: Tag, waits: bool) {
         if self.splitter.accept_literal().is_err() {
             // Within the limits of each literal, but not of the command.
-            self.untagged(Status::Bad, None, SyntaxError::LineTooLong);
-            return self.command_ended();
+            return self.line_too_long(Some(tag));
         }
         if waits {
             response::continuation(&mut self.output, "Ready for argument");
@@ -507,6 +511,10 @@ impl Session {
     }
 
     fn line_too_long(&mut self, tag: Option<Tag>) {
+        if matches!(self.work, Work::Append(_)) {
+            // It was the tail behind a message: what comes next is a command again, not more of this one.
+            return self.append_failed(Outcome::bad(SyntaxError::LineTooLong));
+        }
         match tag {
             Some(tag) => SyntaxError::LineTooLong.answer(&mut self.output, &tag),
             None => self.untagged(Status::Bad, None, SyntaxError::LineTooLong),
@@ -574,7 +582,7 @@ impl Session {
             CommandBody::Rename { from, to } => self.rename(tag, &account, &from, &to),
             CommandBody::Subscribe(mailbox) => self.subscribe(tag, &account, &mailbox),
             CommandBody::Unsubscribe(mailbox) => self.unsubscribe(tag, &account, &mailbox),
-            CommandBody::List(args) | CommandBody::Rlist(args) => self.list(tag, name, &account, &args),
+            CommandBody::List(args) | CommandBody::Rlist(args) => self.list(tag, name, &account, args),
             CommandBody::Lsub(args) | CommandBody::Rlsub(args) => self.lsub(tag, name, &account, &args),
             CommandBody::Find(find) => self.find(tag, &account, find),
             CommandBody::Namespace => self.namespace(tag, &account),
@@ -630,7 +638,7 @@ impl Session {
 enum Judged {
     Command(Command),
     /// A literal is wanted, which the client may be waiting to send.
-    NeedsLiteral(bool),
+    NeedsLiteral(Tag, bool),
     Head(ailurus_proto::HeadError),
     Refused(Tag, Option<CommandName>, SyntaxError),
 }
@@ -655,7 +663,7 @@ impl Judged {
         match head.parse() {
             Ok(command) => Self::Command(command),
             Err(Stop::NeedsLiteral(literal)) => {
-                Self::NeedsLiteral(literal.sync == ailurus_proto::Synchronizing::Yes)
+                Self::NeedsLiteral(tag, literal.sync == ailurus_proto::Synchronizing::Yes)
             }
             Err(Stop::Refused(error)) => Self::Refused(tag, Some(name), error),
         }
