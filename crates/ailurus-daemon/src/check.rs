@@ -359,17 +359,12 @@ fn config_file(path: &Path) -> Vec<Finding> {
     if !path.exists() {
         return Vec::new();
     }
-    let complaints = Settings::read(path).complaints;
-    if complaints.is_empty() {
+    let settings = Settings::read(path);
+    if settings.complaints.is_empty() {
         return vec![Finding::good(format!("{} is obeyed", path.display()))];
     }
-    let complain = |(line, why): (usize, String)| {
-        Finding::problem(
-            format!("{} line {line}: {why}", path.display()),
-            "correct the line, or remove it if the default suits you",
-        )
-    };
-    complaints.into_iter().map(complain).collect()
+    let complain = |line| Finding::problem(line, "correct the line, or remove it if the default suits you");
+    settings.complaint_lines().map(complain).collect()
 }
 
 fn port(port: u16) -> Finding {

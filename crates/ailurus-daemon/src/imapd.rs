@@ -131,8 +131,8 @@ impl One {
             }
         };
         let settings = Settings::read(Path::new(CONFIG_FILE));
-        for (line, why) in &settings.complaints {
-            log.emit(Facility::Mail, Priority::Warning, &format!("{CONFIG_FILE} line {line}: {why}"));
+        for line in settings.complaint_lines() {
+            log.emit(Facility::Mail, Priority::Warning, &line);
         }
         let names = if settings.reverse_dns == Some(false) { Names::AddressesOnly } else { Names::Resolve };
         let mut ends = Ends::of(std::io::stdin().as_fd(), names);

@@ -2,7 +2,7 @@
 
 use crate::settings::Settings;
 use ailurus_server::Login;
-use ailurus_store::{Environment, Level, Mailboxes, SharedHomes, SystemClock};
+use ailurus_store::{Environment, Homes, Level, Mailboxes, SharedHomes, SystemClock};
 use ailurus_sys::{User, users};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,11 +64,22 @@ pub fn mailboxes(surroundings: Surroundings, settings: &Settings) -> Result<Mail
     let Surroundings { user, home, spool, host, shared } = surroundings;
     let mut environment = Environment::new(&user, home, spool, &host);
     environment.shared = shared;
+    environment.homes = Arc::new(SystemHomes);
     environment.clock = Arc::new(SystemClock { local_offset: local_offset() });
     settings.apply(&mut environment)?;
     let environment = Arc::new(environment);
     let drivers = ailurus_formats::drivers(&environment, &ailurus_formats::disk::Os::shared());
     Ok(Mailboxes::new(environment, drivers))
+}
+
+/// The homes of the system's users, for `~user/name`.
+#[derive(Clone, Copy, Debug)]
+struct SystemHomes;
+
+impl Homes for SystemHomes {
+    fn home(&self, user: &str) -> Option<PathBuf> {
+        users::by_name(user.as_bytes()).ok().flatten().map(|user| user.home)
+    }
 }
 
 /// Makes the answer to a login, with what the user should be told about the account.
@@ -116,6 +127,16 @@ pub fn date_text(now: &jiff::Zoned) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_users_homes_are_those_of_the_system() {
+        let root = users::by_name(b"root").expect("asked").expect("there is one");
+        let surroundings = Surroundings::of_user(&root, "mail.example");
+        let mailboxes = mailboxes(surroundings, &Settings::default()).expect("no black box");
+        let homes = &mailboxes.environment().homes;
+        assert_eq!(homes.home("root"), Some(root.home));
+        assert_eq!(homes.home("ailurus-nobody-has-this"), None);
+    }
 
     #[test]
     fn local_time_is_that_of_the_system() {

@@ -412,8 +412,3 @@ impl Session {
         Self { process, client }
     }
 }
-
-/// Returns a port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("bound").port()
-}
