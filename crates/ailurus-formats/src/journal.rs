@@ -35,16 +35,19 @@
 //! # Place
 //!
 //! `.NAME.ailurus-journal` beside the mailbox, or `.NAME.INODE.ailurus-journal` in the user's home where that directory
-//! is not writable. The spool directory is writable by everybody: a journal counts only if it is a plain file that
-//! belongs to us or to the mailbox's owner and that nobody else may write.
+//! is not writable and the mailbox is the user's own; a very long name is cut. The spool directory is writable by
+//! everybody: a journal counts only if it is a plain file that nobody but its owner may write, and that belongs to us
+//! or to the mailbox's owner, or else was put there by somebody who may write the mailbox in any case. Those who may
+//! read and write the mailbox may read it; who may not does not use the mailbox either while it is there.
 
 use crate::disk::Disk;
 use crate::rewrite::{Rewrite, RewriteError};
 use ailurus_store::{Level, Notices};
-use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,14 +60,27 @@ pub(crate) const UNIT: usize = 512;
 pub(crate) const BLOCK: usize = 256 * 1024;
 const MOST_RECORD: usize = 2 * BLOCK;
 const TAIL_CHECKED: u64 = 64 * 1024;
+/// How much of a mailbox's name is in that of its journal.
+const MOST_NAME: usize = 200;
 
 /// Where the journal of a mailbox may be; see the module's text.
 #[derive(Clone, Debug)]
 pub struct Places {
     paths: [PathBuf; 2],
     owner: u32,
+    group: u32,
+    mode: u32,
     device: u64,
     inode: u64,
+}
+
+/// What is in the place of a journal.
+#[derive(Debug)]
+enum Found {
+    Nothing,
+    Journal(File),
+    /// A journal that we may not read.
+    Closed(io::Error),
 }
 
 impl Places {
@@ -73,23 +89,33 @@ impl Places {
         let found = file.metadata()?;
         let is_link = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
         let path = if is_link { path.canonicalize()? } else { path.to_owned() };
-        let name = path.file_name().unwrap_or_default();
-        let named = |between: &str| {
+        let whole = path.file_name().unwrap_or_default().as_bytes();
+        // A file's name has at most 255 octets, and another ending can follow.
+        let name = &whole[..whole.len().min(MOST_NAME)];
+        let named = |with_inode: bool| {
             let mut journal = OsString::from(".");
-            journal.push(name);
-            journal.push(between);
+            journal.push(OsStr::from_bytes(name));
+            if with_inode {
+                journal.push(format!(".{:x}", found.ino()));
+            }
             journal.push(".ailurus-journal");
             journal
         };
-        let beside = path.with_file_name(named(""));
-        let at_home = home.join(named(&format!(".{:x}", found.ino())));
-        Ok(Self { paths: [beside, at_home], owner: found.uid(), device: found.dev(), inode: found.ino() })
+        let beside = path.with_file_name(named(name.len() < whole.len()));
+        Ok(Self {
+            paths: [beside, home.join(named(true))],
+            owner: found.uid(),
+            group: found.gid(),
+            mode: found.mode(),
+            device: found.dev(),
+            inode: found.ino(),
+        })
     }
 
     /// Tells whether there is a journal. Under a lock that keeps writers away this means that one of them died.
     #[must_use]
     pub fn any(&self) -> bool {
-        self.paths.iter().any(|path| self.open(path).is_some())
+        self.paths.iter().any(|path| !matches!(self.find(path), Found::Nothing))
     }
 
     /// Writes octets of the mailbox that are to be taken out of it into a file of their own, beside the mailbox or in
@@ -118,14 +144,48 @@ impl Places {
         Err(failure)
     }
 
-    /// Opens a journal if it is one that can be trusted.
-    fn open(&self, path: &Path) -> Option<File> {
+    /// Opens a journal if there is one that can be trusted.
+    fn find(&self, path: &Path) -> Found {
         let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
         let flags = i32::try_from(flags.bits()).expect("open flags are small");
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-        let found = file.metadata().ok()?;
+        let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+        let found = match &opened {
+            Ok(file) => file.metadata(),
+            Err(_) => path.symlink_metadata(),
+        };
+        if !found.is_ok_and(|found| self.trusts(path, &found)) {
+            return Found::Nothing;
+        }
+        opened.map_or_else(Found::Closed, Found::Journal)
+    }
+
+    fn trusts(&self, path: &Path, found: &Metadata) -> bool {
         let ours = found.uid() == self.owner || found.uid() == rustix::process::geteuid().as_raw();
-        (ours && found.is_file() && found.nlink() == 1 && found.mode() & 0o022 == 0).then_some(file)
+        found.is_file()
+            && found.nlink() == 1
+            && found.mode() & 0o022 == 0
+            && (ours || path.parent().is_some_and(|directory| self.is_as_closed(directory)))
+    }
+
+    /// Tells whether who may make a file in the directory, not counting its owner, may write the mailbox too.
+    fn is_as_closed(&self, directory: &Path) -> bool {
+        let Ok(found) = directory.metadata() else { return false };
+        let everybody = self.mode & 0o002 != 0;
+        let the_group = everybody || (self.mode & 0o020 != 0 && found.gid() == self.group);
+        (found.mode() & 0o002 == 0 || everybody) && (found.mode() & 0o020 == 0 || the_group)
+    }
+
+    /// Makes a journal that those may read who may read and write the mailbox.
+    fn create(&self, disk: &dyn Disk, path: &Path) -> io::Result<File> {
+        let file = disk.create_new(path, 0o600)?;
+        let may = |bits| self.mode & bits == bits;
+        let group = may(0o060) && file.metadata()?.gid() == self.group;
+        let others = if may(0o006) { 0o044 } else { 0 };
+        let more = if group { 0o040 } else { 0 } | others;
+        if more != 0 {
+            disk.set_mode(&file, 0o600 | more)?;
+        }
+        Ok(file)
     }
 }
 
@@ -150,7 +210,15 @@ pub fn recover(
 ) -> Result<Recovery, RewriteError> {
     let mut done = Recovery::Nothing;
     for path in &places.paths {
-        let Some(journal) = places.open(path) else { continue };
+        let journal = match places.find(path) {
+            Found::Nothing => continue,
+            Found::Journal(journal) => journal,
+            Found::Closed(error) => {
+                let text = format!("{} is to be finished by who wrote it: {error}", path.display());
+                notices.tell(Level::Log, text);
+                return Err(RewriteError::Unchanged(error));
+            }
+        };
         let journal = match Sealed::open(path, journal).map_err(RewriteError::Unchanged)? {
             Some(journal) if journal.header.inode == places.inode => journal,
             Some(_) => {
@@ -184,7 +252,7 @@ fn finish(
     let new_len = journal.header.new_len;
     let appended = survey.tail..survey.length;
     if survey.tail == new_len || appended.is_empty() {
-        return journal.apply(disk, file, survey.length, appended.is_empty());
+        return journal.apply(disk, file, survey.length, appended.is_empty(), IfFull::Keep);
     }
     let mut rewrite = Rewrite::replacing(disk, places, file, journal.path.clone())?;
     let mut records = journal.records(Checking::Done);
@@ -325,17 +393,19 @@ impl Writer {
                 name.push(".new");
                 vec![PathBuf::from(name)]
             }
+            // Others would not find it at our home.
+            None if places.owner != rustix::process::geteuid().as_raw() => vec![places.paths[0].clone()],
             None => places.paths.to_vec(),
         };
         for path in candidates {
             // Recovery comes before any rewrite, so this was never finished, or could not even be put aside. One that
             // was to replace another counts for nothing before it did.
-            if let Some(left) = places.open(&path)
+            if let Found::Journal(left) = places.find(&path)
                 && (replaces.is_some() || Sealed::open(&path, left).is_ok_and(|sealed| sealed.is_none()))
             {
                 disk.remove(&path).ok();
             }
-            match disk.create_new(&path, 0o600) {
+            match places.create(&**disk, &path) {
                 Ok(file) => {
                     let (disk, out) = (Arc::clone(disk), Vec::with_capacity(BLOCK));
                     let (device, inode) = (places.device, places.inode);
@@ -412,6 +482,15 @@ pub(crate) struct Sealed {
     header: Header,
 }
 
+/// What becomes of a journal when there is no room for the longer mailbox.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum IfFull {
+    /// It goes: this process made it, and has not touched the mailbox yet.
+    GiveUp,
+    /// It stays: the mailbox may be changed in part already. A power loss can keep what was written and lose the room.
+    Keep,
+}
+
 /// What recovery found the mailbox to be.
 #[derive(Debug)]
 struct Survey {
@@ -471,13 +550,16 @@ impl Sealed {
         file: &File,
         length: u64,
         alone: bool,
+        if_full: IfFull,
     ) -> Result<(), RewriteError> {
         let new_len = self.header.new_len;
         if length < new_len
             && let Err(error) = extend(disk, file, length, new_len)
         {
-            // Nothing else was touched yet.
             disk.set_len(file, length).map_err(RewriteError::Interrupted)?;
+            if if_full == IfFull::Keep {
+                return Err(RewriteError::Interrupted(error));
+            }
             discard(disk, &self.path);
             return Err(RewriteError::Unchanged(error));
         }
@@ -505,6 +587,8 @@ impl Sealed {
             return Ok(None);
         }
         let mut extended = length >= new_len;
+        let is_cut = new_len < old_len
+            && (length < old_len || tail_checksum(file, old_len, new_len)? != self.header.tail_hash);
         let (mut after_so_far, mut torn) = (true, false);
         let mut now = Vec::new();
         let mut records = self.records(Checking::Done);
@@ -521,8 +605,9 @@ impl Sealed {
                 let as_before = checksum(&now[..before]) == record.old_hash(unit);
                 let as_after = now[..before] == data[..before];
                 if !as_before && !as_after {
-                    // A killed process wrote from the front to the back, and may have stopped within one unit.
-                    if torn || !after_so_far || now.first() != data.first() {
+                    // A killed process wrote from the front to the back, and may have stopped within one unit. It cut
+                    // the mailbox only when all was written.
+                    if torn || is_cut || !after_so_far || now.first() != data.first() {
                         return Ok(None);
                     }
                     torn = true;
@@ -534,13 +619,8 @@ impl Sealed {
                 extended &= grown == &data[before..] || grown.iter().all(|octet| *octet == 0);
             }
         }
-        let tail = if new_len > old_len {
-            if extended { new_len } else { old_len }
-        } else if length < old_len || tail_checksum(file, old_len, new_len)? != self.header.tail_hash {
-            new_len
-        } else {
-            old_len
-        };
+        let reaches_new = if new_len > old_len { extended } else { is_cut };
+        let tail = if reaches_new { new_len } else { old_len };
         Ok(Some(Survey { length, tail }))
     }
 }

@@ -14,7 +14,7 @@
 //! journal.
 
 use crate::disk::Disk;
-use crate::journal::{BLOCK, Places, UNIT, Writer, read_up_to, tail_checksum};
+use crate::journal::{BLOCK, IfFull, Places, UNIT, Writer, read_up_to, tail_checksum};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -158,6 +158,7 @@ impl<'f> Rewrite<'f> {
         self.flush(usize::MAX).map_err(RewriteError::Unchanged)?;
         let Some(writer) = self.writer.take() else { return Ok(()) };
         let path = writer.path().to_owned();
+        let if_full = if self.replaces.is_some() { IfFull::Keep } else { IfFull::GiveUp };
         let sealed = match writer.seal(old_len, new_len, tail) {
             Ok(sealed) => sealed,
             Err(error) => {
@@ -167,7 +168,7 @@ impl<'f> Rewrite<'f> {
                 return Err(RewriteError::Unchanged(error));
             }
         };
-        sealed.apply(&self.disk, self.file, old_len, true)
+        sealed.apply(&self.disk, self.file, old_len, true, if_full)
     }
 
     fn finish_at_once(&mut self, new_len: u64) -> Result<(), RewriteError> {
