@@ -5,7 +5,7 @@ use super::edit::UnixEdit;
 use super::parse::{KEYWORDS, ParseError, Scan, Slot};
 use super::write::{Recent, Target, write_out};
 use super::{Shared, io_error, settle_journal};
-use crate::journal::Places;
+use crate::journal::{Places, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::RewriteError;
 use ailurus_store::{
@@ -249,6 +249,11 @@ impl UnixMailbox {
             .map_err(Error::io("lock", &self.path))?;
         if !is_same(locked.file(), &self.file) {
             return Err(self.lose("Unexpected changes to mailbox (try restarting): it was replaced".into()));
+        }
+        if self.places.any() {
+            // Of an append that died: nothing else is journaled while this session has the lock.
+            let done = recover(&shared.disk, &shared.env.notices, &self.places, locked.file());
+            done.map_err(|error| io_error("recover", &self.path, error.into_io()))?;
         }
         self.parse_growth(changes)?;
         Ok(locked)

@@ -18,7 +18,8 @@
 //! a dead process left is worked off by whoever opens the mailbox next and may write it; who may not gets
 //! [`Error::InUse`], as the file may be half moved then.
 //!
-//! APPEND adds at the end, syncs, and cuts back to the old length on failure. With the session lock at hand the
+//! APPEND adds at the end, syncs, and cuts back to the old length on failure. What is more than one message, or than
+//! one write, goes through a journal, so that it arrives whole or not at all. With the session lock at hand the
 //! message gets its UID at once, and the digits of the last UID in the first message are overwritten in place; a
 //! crash in between is harmless, since a larger X-UID than the last one is believed. While another session has the lock,
 //! and be it our own, the message arrives like a delivery: without UID, which that session then gives it.
