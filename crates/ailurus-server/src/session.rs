@@ -422,7 +422,10 @@ impl Session {
     fn note_progress(&mut self, octets: usize) {
         const ENOUGH: usize = 8192;
         self.progress += octets;
-        if self.continuing && self.progress >= ENOUGH {
+        // A literal that comes although its command was refused is no sign of an idle user either.
+        let is_user = !matches!(self.state, State::NotAuthenticated);
+        let goes_on = self.continuing || is_user && !self.splitter.awaits_command();
+        if goes_on && self.progress >= ENOUGH {
             self.progress = 0;
             self.waiting_since = self.now;
         }
