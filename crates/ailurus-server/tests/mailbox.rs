@@ -481,6 +481,11 @@ fn a_message_that_cannot_be_read_is_left_out() {
     assert_eq!(answer[0], "* 1 FETCH (UID 1)");
     assert_eq!(answer[1], "* 2 FETCH (UID 2 BODY[1] \"Caf=E9 at noon?\")");
     assert!(answer[2].starts_with("b NO Can't read mailbox INBOX: "), "{answer:?}");
+    // What nobody got to see is not seen.
+    memory.fail_next(Step::Read, ErrorKind::Other);
+    let answer = harness.ask("c FETCH 1:2 (UID BODY[1])");
+    assert_eq!(answer[..2], ["* 1 FETCH (UID 1)", "* 2 FETCH (UID 2 BODY[1] \"Caf=E9 at noon?\")"]);
+    assert_eq!(answer[2], "* 2 FETCH (FLAGS (\\Recent \\Seen))", "{answer:?}");
 }
 
 #[test]
