@@ -260,6 +260,10 @@ impl Fetch {
             && let Err(error) = self.set_seen(selected)
         {
             notes.warn(wording::disk(&error), out);
+            if self.tells_seen {
+                // It was told already.
+                selected.view.tell_flags(&self.seen);
+            }
         }
         if let Some(failed) = self.failed.take() {
             return failed;

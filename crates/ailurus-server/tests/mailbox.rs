@@ -512,6 +512,18 @@ fn parts_of_the_message_fetched_last_are_known() {
 }
 
 #[test]
+fn a_flag_that_was_told_and_could_not_be_set_is_taken_back() {
+    let memory = memory();
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("a SELECT INBOX");
+    memory.fail_next(Step::Edit, ErrorKind::StorageFull);
+    let answer = harness.ask("b FETCH 1 RFC822");
+    assert_eq!(answer[answer.len() - 3], " FLAGS (\\Recent \\Seen))");
+    assert_eq!(answer[answer.len() - 2], "* 1 FETCH (FLAGS (\\Recent))");
+    assert!(answer[answer.len() - 1].starts_with("b OK Disk error: "), "{answer:?}");
+}
+
+#[test]
 fn numbers_of_before_a_restart_of_uids_change_nothing() {
     let deleted = SystemFlags::DELETED;
     for command in [
