@@ -5,7 +5,7 @@ use crate::needle::Needle;
 use ailurus_message::header::{self, Field};
 use ailurus_message::{Kind, Message, Part, PartDecoder, Scanner, address, date::Date, words};
 use ailurus_store::{Extent, Mailbox, Result};
-use ailurus_types::{CalendarDate, Uid};
+use ailurus_types::{CalendarDate, Uid, days_from_civil};
 use memchr::memmem;
 
 /// What a key asks of the fields of one name.
@@ -294,8 +294,7 @@ fn is_in_field(needle: &Needle, field: &[u8], scratch: &mut Scratch) -> bool {
 
 /// Returns the day, counted from 1970.
 fn days(date: CalendarDate) -> i64 {
-    let CalendarDate { year, month, day } = date;
-    Date { year: year.into(), month, day, hour: 0, minute: 0, second: 0, zone: None }.days()
+    days_from_civil(date.year.into(), date.month.into(), date.day.into())
 }
 
 /// Searches the decoded text of a part as it comes.

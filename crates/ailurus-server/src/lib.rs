@@ -4,7 +4,7 @@
 //! connection, checks passwords, becomes users, wakes it up in time. Mailboxes are reached through the traits of
 //! `ailurus-store`; which formats there are is not known here.
 //!
-//! One file per command; [`session`](Session) holds the state machine and the order of things:
+//! One file per command; [`session`](Session) holds the state machine, `input` takes commands apart. The order of things:
 //!
 //! ```text
 //! input -> Splitter -> head -> allowed in this state? -> arguments -> command -> (work, done in steps)
@@ -40,6 +40,7 @@ mod event;
 mod expunge;
 mod fetch;
 mod idle;
+mod input;
 mod list;
 mod login;
 mod mailboxes;

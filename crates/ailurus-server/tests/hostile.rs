@@ -434,3 +434,27 @@ fn who_waits_for_a_long_command_is_not_logged_out() {
         assert!(out.contains("\r\nb OK ") || out.starts_with("b OK "), "{command}: {out}");
     }
 }
+
+#[test]
+fn a_slow_literal_of_a_refused_command_is_waited_for_after_login_only() {
+    let piece = [b'x'; 100_000];
+    let mut harness = Harness::preauthenticated(&memory());
+    let answer = harness.ask("a APPEND nonesuch {1000000+}");
+    assert!(answer[1].starts_with("a NO [TRYCREATE] "), "{answer:?}");
+    for _ in 0..10 {
+        harness.pass(Duration::from_secs(200));
+        harness.send(&piece);
+    }
+    assert_eq!(harness.ask("\r\nb NOOP"), ["b OK NOOP completed"]);
+    harness.ask("c APPEND nonesuch {1000000+}");
+    harness.pass(Duration::from_secs(300));
+    assert_eq!(harness.closed, Some(1));
+
+    let mut harness = Harness::new(&memory(), config());
+    harness.ask("a APPEND nonesuch {1000000+}");
+    for _ in 0..2 {
+        harness.send(&piece);
+        harness.pass(Duration::from_secs(90));
+    }
+    assert_eq!(harness.closed, Some(1));
+}
