@@ -202,7 +202,7 @@ fn cram_md5() {
 #[test]
 fn starttls() {
     login_script(
-        "C: a STARTTLS\nS: a NO This server does not support TLS\n\
+        "C: a STARTTLS\nS: a NO Server certificate not installed\n\
          C: b STARTTLS x\nS: b BAD Argument given to STARTTLS when none expected\n",
     );
     let mut config = config();
