@@ -1,116 +1,26 @@
-//! `ailurus serve` as root: the mail server of a host, in a host of its own. A private mount namespace puts a copy of /etc
-//! and an empty spool over the real ones, so that users, passwords, PAM services and certificates are the test's.
+//! `ailurus serve` and `imapd` as root: the mail server of a host, in a host of its own.
 
-use crate::support::{PATIENCE, Program, Talk, addresses, children, connect, encrypt, is_root, program};
+use crate::bottle::{Bottle, FIRST_UID};
+use crate::support::{PATIENCE, Program, Talk, addresses, children, connect, encrypt, program};
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// `openssl passwd -6 -salt ailurus adapw`
-const HASH: &str =
-    "$6$ailurus$usoIeeSiC.qYvVcOw3EARuO.UdNB05/8/8X9GTdF7va.OJAo0rIPaQ0B6xhcvU8SHU2c4moxcKT0RZP1ozKKK1";
-const FIRST_UID: u32 = 61_000;
-
-/// A host with users ada and ben (password adapw), eve (locked), zero (user id 0), and postmgr of the group mailadm.
-struct Host {
-    scratch: tempfile::TempDir,
+/// Returns a host whose users have two messages each.
+fn host() -> Option<Bottle> {
+    Bottle::new(crate::alone::MAIL)
 }
 
-impl Host {
-    /// Returns none, with a note, where that cannot be done.
-    fn new() -> Option<Self> {
-        let allowed = |argument| {
-            let unshare =
-                Command::new("unshare").args(["--mount", "--propagation", "private", argument]).status();
-            unshare.is_ok_and(|status| status.success())
-        };
-        if !is_root() || !allowed("true") {
-            eprintln!("skipped: needs root and the right to make a mount namespace");
-            return None;
-        }
-        let scratch = tempfile::tempdir().expect("a directory");
-        let host = Self { scratch };
-        fs::set_permissions(host.path(""), fs::Permissions::from_mode(0o755)).expect("ours");
-        let copied = Command::new("cp").args(["-a", "/etc"]).arg(host.path("etc")).status().expect("cp");
-        assert!(copied.success());
-        for file in ["pam.d/imap", "cram-md5.pwd", "nologin", "c-client.cf", "ssl/certs/imapd.pem"] {
-            fs::remove_file(host.path("etc").join(file)).ok();
-        }
-        fs::create_dir(host.path("mail")).expect("ours");
-        fs::set_permissions(host.path("mail"), fs::Permissions::from_mode(0o1777)).expect("ours");
-        for (name, uid, hash) in [
-            ("ada", FIRST_UID, HASH),
-            ("ben", FIRST_UID + 1, HASH),
-            ("eve", FIRST_UID + 2, "!locked"),
-            ("postmgr", FIRST_UID + 3, HASH),
-            ("zero", 0, HASH),
-        ] {
-            host.add_user(name, uid, hash);
-        }
-        host.append("etc/group", &format!("mailadm:x:{}:postmgr\n", FIRST_UID + 9));
-        Some(host)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.scratch.path().join(name)
-    }
-
-    fn append(&self, file: &str, text: &str) {
-        let path = self.path(file);
-        let old = fs::read_to_string(&path).expect("copied");
-        fs::write(path, old + text).expect("ours");
-    }
-
-    fn add_user(&self, name: &str, uid: u32, hash: &str) {
-        let home = self.path(name);
-        fs::create_dir(&home).expect("ours");
-        std::os::unix::fs::chown(&home, Some(uid), Some(uid)).expect("ours");
-        self.append("etc/passwd", &format!("{name}:x:{uid}:{uid}::{}:/bin/sh\n", home.display()));
-        self.append("etc/shadow", &format!("{name}:{hash}:20000:0:99999:7:::\n"));
-        let spool = self.path("mail").join(name);
-        fs::write(&spool, crate::alone::MAIL).expect("ours");
-        std::os::unix::fs::chown(&spool, Some(uid), Some(uid)).expect("ours");
-        fs::set_permissions(&spool, fs::Permissions::from_mode(0o600)).expect("ours");
-    }
-
-    /// Puts a file into the host's /etc.
-    fn put(&self, file: &str, text: &str) {
-        let path = self.path("etc").join(file);
-        fs::create_dir_all(path.parent().expect("below /etc")).expect("ours");
-        fs::write(&path, text).expect("ours");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("ours");
-    }
-
-    /// Returns a command that runs inside the host.
-    fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new("unshare");
-        let script = "mount --bind \"$0/etc\" /etc && mount --bind \"$0/mail\" \"$(readlink -f /var/mail)\" && exec \"$@\"";
-        command.args(["--mount", "--propagation", "private", "sh", "-c", script]);
-        command.arg(self.scratch.path()).arg(program).env("AILURUS_LOG", "stderr");
-        command
-    }
-
-    fn serve(&self) -> (Program, SocketAddr, SocketAddr) {
-        let mut command = self.command(program("ailurus"));
-        command
-            .args(["serve", "--listen", "127.0.0.1:0", "--tls-listen", "127.0.0.1:0"])
-            .stdout(Stdio::null());
-        let server = Program::start(&mut command);
-        let (plain, tls) = addresses(&server);
-        (server, plain, tls.expect("asked for"))
-    }
-
-    fn install_certificate(&self) -> PathBuf {
-        let pem = ailurus_daemon::tls::self_signed(&["localhost".into()]).expect("made");
-        let (certificate, key) = pem.split_at(pem.find("-----BEGIN PRIVATE").expect("a key"));
-        self.put("ssl/certs/imapd.pem", certificate);
-        self.put("ssl/private/imapd.pem", key);
-        self.path("etc/ssl/certs/imapd.pem")
-    }
+fn serve(host: &Bottle) -> (Program, SocketAddr, SocketAddr) {
+    let mut command = host.command(program("ailurus"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--tls-listen", "127.0.0.1:0"]).stdout(Stdio::null());
+    let server = Program::start(&mut command);
+    let (plain, tls) = addresses(&server);
+    (server, plain, tls.expect("asked for"))
 }
 
 fn login(address: SocketAddr, line: &str, answer: &str) -> Talk<std::net::TcpStream> {
@@ -130,8 +40,8 @@ fn rights(pid: u32) -> Vec<String> {
 
 #[test]
 fn users_log_in_by_shadow_and_become_themselves_for_good() {
-    let Some(host) = Host::new() else { return };
-    let (server, plain, _) = host.serve();
+    let Some(host) = host() else { return };
+    let (server, plain, _) = serve(&host);
     for name in ["ada", "ADA"] {
         let mut talk = login(plain, &format!("LOGIN {name} adapw"), "OK");
         let session = children(server.id())[0];
@@ -158,8 +68,8 @@ fn users_log_in_by_shadow_and_become_themselves_for_good() {
 
 #[test]
 fn every_refusal_looks_the_same_to_the_client_and_not_in_the_log() {
-    let Some(host) = Host::new() else { return };
-    let (server, plain, _) = host.serve();
+    let Some(host) = host() else { return };
+    let (server, plain, _) = serve(&host);
     let refused = "NO [AUTHENTICATIONFAILED] Invalid login credentials";
     let cases = [
         ("LOGIN ada wrong", "user=ada", "wrong"),
@@ -180,16 +90,16 @@ fn every_refusal_looks_the_same_to_the_client_and_not_in_the_log() {
         server.logged(&format!("auth.notice: Login failed {user} "));
     }
     server.logged("auth.notice: Failed ada override of user=ben host=");
-    let mut talk = login(plain, "LOGIN \"ben*postmgr\" adapw", "OK");
+    let mut talk = login(plain, "LOGIN \"ben*postmgr\" mgrpw", "OK");
     server.logged("auth.notice: Admin postmgr override of user=ben host=");
     talk.command("LOGOUT", "OK");
 }
 
 #[test]
 fn the_database_of_secrets_replaces_the_systems_passwords() {
-    let Some(host) = Host::new() else { return };
+    let Some(host) = host() else { return };
     host.put("cram-md5.pwd", "ada\tadaCRAM\nghost\tghostCRAM\n");
-    let (server, plain, _) = host.serve();
+    let (server, plain, _) = serve(&host);
     let mut talk = connect(plain);
     assert!(talk.expect("* OK").contains("AUTH=CRAM-MD5"));
     talk.command("LOGIN ada adapw", "NO");
@@ -201,12 +111,12 @@ fn the_database_of_secrets_replaces_the_systems_passwords() {
 
 #[test]
 fn pam_decides_where_there_is_a_service() {
-    let Some(host) = Host::new() else { return };
+    let Some(host) = host() else { return };
     if !ailurus_sys::pam::available() {
         return eprintln!("skipped: no libpam");
     }
     host.put("pam.d/imap", "auth required pam_unix.so\naccount required pam_unix.so\n");
-    let (server, plain, _) = host.serve();
+    let (server, plain, _) = serve(&host);
     drop(login(plain, "LOGIN ada wrong", "NO"));
     server.logged("reason=pam_authenticate: ");
     login(plain, "LOGIN ada adapw", "OK").command("LOGOUT", "OK");
@@ -221,12 +131,12 @@ fn pam_decides_where_there_is_a_service() {
 
 #[test]
 fn certificates_are_found_where_debian_has_them() {
-    let Some(host) = Host::new() else { return };
-    let (server, plain, tls) = host.serve();
+    let Some(host) = host() else { return };
+    let (server, plain, tls) = serve(&host);
     assert!(!connect(plain).expect("* OK").contains("STARTTLS"), "no certificate, no STARTTLS");
     connect(tls).ended();
     server.logged("mail.alert: Unable to load certificate from /etc/ssl/certs/imapd.pem, host=");
-    let certificate = host.install_certificate();
+    let certificate = host.install_certificate("imapd", "localhost");
     let mut talk = encrypt(connect(tls), &certificate, "localhost").expect("a handshake");
     talk.expect("* OK");
     talk.command("AUTHENTICATE PLAIN AGFkYQBhZGFwdw==", "OK");
@@ -237,10 +147,10 @@ fn certificates_are_found_where_debian_has_them() {
 
 #[test]
 fn the_originals_configuration_file_is_obeyed() {
-    let Some(host) = Host::new() else { return };
+    let Some(host) = host() else { return };
     host.put("c-client.cf", "I accept the risk\nset disable-plaintext 2\nset mail-subdirectory mail\nset new-mailbox-format mix\n");
-    let certificate = host.install_certificate();
-    let (server, plain, tls) = host.serve();
+    let certificate = host.install_certificate("imapd", "localhost");
+    let (server, plain, tls) = serve(&host);
     let mut talk = connect(plain);
     assert!(talk.expect("* OK").contains("LOGINDISABLED"));
     talk.command("LOGIN ada adapw", "NO");
@@ -252,8 +162,8 @@ fn the_originals_configuration_file_is_obeyed() {
 
 #[test]
 fn inetd_gives_the_connection_and_the_name_decides() {
-    let Some(host) = Host::new() else { return };
-    let certificate = host.install_certificate();
+    let Some(host) = host() else { return };
+    let certificate = host.install_certificate("imapd", "localhost");
     let simapd = host.path("simapd");
     std::os::unix::fs::symlink(program("imapd"), &simapd).expect("ours");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -297,9 +207,9 @@ fn inetd_gives_the_connection_and_the_name_decides() {
 
 #[test]
 fn nologin_turns_everybody_away() {
-    let Some(host) = Host::new() else { return };
+    let Some(host) = host() else { return };
     host.put("nologin", "");
-    let (server, plain, _) = host.serve();
+    let (server, plain, _) = serve(&host);
     let mut talk = connect(plain);
     talk.expect("* BYE Service not available ");
     talk.ended();
@@ -308,10 +218,10 @@ fn nologin_turns_everybody_away() {
 
 #[test]
 fn alerts_are_shown_once() {
-    let Some(host) = Host::new() else { return };
+    let Some(host) = host() else { return };
     host.put("imapd.alert", "System maintenance tonight\nSecond line");
-    fs::write(host.path("ada/.imapalert"), "Personal\n").expect("ours");
-    let (_server, plain, _) = host.serve();
+    fs::write(host.home("ada").join(".imapalert"), "Personal\n").expect("ours");
+    let (_server, plain, _) = serve(&host);
     let mut talk = connect(plain);
     talk.expect("* OK");
     let lines = talk.command("NOOP", "OK");
@@ -323,7 +233,7 @@ fn alerts_are_shown_once() {
 
 #[test]
 fn check_finds_what_is_wrong_with_a_host() {
-    let Some(host) = Host::new() else { return };
+    let Some(host) = host() else { return };
     let check = || {
         let output = host.command(program("ailurus")).arg("check").output().expect("run");
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
@@ -331,7 +241,7 @@ fn check_finds_what_is_wrong_with_a_host() {
     let (status, text) = check();
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("PROBLEM  no certificate: /etc/ssl/certs/imapd.pem"), "{text}");
-    host.install_certificate();
+    host.install_certificate("imapd", "localhost");
     let (status, text) = check();
     assert_eq!(status, Some(0), "{text}");
     host.put("cram-md5.pwd", "ghost\tboo\nnonsense\n");
@@ -345,7 +255,7 @@ fn check_finds_what_is_wrong_with_a_host() {
 
 #[test]
 fn sockets_of_systemd_are_taken() {
-    let Some(host) = Host::new() else { return };
+    let Some(host) = host() else { return };
     let activate = Path::new("/usr/bin/systemd-socket-activate");
     if !activate.exists() {
         return eprintln!("skipped: no systemd-socket-activate");

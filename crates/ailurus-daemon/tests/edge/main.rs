@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod alone;
+#[path = "../support/bottle.rs"]
+mod bottle;
 mod demo;
 mod host;
 mod personal;
