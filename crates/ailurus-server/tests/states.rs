@@ -286,6 +286,24 @@ fn signals_end_the_session() {
 }
 
 #[test]
+fn a_shutdown_lets_the_command_be_answered() {
+    let mut harness = Harness::preauthenticated(&Memory::new());
+    harness.session.shut_down(harness.now);
+    harness.session.shut_down(harness.now);
+    harness.pump();
+    harness.play(
+        "S: * BYE Server shutting down\nC: d NOOP\nS: d OK NOOP completed\n\
+         L: mail.info Logout user=ada host=mail.example.test [127.0.0.1]\nX: 0\n",
+    );
+
+    let mut harness = Harness::preauthenticated(&Memory::new());
+    harness.play("C: d IDLE\nS: + Waiting for DONE\n");
+    harness.session.shut_down(harness.now);
+    harness.pump();
+    harness.play("S: * BYE Server shutting down\nS: d OK IDLE completed\nX: 0\n");
+}
+
+#[test]
 fn a_client_that_leaves_is_logged() {
     let mut harness = Harness::preauthenticated(&Memory::new());
     harness.session.handle_disconnect("Unexpected client disconnect", harness.now);
