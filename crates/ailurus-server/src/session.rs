@@ -42,6 +42,7 @@ pub struct Session {
     /// How many CRAM-MD5 challenges were made.
     pub(crate) challenges: u64,
     unknown_commands: u32,
+    logged_failures: u32,
     pub(crate) started: Instant,
     pub(crate) now: Instant,
     /// Since when the client has been expected to go on.
@@ -142,6 +143,7 @@ impl Session {
             user: None,
             challenges: 0,
             unknown_commands: 0,
+            logged_failures: 0,
             started: now,
             now,
             waiting_since: now,
@@ -539,6 +541,9 @@ impl Session {
             self.log(Facility::Mail, Priority::Info, text);
         }
         error.answer(&mut self.output, &tag);
+        if matches!(error, SyntaxError::LiteralTooLong(..)) {
+            self.count_logged_failure();
+        }
         if matches!(error, SyntaxError::UnrecognizedUnnamed) && name != Some(CommandName::Authenticate) {
             self.unknown_commands += 1;
             if self.unknown_commands >= self.config.limits.bad_commands {
@@ -546,6 +551,16 @@ impl Session {
             }
         }
         self.command_ended();
+    }
+
+    /// Ends a session in which nobody logs in and the log grows.
+    pub(crate) fn count_logged_failure(&mut self) {
+        self.logged_failures += 1;
+        let stranger = matches!(self.state, State::NotAuthenticated) && !matches!(self.work, Work::Closed);
+        if stranger && self.logged_failures >= self.config.limits.logged_failures {
+            self.untagged(Status::Bye, None, "Too many login failures");
+            self.end("Logout", 0);
+        }
     }
 
     /// Ends a session in which nobody is logged in, without a word to the client: what speaks here may be a web browser
