@@ -411,8 +411,9 @@ fn accounts(passwd: &str) -> Vec<Finding> {
 
 /// Opens every mailbox for reading.
 fn mailboxes(surroundings: surroundings::Surroundings) -> Vec<Finding> {
-    let mailboxes = match surroundings::mailboxes(surroundings, &Settings::read(Path::new(CONFIG_FILE))) {
-        Ok(mailboxes) => mailboxes,
+    let settings = Settings::read(Path::new(CONFIG_FILE));
+    let mailboxes = match surroundings::environment(surroundings, &settings) {
+        Ok(environment) => surroundings::mailboxes(environment),
         Err(error) => return vec![Finding::problem(error, "ask the administrator")],
     };
     let mut names = vec![MailboxName::inbox()];

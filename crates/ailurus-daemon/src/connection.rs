@@ -174,7 +174,8 @@ mod tests {
             host: "h".into(),
             shared: Default::default(),
         };
-        let mailboxes = surroundings::mailboxes(surroundings, &Settings::default()).expect("no black box");
+        let environment = surroundings::environment(surroundings, &Settings::default());
+        let mailboxes = surroundings::mailboxes(environment.expect("no black box"));
         let start = Start::PreAuthenticated { user: "ada".into(), mailboxes };
         Session::new(Config::new("h", "p", "d", "c"), start, now)
     }

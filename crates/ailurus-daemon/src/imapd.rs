@@ -169,11 +169,12 @@ impl One {
         if let Some(home) = home_of_environment() {
             surroundings.home = home;
         }
-        std::env::set_current_dir(&surroundings.home).ok();
-        let mailboxes = match surroundings::mailboxes(surroundings, &self.settings) {
-            Ok(mailboxes) => mailboxes,
+        let environment = match surroundings::environment(surroundings, &self.settings) {
+            Ok(environment) => environment,
             Err(error) => return self.fail(&error),
         };
+        std::env::set_current_dir(&environment.home).ok();
+        let mailboxes = surroundings::mailboxes(environment);
         let start = Start::PreAuthenticated { user: user.name, mailboxes };
         self.serve(store, tls_first, None, &mut NoDoor, start)
     }

@@ -56,6 +56,9 @@ fn users_log_in_by_shadow_and_become_themselves_for_good() {
                 "CapEff: 0000000000000000".into(),
             ]
         );
+        // What root knew is still in the process's memory, and not for the user to see.
+        let memory = fs::metadata(format!("/proc/{session}/mem")).expect("a living process");
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&memory), 0);
         let lines = talk.command("SELECT INBOX", "OK [READ-WRITE]");
         assert!(lines.contains(&"* 2 EXISTS".to_owned()), "{lines:#?}");
         talk.command("LOGOUT", "OK");
@@ -109,6 +112,35 @@ fn the_database_of_secrets_replaces_the_systems_passwords() {
     server.logged("reason=no such account");
 }
 
+/// The database knows ada; ADA is somebody else, who has no secret.
+#[test]
+fn accounts_that_differ_in_case_are_not_mistaken() {
+    let Some(host) = host() else { return };
+    host.put("cram-md5.pwd", "ada\tadaCRAM\n");
+    host.add_user("ADA", FIRST_UID + 10, "!");
+    let (server, plain, _) = serve(&host);
+    let mut talk = login(plain, "LOGIN ADA adaCRAM", "OK");
+    let rights = rights(children(server.id())[0]);
+    assert!(rights[0].starts_with(&format!("Uid: {FIRST_UID} ")), "{rights:?}");
+    talk.command("LOGOUT", "OK");
+}
+
+#[test]
+fn a_user_without_a_black_box_is_refused_and_others_are_not() {
+    let Some(host) = host() else { return };
+    fs::create_dir_all(host.path("etc/box/ada")).expect("ours");
+    std::os::unix::fs::chown(host.path("etc/box/ada"), Some(FIRST_UID), Some(FIRST_UID)).expect("ours");
+    host.publish("c-client.cf", "set black-box-directory /etc/box\n");
+    let (server, plain, _) = serve(&host);
+    let mut talk = login(plain, "LOGIN ben adapw", "NO");
+    server.logged(
+        "Login refused user=ben auth=ben host=localhost [127.0.0.1] reason=no such black box directory",
+    );
+    talk.command("LOGIN ada adapw", "OK");
+    talk.command("CREATE letters", "OK");
+    assert!(host.path("etc/box/ada/letters").exists());
+}
+
 #[test]
 fn pam_decides_where_there_is_a_service() {
     let Some(host) = host() else { return };
@@ -123,6 +155,12 @@ fn pam_decides_where_there_is_a_service() {
     // Read for every login: no restart.
     host.put("pam.d/imap", "auth required pam_permit.so\naccount required pam_permit.so\n");
     login(plain, "LOGIN ben anything", "OK").command("LOGOUT", "OK");
+    // What modules would log of it could be taken for lines of others'.
+    let mut talk = connect(plain);
+    talk.expect("* OK");
+    talk.say("t LOGIN {9+}\r\nada\nforge anything");
+    talk.expect("t NO");
+    server.logged("Login refused user=ada\\012forge ");
     drop(login(plain, "LOGIN zero anything", "NO"));
     host.put("pam.d/imap", "auth required pam_permit.so\naccount required pam_deny.so\n");
     drop(login(plain, "LOGIN ada adapw", "NO"));
