@@ -222,6 +222,7 @@ impl fmt::Debug for Resolver {
 pub fn self_signed(names: &[String]) -> Result<String, rcgen::Error> {
     let mut parameters = rcgen::CertificateParams::new(names)?;
     parameters.distinguished_name.push(rcgen::DnType::CommonName, names.first().map_or("", String::as_str));
+    parameters.distinguished_name.push(rcgen::DnType::OrganizationName, SELF_MADE);
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let midnight = |days: i64| {
         let day = today.saturating_add(jiff::Span::new().days(days));
@@ -232,6 +233,16 @@ pub fn self_signed(names: &[String]) -> Result<String, rcgen::Error> {
     parameters.not_after = midnight(730);
     let key = rcgen::KeyPair::generate()?;
     Ok(parameters.self_signed(&key)?.pem() + &key.serialize_pem())
+}
+
+/// The organisation in certificates that we make.
+const SELF_MADE: &str = "made by ailurus for itself";
+
+/// Tells whether a certificate is one that [`self_signed`] made.
+#[must_use]
+pub fn is_self_made(certified: &CertifiedKey) -> bool {
+    let mark = SELF_MADE.as_bytes();
+    certified.end_entity_cert().is_ok_and(|der| der.windows(mark.len()).any(|octets| octets == mark))
 }
 
 /// Returns from when to when the server's certificate is valid, in seconds since 1970; `None` if it cannot be read.
