@@ -292,6 +292,27 @@ fn check_finds_what_is_wrong_with_a_host() {
 }
 
 #[test]
+fn the_first_and_the_last_secret_are_talked_about() {
+    let Some(host) = host() else { return };
+    let passwd = |arguments: &[&str]| {
+        let mut command = host.command(program("ailurus"));
+        command.arg("passwd").args(arguments).stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("started");
+        std::io::Write::write_all(&mut child.stdin.take().expect("piped"), b"secret\n").ok();
+        let output = child.wait_with_output().expect("ended");
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(passwd(&["ada"]).contains("whoever has no entry in it cannot log in"));
+    assert_eq!(passwd(&["ben"]), "");
+    assert!(passwd(&["ghost"]).contains("ghost has no account"));
+    for user in ["ghost", "ben"] {
+        assert_eq!(passwd(&["--remove", user]), "");
+    }
+    assert!(passwd(&["--remove", "ada"]).contains("nobody can log in"));
+}
+
+#[test]
 fn sockets_of_systemd_are_taken() {
     let Some(host) = host() else { return };
     let activate = Path::new("/usr/bin/systemd-socket-activate");
