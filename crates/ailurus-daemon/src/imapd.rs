@@ -140,6 +140,7 @@ impl One {
         if let Some(host) = &settings.local_host {
             ends.host.clone_from(host);
         }
+        log_panics(program, &ends.client);
         Self { ends, log, settings, signals }
     }
 
@@ -292,6 +293,16 @@ impl One {
     fn say(&self, priority: Priority, line: &str) {
         self.log.emit(Facility::Mail, priority, line);
     }
+}
+
+/// Sends the text of a panic to the log: it is a fault of ours, and standard error may be nowhere. Unwinding then lets go
+/// of locks and ends the process.
+fn log_panics(program: &str, client: &str) {
+    let (program, client) = (program.to_owned(), client.to_owned());
+    std::panic::set_hook(Box::new(move |panic| {
+        let line = format!("Fatal error host={client}: {panic}");
+        logging::open(&program).emit(Facility::Mail, Priority::Alert, &line);
+    }));
 }
 
 /// Where nobody needs to log in, nobody can.
