@@ -6,5 +6,6 @@ mod alone;
 mod bottle;
 mod demo;
 mod host;
+mod packaging;
 mod personal;
 mod support;
