@@ -341,6 +341,44 @@ fn sockets_of_systemd_are_taken() {
     server.logged(&format!("listening on 127.0.0.1:{port} (imap)"));
 }
 
+/// The protocols themselves, spoken by hand: sockets from descriptor 3 on, their names, readiness.
+#[test]
+fn a_service_manager_hands_over_and_is_told() {
+    let Some(host) = host() else { return };
+    let certificate = host.install_certificate("imapd", "localhost");
+    let notified = host.path("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&notified).expect("a socket");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let heard = || {
+        let mut state = [0; 100];
+        let length = manager.recv(&mut state).expect("a state");
+        String::from_utf8_lossy(&state[..length]).into_owned()
+    };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let start = |more: &[&str]| {
+        let mut command = host.command(Path::new("/bin/sh"));
+        let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=imaps exec \"$@\"";
+        command.args(["-c", script, "sh"]).arg(program("ailurus")).arg("serve").args(more);
+        command.env("NOTIFY_SOCKET", &notified).stdout(Stdio::null());
+        let handed = std::os::fd::OwnedFd::from(listener.try_clone().expect("a second descriptor"));
+        Program::start(command.stdin(handed))
+    };
+    let mut refused = start(&["--listen", "127.0.0.1:0"]);
+    assert_eq!(refused.wait().code(), Some(1));
+    refused.logged("the service manager hands over sockets");
+
+    let mut server = start(&[]);
+    assert_eq!(heard(), "READY=1");
+    let mut talk = encrypt(connect(address), &certificate, "localhost").expect("a handshake");
+    talk.expect("* OK");
+    talk.command("LOGIN ada adapw", "OK");
+    server.signal(rustix::process::Signal::TERM);
+    assert_eq!(heard(), "STOPPING=1");
+    talk.command("LOGOUT", "OK");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
 /// Waits until no session is left.
 fn gone(server: &Program) {
     let until = Instant::now() + PATIENCE;
