@@ -102,7 +102,9 @@ pub fn of_host() -> Vec<Finding> {
     findings.push(mlock());
     findings.extend(config_file(Path::new(CONFIG_FILE), &settings));
     findings.extend([143, 993].map(port));
-    findings.extend(accounts(&fs::read_to_string("/etc/passwd").unwrap_or_default()));
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    findings.extend(accounts(&passwd));
+    findings.extend(mbx_inboxes(&passwd));
     for (path, effect, remedy) in FILES {
         if Path::new(path).exists() {
             findings.push(Finding::note(format!("{path} exists: {effect}"), remedy));
@@ -141,6 +143,7 @@ pub fn of_person() -> Vec<Finding> {
     findings.push(spool_directory(own.spool.parent().unwrap_or(Path::new("/"))));
     findings.push(mlock());
     findings.extend([1143, 1993].map(port));
+    findings.extend(mbx_inbox(&own.user, &own.home.join("INBOX")));
     findings.extend(mailboxes(surroundings::Surroundings {
         user: own.user,
         home: own.home,
@@ -487,6 +490,29 @@ fn accounts(passwd: &str) -> Vec<Finding> {
     shared.into_iter().map(note).collect()
 }
 
+/// New mail is not moved from the spool to an INBOX in mbx format yet: its owner would not see it.
+fn mbx_inboxes(passwd: &str) -> Vec<Finding> {
+    let homes = passwd.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        Some((fields.next()?, fields.nth(4)?))
+    });
+    homes.filter_map(|(user, home)| mbx_inbox(user, &Path::new(home).join("INBOX"))).collect()
+}
+
+fn mbx_inbox(user: &str, inbox: &Path) -> Option<Finding> {
+    use std::io::Read;
+    let mut start = [0; 5];
+    // Neither a FIFO nor a device.
+    fs::symlink_metadata(inbox).ok().filter(fs::Metadata::is_file)?;
+    fs::File::open(inbox).and_then(|mut file| file.read_exact(&mut start)).ok()?;
+    (&start == b"*mbx*").then(|| {
+        Finding::problem(
+            format!("the INBOX of {user} is {}: new mail in the spool is not shown", inbox.display()),
+            "rename that file, or keep the original's imapd until new mail is moved there",
+        )
+    })
+}
+
 /// Opens every mailbox for reading.
 fn mailboxes(surroundings: surroundings::Surroundings) -> Vec<Finding> {
     let settings = Settings::read(Path::new(CONFIG_FILE));
@@ -561,6 +587,17 @@ mod tests {
         let findings = accounts(text);
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].what, "user id 0 has the names root, toor");
+    }
+
+    #[test]
+    fn an_inbox_that_gets_no_mail_is_found() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let passwd = format!("ada:x:1000:1000:Ada:{}:/bin/sh\nben:x:1001:1001\n", scratch.path().display());
+        assert_eq!(mbx_inboxes(&passwd), []);
+        fs::write(scratch.path().join("INBOX"), "From ada").expect("ours");
+        assert_eq!(mbx_inboxes(&passwd), []);
+        fs::write(scratch.path().join("INBOX"), "*mbx*\r\n").expect("ours");
+        assert_eq!(weights(&mbx_inboxes(&passwd)), [Weight::Problem]);
     }
 
     #[test]
