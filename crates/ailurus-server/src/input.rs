@@ -109,6 +109,9 @@ impl Session {
             self.log(Facility::Mail, Priority::Info, text);
         }
         error.answer(&mut self.output, &tag);
+        if matches!(error, SyntaxError::LiteralTooLong(..)) {
+            self.count_logged_failure();
+        }
         if matches!(error, SyntaxError::UnrecognizedUnnamed) && name != Some(CommandName::Authenticate) {
             self.unknown_commands += 1;
             if self.unknown_commands >= self.config.limits.bad_commands {
@@ -116,6 +119,16 @@ impl Session {
             }
         }
         self.command_ended();
+    }
+
+    /// Ends a session in which nobody logs in and the log grows.
+    pub(crate) fn count_logged_failure(&mut self) {
+        self.logged_failures += 1;
+        let stranger = matches!(self.state, State::NotAuthenticated) && !matches!(self.work, Work::Closed);
+        if stranger && self.logged_failures >= self.config.limits.logged_failures {
+            self.untagged(Status::Bye, None, "Too many login failures");
+            self.end("Logout", 0);
+        }
     }
 
     /// Ends a session in which nobody is logged in, without a word to the client: what speaks here may be a web browser

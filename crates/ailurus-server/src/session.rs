@@ -41,6 +41,7 @@ pub struct Session {
     /// How many CRAM-MD5 challenges were made.
     pub(crate) challenges: u64,
     pub(crate) unknown_commands: u32,
+    pub(crate) logged_failures: u32,
     pub(crate) started: Instant,
     pub(crate) now: Instant,
     /// Since when the client has been expected to go on.
@@ -51,6 +52,8 @@ pub struct Session {
     pub(crate) continuing: bool,
     /// The client took output after `now`: it may have done so for long.
     pub(crate) now_is_old: bool,
+    /// The session ends when the command at hand, or the next one, is answered.
+    last_command: bool,
 }
 
 /// How far the session is (RFC 3501 §3).
@@ -140,12 +143,14 @@ impl Session {
             user: None,
             challenges: 0,
             unknown_commands: 0,
+            logged_failures: 0,
             started: now,
             now,
             waiting_since: now,
             progress: 0,
             continuing: false,
             now_is_old: false,
+            last_command: false,
         };
         session.greet(start);
         session
@@ -268,6 +273,17 @@ impl Session {
             self.untagged(Status::Bye, None, text);
         }
         self.end(reason, 1);
+    }
+
+    /// Takes note that the host shuts down: tells the client, and ends the session when the command at hand, or the next
+    /// one if there is none, is answered (spec/imapd.md §14). IDLE is answered at once.
+    pub fn shut_down(&mut self, now: Instant) {
+        self.now = now;
+        if matches!(self.work, Work::Closed) || std::mem::replace(&mut self.last_command, true) {
+            return;
+        }
+        self.untagged(Status::Bye, None, "Server shutting down");
+        self.end_idle(true);
     }
 
     /// Takes note that the client is gone: closes the mailbox and logs why. `cause` is the error's text, or
@@ -401,6 +417,9 @@ impl Session {
         self.waiting_since = self.now;
         if matches!(self.work, Work::Closed) {
             return;
+        }
+        if self.last_command {
+            return self.end("Logout", 0);
         }
         if matches!(self.state, State::NotAuthenticated)
             && self.now - self.started >= self.config.timers.login
