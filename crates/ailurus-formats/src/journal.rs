@@ -35,15 +35,16 @@
 //! # Place
 //!
 //! `.NAME.ailurus-journal` beside the mailbox, or `.NAME.INODE.ailurus-journal` in the user's home where that directory
-//! is not writable. The spool directory is writable by everybody: a journal counts only if it is a plain file that
+//! is not writable. Of a NAME over 200 octets only these are used, with the INODE in both places. The spool directory is writable by everybody: a journal counts only if it is a plain file that
 //! belongs to us or to the mailbox's owner and that nobody else may write.
 
 use crate::disk::Disk;
 use crate::rewrite::{Rewrite, RewriteError};
 use ailurus_store::{Level, Notices};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,6 +57,8 @@ pub(crate) const UNIT: usize = 512;
 pub(crate) const BLOCK: usize = 256 * 1024;
 const MOST_RECORD: usize = 2 * BLOCK;
 const TAIL_CHECKED: u64 = 64 * 1024;
+/// A file name has at most 255 octets, and a journal's is longer than its mailbox's.
+const LONGEST_NAME: usize = 200;
 
 /// Where the journal of a mailbox may be; see the module's text.
 #[derive(Clone, Debug)]
@@ -72,16 +75,21 @@ impl Places {
         let found = file.metadata()?;
         let is_link = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
         let path = if is_link { path.canonicalize()? } else { path.to_owned() };
-        let name = path.file_name().unwrap_or_default();
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        let (name, is_cut) = match name.get(..LONGEST_NAME) {
+            Some(start) if start.len() < name.len() => (start, true),
+            _ => (name, false),
+        };
         let named = |between: &str| {
             let mut journal = OsString::from(".");
-            journal.push(name);
+            journal.push(OsStr::from_bytes(name));
             journal.push(between);
             journal.push(".ailurus-journal");
             journal
         };
-        let beside = path.with_file_name(named(""));
-        let at_home = home.join(named(&format!(".{:x}", found.ino())));
+        let inode = format!(".{:x}", found.ino());
+        let beside = path.with_file_name(named(if is_cut { &inode } else { "" }));
+        let at_home = home.join(named(&inode));
         Ok(Self { paths: [beside, at_home], owner: found.uid(), device: found.dev(), inode: found.ino() })
     }
 
