@@ -172,6 +172,10 @@ impl Driver for Unix {
             return Err(Error::InvalidName { name: to.name.clone(), why: "invalid name" });
         }
         let held = Held::take(&self.shared, from, &path)?;
+        // The name could have been taken since the store looked; a file there would be replaced.
+        if new.symlink_metadata().is_ok() {
+            return Err(Error::AlreadyExists(to.name.clone()));
+        }
         self.shared.disk.rename(&path, &new).map_err(Error::io("rename", &path))?;
         drop(held);
         Ok(())
