@@ -332,6 +332,12 @@ pub(super) fn uids(mailbox: &dyn Mailbox) -> Vec<u32> {
     mailbox.snapshot().messages.iter().map(|message| message.uid().get()).collect()
 }
 
+/// Returns the UIDs of the messages that a session is the first to be told of.
+pub(super) fn recent(mailbox: &dyn Mailbox) -> Vec<u32> {
+    let recent = mailbox.snapshot().messages.iter().filter(|message| message.is_recent());
+    recent.map(|message| message.uid().get()).collect()
+}
+
 /// Returns the one UID that an append told.
 #[track_caller]
 pub(super) fn told(appended: Appended) -> (UidValidity, Uid) {

@@ -37,6 +37,8 @@
 
 mod append;
 mod content;
+mod expunge;
+mod flags;
 mod home;
 mod names;
 
@@ -108,6 +110,29 @@ macro_rules! conformance_checks {
                 an_append_without_commit_leaves_nothing
                 wrong_sizes_are_refused
                 reads_in_pieces_agree
+            }
+            flags {
+                every_flag_is_stored_and_stays
+                a_change_that_changes_nothing_is_none
+                an_edit_that_is_dropped_changes_nothing
+                a_store_is_seen_by_other_sessions
+                sessions_change_different_flags_of_one_message
+                keywords_of_one_session_are_seen_by_others
+                a_keyword_too_many_is_refused
+                keywords_of_any_letters_stay
+                who_only_reads_changes_nothing
+                a_silent_session_is_silent
+                recent_is_given_to_one_session
+            }
+            expunge {
+                expunged_messages_are_gone_and_others_stay
+                expunging_nothing_is_nothing
+                one_edit_stores_and_expunges
+                an_expunge_beside_another_session_shows_it_no_other_message
+                an_emptied_mailbox_keeps_its_state
+                uids_stay_over_sessions
+                uids_are_never_reused
+                a_mailbox_made_anew_has_another_uid_validity
             }
         }
     };
