@@ -68,21 +68,27 @@ impl Append for Appending<'_> {
         let (Some(converter), Some(message)) = (&mut self.open, self.messages.last_mut()) else {
             return Err(Error::Refused("no message was begun".into()));
         };
-        converter.taken += octets.len() as u64;
+        converter.taken = converter.taken.saturating_add(octets.len() as u64);
         if converter.taken > message.meta.size {
             return Err(wrong_size());
         }
-        converter.take(octets, &mut self.spool, message)
+        let taken = converter.take(octets, &mut self.spool, message);
+        if taken.is_err() {
+            converter.taken = u64::MAX;
+        }
+        taken
     }
 
     fn end(&mut self) -> Result<()> {
-        let (Some(mut converter), Some(message)) = (self.open.take(), self.messages.last_mut()) else {
+        let (Some(converter), Some(message)) = (&mut self.open, self.messages.last_mut()) else {
             return Err(Error::Refused("no message was begun".into()));
         };
         if converter.taken != message.meta.size {
             return Err(wrong_size());
         }
-        converter.finish(&mut self.spool, message)
+        converter.finish(&mut self.spool, message)?;
+        self.open = None;
+        Ok(())
     }
 
     fn commit(self: Box<Self>) -> Result<Appended> {

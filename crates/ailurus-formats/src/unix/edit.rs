@@ -126,7 +126,7 @@ impl Edit for UnixEdit<'_> {
             let is_gone = |index: usize| gone.get(index) == Some(&true);
             if !expunged.is_empty() {
                 if let Err(error) = self.mailbox.write(&is_gone, &mut changes) {
-                    self.undo();
+                    self.changes = changes;
                     return Err(error);
                 }
                 self.mailbox.tell(Level::Info, format!("Expunged {} messages", expunged.count()));
@@ -134,6 +134,9 @@ impl Edit for UnixEdit<'_> {
             changes.expunged = expunged;
         }
         self.done = true;
+        // Only what a message had first counts: flags that came back to it are no change.
+        self.before.sort_by_key(|(uid, _)| *uid);
+        self.before.dedup_by_key(|(uid, _)| *uid);
         let snapshot = &self.mailbox.snapshot;
         let mut hint = 0;
         for (uid, old) in &self.before {
@@ -155,6 +158,8 @@ impl Drop for UnixEdit<'_> {
     fn drop(&mut self) {
         if !self.done {
             self.undo();
+            // What others did is in the snapshot all the same, and still to be told.
+            self.mailbox.pending = std::mem::take(&mut self.changes);
         }
     }
 }

@@ -17,6 +17,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// A mailbox of unix format. With the session lock it may be changed; changes of flags stay in memory until a
 /// checkpoint. Dropped, it lets go of the lock and writes nothing; to obey the kiss of death, close it.
@@ -30,26 +31,39 @@ pub(super) struct UnixMailbox {
     scan: Scan,
     pub(super) snapshot: Snapshot,
     cursor: Cursor,
-    // Seen while reading, not yet told.
-    pending: Changes,
+    // Seen while reading, or by an edit that was dropped; not yet told.
+    pub(super) pending: Changes,
     seen: Seen,
 }
 
-/// By what a read-only session knows that the file was changed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// By what a read-only session knows that the file was changed. Rewrites set the time of modification, in whole seconds,
+/// and leave the length where flags are all that changed: only the time of change tells one from the next.
+#[derive(Clone, Copy, Debug)]
 struct Seen {
     length: u64,
-    modified: (i64, i64),
+    changed: (i64, i64),
     inode: (u64, u64),
+    // The next change could have the same time: it is as fine as the system's clock ticks.
+    is_fresh: bool,
 }
 
 impl Seen {
     fn of(found: &Metadata) -> Self {
+        const TICK: i128 = 11_000_000;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX);
+        let changed = i128::from(found.ctime()) * 1_000_000_000 + i128::from(found.ctime_nsec());
         Self {
             length: found.len(),
-            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
             inode: (found.dev(), found.ino()),
+            is_fresh: (now - changed).abs() < TICK,
         }
+    }
+
+    /// Tells whether the file is surely what it was when this was seen.
+    fn holds(&self, now: &Self) -> bool {
+        !self.is_fresh && (self.length, self.changed) == (now.length, now.changed)
     }
 }
 
@@ -88,7 +102,6 @@ impl UnixMailbox {
         let opening = Opening { mode: Mode::Shared, manner, write: false };
         let locked = lock_settled(shared, path, &file, &places, lock.is_some(), opening)?;
         scan.parse(&file, env, manner).map_err(|error| initial_error(path, error))?;
-        drop(locked);
         let mut mailbox = Self {
             shared: Arc::clone(shared),
             path: path.into(),
@@ -104,6 +117,9 @@ impl UnixMailbox {
         };
         mailbox.publish();
         mailbox.settle_times(&before);
+        // Setting the times is a change as well.
+        mailbox.seen = Seen::of(&mailbox.file.metadata().map_err(Error::io("examine", path))?);
+        drop(locked);
         Ok(mailbox)
     }
 
@@ -168,7 +184,8 @@ impl UnixMailbox {
         if seen.inode != self.seen.inode {
             return Err(self.lose("Unexpected changes to mailbox (try restarting): it was replaced".into()));
         }
-        let is_news = if self.lock.is_some() { found.len() != self.scan.file_len } else { seen != self.seen };
+        let is_news =
+            if self.lock.is_some() { found.len() != self.scan.file_len } else { !self.seen.holds(&seen) };
         Ok(is_news.then_some(found))
     }
 
