@@ -6,12 +6,14 @@ mod common;
 use ailurus_formats::Unix;
 use ailurus_formats::disk::Os;
 use ailurus_store::{Access, AppendMeta, Driver, Error, Extent, Level, Mailbox, Manner};
+use ailurus_testkit::faulty::{Fault, FaultyDisk};
 use ailurus_types::{FlagChange, FlagOp, Keyword, SystemFlags, Uid, UidSet};
 use common::{NOW, append, at, environment, fixture, open, read_all, unix};
 use proptest::prelude::*;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 fn deliver(path: &Path, subject: &str) {
     // As procmail does: flock, then O_APPEND.
@@ -63,6 +65,36 @@ fn deliveries_arrive_between_all_our_operations() {
     assert_eq!(texts(mailbox.as_mut()), ["one", "three", "four", "five", "six", "seven"]);
     let uids: Vec<u32> = mailbox.snapshot().messages.iter().map(|message| message.uid().get()).collect();
     assert_eq!(uids, [1, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn what_arrived_is_told_even_if_a_refresh_or_an_edit_came_to_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("box");
+    std::fs::copy(fixture("unix/02-appended"), &path).unwrap();
+    let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::None));
+    let driver = Unix::new(environment(directory.path()), disk.clone());
+    let mut mailbox = open(&driver, &path);
+    assert!(mailbox.refresh().unwrap().is_empty());
+    deliver(&path, "one");
+    drop(mailbox.edit().unwrap());
+    assert!(mailbox.refresh().unwrap().arrived);
+    deliver(&path, "two");
+    disk.set_fault(Fault::FullAfter(0));
+    assert!(mailbox.refresh().unwrap_err().is_full());
+    assert!(mailbox.edit().err().unwrap().is_full());
+    disk.set_fault(Fault::None);
+    assert!(mailbox.refresh().unwrap().arrived);
+    assert_eq!(mailbox.snapshot().messages.len(), 6);
+    deliver(&path, "three");
+    let mut edit = mailbox.edit().unwrap();
+    edit.expunge(&Uid::new(1).into_iter().collect()).unwrap();
+    disk.set_fault(Fault::FullAfter(0));
+    assert!(edit.commit().unwrap_err().is_full());
+    disk.set_fault(Fault::None);
+    let changes = mailbox.refresh().unwrap();
+    assert!(changes.arrived && changes.expunged.is_empty());
+    assert_eq!(mailbox.snapshot().messages.len(), 7);
 }
 
 #[test]

@@ -30,8 +30,8 @@ pub(super) struct UnixMailbox {
     scan: Scan,
     pub(super) snapshot: Snapshot,
     cursor: Cursor,
-    // Seen while reading, not yet told.
-    pending: Changes,
+    /// What the next refresh or commit has to tell: also what was seen by one that failed.
+    pub(super) pending: Changes,
     seen: Seen,
 }
 
@@ -172,6 +172,26 @@ impl UnixMailbox {
         Ok(is_news.then_some(found))
     }
 
+    /// Takes in what others did.
+    fn look(&mut self) -> Result<()> {
+        let news = self.news()?;
+        if self.lock.is_none() {
+            return if news.is_some() { self.reparse() } else { Ok(()) };
+        }
+        // UIDs that a client is told must be in the file before another program can take them away.
+        if let Some(before) = &news {
+            let locked = self.lock_for_change()?;
+            if self.scan.unwritten_uids {
+                self.write_locked(&locked, &|_| false)?;
+            } else {
+                self.settle_times(before);
+            }
+        } else if self.scan.unwritten_uids {
+            self.write(&|_| false)?;
+        }
+        Ok(())
+    }
+
     fn lose(&mut self, what: String) -> Error {
         self.lock = None;
         self.snapshot.writable = false;
@@ -180,7 +200,7 @@ impl UnixMailbox {
     }
 
     /// Parses what was appended, under a lock of ours.
-    fn parse_growth(&mut self, changes: &mut Changes) -> Result<()> {
+    fn parse_growth(&mut self) -> Result<()> {
         let length = self.file.metadata().map_err(Error::io("examine", &self.path))?.len();
         if length < self.scan.file_len {
             let was = self.scan.file_len;
@@ -196,13 +216,13 @@ impl UnixMailbox {
             let what = parse_text(&error);
             return Err(self.lose(what));
         }
-        changes.arrived |= self.snapshot.messages.len() > count;
-        changes.uid_validity |= self.scan.uid_validity != validity;
+        self.pending.arrived |= self.snapshot.messages.len() > count;
+        self.pending.uid_validity |= self.scan.uid_validity != validity;
         Ok(())
     }
 
     /// Parses the whole file anew, in a read-only session, whose lock-holding neighbour may have moved everything.
-    fn reparse(&mut self, changes: &mut Changes) -> Result<()> {
+    fn reparse(&mut self) -> Result<()> {
         let opening = Opening { mode: Mode::Shared, manner: self.manner, write: false };
         let shared = Arc::clone(&self.shared);
         let locked = lock_settled(&shared, &self.path, &self.file, &self.places, false, opening)?;
@@ -223,25 +243,25 @@ impl UnixMailbox {
             if let Ok(old) = old {
                 message.set_recent(before[old].is_recent());
                 if before[old].flags() != message.flags() {
-                    changes.flags.insert(message.uid());
+                    self.pending.flags.insert(message.uid());
                 }
             }
         }
         let there = |uid| scan.messages.binary_search_by_key(&uid, |message| message.uid()).is_ok();
         for message in before.iter().filter(|message| !there(message.uid())) {
-            changes.expunged.insert(message.uid());
+            self.pending.expunged.insert(message.uid());
         }
         let newest = before.last().map(|message| message.uid());
-        changes.arrived |= scan.messages.last().map(|message| message.uid()) > newest;
-        changes.keywords |= scan.keywords != keywords;
-        changes.uid_validity |= scan.uid_validity != validity;
+        self.pending.arrived |= scan.messages.last().map(|message| message.uid()) > newest;
+        self.pending.keywords |= scan.keywords != keywords;
+        self.pending.uid_validity |= scan.uid_validity != validity;
         self.scan = scan;
         self.publish();
         Ok(())
     }
 
     /// Opens the file under the exclusive locks of a change, with what others appended parsed.
-    fn lock_for_change(&mut self, changes: &mut Changes) -> Result<LockedFile> {
+    fn lock_for_change(&mut self) -> Result<LockedFile> {
         self.writable()?;
         let opening = Opening { mode: Mode::Exclusive, manner: self.manner, write: true };
         let shared = Arc::clone(&self.shared);
@@ -255,13 +275,13 @@ impl UnixMailbox {
             let done = recover(&shared.disk, &shared.env.notices, &self.places, locked.file());
             done.map_err(|error| io_error("recover", &self.path, error.into_io()))?;
         }
-        self.parse_growth(changes)?;
+        self.parse_growth()?;
         Ok(locked)
     }
 
     /// Writes everything, without the messages that are `gone`.
-    pub(super) fn write(&mut self, gone: &dyn Fn(usize) -> bool, changes: &mut Changes) -> Result<()> {
-        let locked = self.lock_for_change(changes)?;
+    pub(super) fn write(&mut self, gone: &dyn Fn(usize) -> bool) -> Result<()> {
+        let locked = self.lock_for_change()?;
         self.write_locked(&locked, gone)
     }
 
@@ -331,9 +351,7 @@ impl Mailbox for UnixMailbox {
             return self.cursor.read(&self.file, most, out).map_err(Error::io("read", &self.path));
         }
         if self.lock.is_none() && self.news()?.is_some() {
-            let mut changes = std::mem::take(&mut self.pending);
-            self.reparse(&mut changes)?;
-            self.pending = changes;
+            self.reparse()?;
         }
         let position = self.snapshot.position(uid, usize::MAX);
         let slot = position.and_then(|position| self.slot(position));
@@ -359,41 +377,22 @@ impl Mailbox for UnixMailbox {
     }
 
     fn refresh(&mut self) -> Result<Changes> {
-        let mut changes = std::mem::take(&mut self.pending);
-        let news = self.news()?;
-        if self.lock.is_none() {
-            if news.is_some() {
-                self.reparse(&mut changes)?;
-            }
-            return Ok(changes);
-        }
-        if let Some(before) = &news {
-            let locked = self.lock_for_change(&mut changes)?;
-            // UIDs that a client is told must be in the file before another program can take them away.
-            if self.scan.unwritten_uids {
-                self.write_locked(&locked, &|_| false)?;
-            } else {
-                self.settle_times(before);
-            }
-        } else if self.scan.unwritten_uids {
-            self.write(&|_| false, &mut changes)?;
-        }
-        Ok(changes)
+        self.look()?;
+        Ok(std::mem::take(&mut self.pending))
     }
 
     fn edit(&mut self) -> Result<Box<dyn Edit + '_>> {
         self.writable()?;
-        let changes = self.refresh()?;
-        Ok(Box::new(UnixEdit::new(self, changes)))
+        self.look()?;
+        Ok(Box::new(UnixEdit::new(self)))
     }
 
     fn checkpoint(&mut self) -> Result<Changes> {
-        let mut changes = std::mem::take(&mut self.pending);
         if self.is_dirty() {
-            self.write(&|_| false, &mut changes)?;
+            self.write(&|_| false)?;
             self.tell(Level::Info, "Checkpoint completed".into());
         }
-        Ok(changes)
+        Ok(std::mem::take(&mut self.pending))
     }
 
     fn is_dirty(&self) -> bool {
