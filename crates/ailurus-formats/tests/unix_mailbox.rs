@@ -97,6 +97,46 @@ fn what_arrived_is_told_even_if_a_refresh_or_an_edit_came_to_nothing() {
     assert_eq!(mailbox.snapshot().messages.len(), 7);
 }
 
+/// Programs such as mutt know nothing of the session lock. What they moved about must not be written over.
+#[test]
+fn a_session_whose_messages_were_moved_ends_and_writes_nothing() {
+    for work in [
+        &(|mailbox: &mut dyn Mailbox| mailbox.checkpoint().map(drop)) as &dyn Fn(&mut dyn Mailbox) -> _,
+        &|mailbox: &mut dyn Mailbox| {
+            let mut edit = mailbox.edit()?;
+            edit.expunge(&Uid::new(99).into_iter().collect())?;
+            edit.commit().map(drop)
+        },
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("box");
+        std::fs::copy(fixture("unix/02-appended"), &path).unwrap();
+        let driver = unix(&environment(directory.path()));
+        open(&driver, &path).close().unwrap();
+        let mut mailbox = open(&driver, &path);
+        add_seen(mailbox.as_mut());
+        // The first message goes, and a new one of the same size comes.
+        let content = std::fs::read_to_string(&path).unwrap();
+        let starts: Vec<_> = content.match_indices("\nFrom alice@").map(|(at, _)| at + 1).collect();
+        let (first, second) = (starts[0], starts[1]);
+        let mut moved = [&content[..first], &content[second..]].concat();
+        moved.push_str("From x@example.com Wed Dec  2 05:53:22 1992\nSubject: new\n\n");
+        while moved.len() < content.len() - 2 {
+            moved.push('x');
+        }
+        moved.push_str("\n\n");
+        assert_eq!(moved.len(), content.len());
+        std::fs::write(&path, &moved).unwrap();
+        let error = work(mailbox.as_mut()).unwrap_err();
+        assert!(
+            matches!(&error, Error::Lost { what, .. } if what.starts_with("Unexpected changes")),
+            "{error}"
+        );
+        mailbox.close().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), moved);
+    }
+}
+
 #[test]
 fn one_session_writes_and_others_read() {
     let directory = tempfile::tempdir().unwrap();

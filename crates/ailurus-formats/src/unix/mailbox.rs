@@ -5,7 +5,7 @@ use super::edit::UnixEdit;
 use super::parse::{KEYWORDS, ParseError, Scan, Slot};
 use super::write::{Recent, Target, write_out};
 use super::{Shared, io_error, settle_journal};
-use crate::journal::{Places, recover};
+use crate::journal::{Places, read_up_to, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::RewriteError;
 use ailurus_store::{
@@ -28,6 +28,8 @@ pub(super) struct UnixMailbox {
     pub(super) places: Places,
     lock: Option<SessionLock>,
     scan: Scan,
+    /// What is in the file just before where it is parsed up to.
+    tail: Vec<u8>,
     pub(super) snapshot: Snapshot,
     cursor: Cursor,
     /// What the next refresh or commit has to tell: also what was seen by one that failed.
@@ -98,10 +100,12 @@ impl UnixMailbox {
             lock,
             snapshot: empty_snapshot(),
             scan,
+            tail: Vec::new(),
             cursor: Cursor::default(),
             pending: Changes::default(),
             seen: Seen::of(&before),
         };
+        mailbox.tail = mailbox.read_tail()?;
         mailbox.publish();
         mailbox.settle_times(&before);
         Ok(mailbox)
@@ -206,6 +210,11 @@ impl UnixMailbox {
             let was = self.scan.file_len;
             return Err(self.lose(format!("Mailbox shrank from {was} to {length} bytes, aborted")));
         }
+        // A program that takes no session lock may have moved messages about, whatever the size is now.
+        if self.read_tail()? != self.tail {
+            let what = "Unexpected changes to mailbox (try restarting): messages were moved";
+            return Err(self.lose(what.into()));
+        }
         if length == self.scan.file_len {
             return Ok(());
         }
@@ -216,9 +225,20 @@ impl UnixMailbox {
             let what = parse_text(&error);
             return Err(self.lose(what));
         }
+        self.tail = self.read_tail()?;
         self.pending.arrived |= self.snapshot.messages.len() > count;
         self.pending.uid_validity |= self.scan.uid_validity != validity;
         Ok(())
+    }
+
+    fn read_tail(&self) -> Result<Vec<u8>> {
+        const MOST: u64 = 256;
+        let count = self.scan.end.min(MOST);
+        let mut tail = Vec::new();
+        let most = usize::try_from(count).unwrap_or(0);
+        read_up_to(&self.file, self.scan.end - count, most, &mut tail)
+            .map_err(Error::io("read", &self.path))?;
+        Ok(tail)
     }
 
     /// Parses the whole file anew, in a read-only session, whose lock-holding neighbour may have moved everything.
@@ -296,6 +316,7 @@ impl UnixMailbox {
         });
         match written {
             Ok(()) => {
+                self.tail = self.read_tail()?;
                 let now = shared.env.clock.now();
                 // Only the times are at stake: biff programs.
                 shared.disk.set_times(locked.file(), now, now - 1).ok();
@@ -368,8 +389,7 @@ impl Mailbox for UnixMailbox {
         let slot = slot.ok_or(Error::Expunged { uid: uid.get() })?;
         let count = usize::try_from(slot.from_len).unwrap_or(MOST).min(MOST);
         let mut line = Vec::new();
-        crate::journal::read_up_to(&self.file, slot.start, count, &mut line)
-            .map_err(Error::io("read", &self.path))?;
+        read_up_to(&self.file, slot.start, count, &mut line).map_err(Error::io("read", &self.path))?;
         while line.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
             line.pop();
         }
