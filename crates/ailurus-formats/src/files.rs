@@ -2,9 +2,10 @@
 
 use crate::disk::Disk;
 use ailurus_store::{Environment, Error, Location, Rejection, Result};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Makes an empty file, or a directory when the name ends in `/`.
@@ -112,6 +113,15 @@ pub(crate) fn wants_directory(path: &Path) -> bool {
 pub(crate) fn sync_parent(disk: &dyn Disk, path: &Path) -> Result<()> {
     let Some(parent) = path.parent() else { return Ok(()) };
     disk.sync_dir(parent).map_err(Error::io("sync", parent))
+}
+
+/// Puts the times of a file back if reading it made new mail look old; `before` is from before it was read.
+pub(crate) fn restore_times(disk: &dyn Disk, file: &File, before: &Metadata) {
+    let accessed = |found: &Metadata| (found.atime(), found.atime_nsec());
+    if file.metadata().is_ok_and(|now| accessed(&now) != accessed(before)) {
+        // Biff programs tell new mail by these; who does not own the file cannot set them.
+        disk.set_times(file, before.atime(), before.mtime()).ok();
+    }
 }
 
 /// Returns why a file that cannot be looked at is no mailbox.

@@ -97,6 +97,40 @@ fn what_arrived_is_told_even_if_a_refresh_or_an_edit_came_to_nothing() {
     assert_eq!(mailbox.snapshot().messages.len(), 7);
 }
 
+/// A reader that is within a message while another session moves it goes on in that message.
+#[test]
+fn a_reader_gets_whole_messages_while_another_session_moves_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("box");
+    let driver = unix(&environment(directory.path()));
+    std::fs::write(&path, "").unwrap();
+    let texts: Vec<String> = (0..3).map(|n| format!("line {n}\r\n").repeat(80_000)).collect();
+    for (n, text) in texts.iter().enumerate() {
+        let message = format!("Subject: {n}\r\n\r\n{text}");
+        append(&driver, &path, message.as_bytes(), SystemFlags::NONE, &[]).unwrap();
+    }
+    let mut writer = open(&driver, &path);
+    let mut reader = driver.open(&at(&path), Access::ReadOnly, Manner::Session).unwrap();
+    let uid = |n| Uid::new(n).unwrap();
+    let mut out = Vec::new();
+    reader.read(uid(3), Extent::Text, 0, 100_000, &mut out).unwrap();
+    let mut edit = writer.edit().unwrap();
+    edit.expunge(&[uid(1)].into_iter().collect()).unwrap();
+    drop(edit.commit().unwrap());
+    while reader.read(uid(3), Extent::Text, out.len() as u64, 100_000, &mut out).unwrap() > 0 {}
+    assert!(out == texts[2].as_bytes());
+    assert!(matches!(reader.read(uid(1), Extent::Text, 0, 10, &mut out), Err(Error::Expunged { uid: 1 })));
+    // Of a message that goes meanwhile there is no rest that is another's.
+    out.clear();
+    reader.read(uid(2), Extent::Text, 0, 100_000, &mut out).unwrap();
+    let mut edit = writer.edit().unwrap();
+    edit.expunge(&[uid(2)].into_iter().collect()).unwrap();
+    drop(edit.commit().unwrap());
+    let rest = reader.read(uid(2), Extent::Text, out.len() as u64, 100_000, &mut out);
+    assert!(matches!(rest, Err(Error::Expunged { uid: 2 })));
+    assert!(reader.refresh().unwrap().expunged.count() == 2);
+}
+
 /// Programs such as mutt know nothing of the session lock. What they moved about must not be written over.
 #[test]
 fn a_session_whose_messages_were_moved_ends_and_writes_nothing() {

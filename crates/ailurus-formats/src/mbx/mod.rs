@@ -83,7 +83,7 @@ use file::MbxFile;
 use header::Header;
 use mailbox::MbxMailbox;
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -279,13 +279,8 @@ fn probe(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
     let file = File::options().read(true).custom_flags(nonblock()).open(path)?;
     let mut raw = vec![0; header::SIZE];
     let valid = file.read_exact_at(&mut raw, 0).is_ok() && Header::parse(&raw).is_some();
-    let looked_new = before.ctime() > before.atime();
-    if looked_new && file.metadata().is_ok_and(|after| accessed(&after) != accessed(&before)) {
-        disk.set_times(&file, before.atime(), before.mtime()).ok();
+    if before.ctime() > before.atime() {
+        files::restore_times(disk, &file, &before);
     }
     Ok(valid)
-}
-
-fn accessed(meta: &Metadata) -> (i64, i64) {
-    (meta.atime(), meta.atime_nsec())
 }

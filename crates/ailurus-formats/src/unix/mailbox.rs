@@ -42,6 +42,8 @@ pub(super) struct UnixMailbox {
 struct Seen {
     length: u64,
     modified: (i64, i64),
+    // No program can set this one: two rewrites of the same size within a second have the same mtime otherwise.
+    changed: (i64, i64),
     inode: (u64, u64),
 }
 
@@ -50,6 +52,7 @@ impl Seen {
         Self {
             length: found.len(),
             modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
             inode: (found.dev(), found.ino()),
         }
     }
@@ -90,7 +93,6 @@ impl UnixMailbox {
         let opening = Opening { mode: Mode::Shared, manner, write: false };
         let locked = lock_settled(shared, path, &file, &places, lock.is_some(), opening)?;
         scan.parse(&file, env, manner).map_err(|error| initial_error(path, error))?;
-        drop(locked);
         let mut mailbox = Self {
             shared: Arc::clone(shared),
             path: path.into(),
@@ -108,6 +110,8 @@ impl UnixMailbox {
         mailbox.tail = mailbox.read_tail()?;
         mailbox.publish();
         mailbox.settle_times(&before);
+        mailbox.seen = Seen::of(&mailbox.file.metadata().map_err(Error::io("examine", path))?);
+        drop(locked);
         Ok(mailbox)
     }
 
@@ -174,6 +178,28 @@ impl UnixMailbox {
         }
         let is_news = if self.lock.is_some() { found.len() != self.scan.file_len } else { seen != self.seen };
         Ok(is_news.then_some(found))
+    }
+
+    fn find(&self, uid: Uid) -> Result<Slot> {
+        let position = self.snapshot.position(uid, usize::MAX);
+        position.and_then(|position| self.slot(position)).ok_or(Error::Expunged { uid: uid.get() })
+    }
+
+    /// Reads messages, without any lock. In a read-only session the one that has the mailbox may be moving them at
+    /// this moment: what was read while the file changed does not count, and is read again.
+    fn steadily<T>(&mut self, mut read: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
+        const TRIES: usize = 20;
+        if self.lock.is_some() {
+            return read(self);
+        }
+        for _ in 0..TRIES {
+            let outcome = read(self);
+            if self.news()?.is_none() {
+                return outcome;
+            }
+            self.reparse()?;
+        }
+        Err(Error::InUse { path: self.path.clone() })
     }
 
     /// Takes in what others did.
@@ -246,12 +272,12 @@ impl UnixMailbox {
         let opening = Opening { mode: Mode::Shared, manner: self.manner, write: false };
         let shared = Arc::clone(&self.shared);
         let locked = lock_settled(&shared, &self.path, &self.file, &self.places, false, opening)?;
-        let found = self.file.metadata().map_err(Error::io("examine", &self.path))?;
         let mut scan = Scan::default();
         scan.parse(&self.file, &shared.env, Manner::Silent).map_err(|error| {
             let what = parse_text(&error);
             self.lose(what)
         })?;
+        let found = self.file.metadata().map_err(Error::io("examine", &self.path))?;
         drop(locked);
         self.seen = Seen::of(&found);
         self.cursor = Cursor::default();
@@ -368,28 +394,26 @@ impl Mailbox for UnixMailbox {
     }
 
     fn read(&mut self, uid: Uid, extent: Extent, from: u64, most: usize, out: &mut Vec<u8>) -> Result<usize> {
-        if self.cursor.stands_at(uid, extent, from) {
-            return self.cursor.read(&self.file, most, out).map_err(Error::io("read", &self.path));
-        }
-        if self.lock.is_none() && self.news()?.is_some() {
-            self.reparse()?;
-        }
-        let position = self.snapshot.position(uid, usize::MAX);
-        let slot = position.and_then(|position| self.slot(position));
-        let slot = slot.ok_or(Error::Expunged { uid: uid.get() })?;
-        self.cursor.start(uid, extent, &slot);
-        self.cursor.skip(&self.file, from).map_err(Error::io("read", &self.path))?;
-        self.cursor.read(&self.file, most, out).map_err(Error::io("read", &self.path))
+        let before = out.len();
+        self.steadily(|this| {
+            out.truncate(before);
+            if !this.cursor.stands_at(uid, extent, from) {
+                let slot = this.find(uid)?;
+                this.cursor.start(uid, extent, &slot);
+                this.cursor.skip(&this.file, from).map_err(Error::io("read", &this.path))?;
+            }
+            this.cursor.read(&this.file, most, out).map_err(Error::io("read", &this.path))
+        })
     }
 
     fn envelope_line(&mut self, uid: Uid) -> Result<Option<Vec<u8>>> {
         const MOST: usize = 64 * 1024;
-        let position = self.snapshot.position(uid, usize::MAX);
-        let slot = position.and_then(|position| self.slot(position));
-        let slot = slot.ok_or(Error::Expunged { uid: uid.get() })?;
-        let count = usize::try_from(slot.from_len).unwrap_or(MOST).min(MOST);
         let mut line = Vec::new();
-        read_up_to(&self.file, slot.start, count, &mut line).map_err(Error::io("read", &self.path))?;
+        self.steadily(|this| {
+            let slot = this.find(uid)?;
+            let count = usize::try_from(slot.from_len).unwrap_or(MOST).min(MOST);
+            read_up_to(&this.file, slot.start, count, &mut line).map_err(Error::io("read", &this.path))
+        })?;
         while line.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
             line.pop();
         }

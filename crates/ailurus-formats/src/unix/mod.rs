@@ -123,10 +123,8 @@ impl Driver for Unix {
             Err(error) => return Err(io_error("open", path, error)),
         };
         let valid = begins_with_from_line(&file).map_err(Error::io("read", path))?;
-        let (accessed, modified) = (found.atime(), found.mtime());
-        if found.ctime() > accessed || modified > accessed {
-            // Biff programs tell new mail by these; who does not own the file cannot set them.
-            self.shared.disk.set_times(&file, accessed, modified).ok();
+        if found.ctime() > found.atime() || found.mtime() > found.atime() {
+            files::restore_times(&*self.shared.disk, &file, &found);
         }
         Ok(if valid { Claim::Valid } else { Claim::No(Rejection::WrongFormat) })
     }
@@ -176,9 +174,8 @@ impl Driver for Unix {
                 let locked = lock_settled(&self.shared, &path, &file, &places, false, opening)?;
                 scan.parse(&file, env, Manner::Silent).map_err(|error| initial_error(&path, error))?;
                 drop(locked);
-                let (accessed, modified) = (before.atime(), before.mtime());
                 // Asking how much mail there is takes away nobody's notice of it.
-                self.shared.disk.set_times(&file, accessed, modified).ok();
+                files::restore_times(&*self.shared.disk, &file, &before);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && at.place == Place::Inbox => {
                 scan.uid_validity = now_as_validity(env);
