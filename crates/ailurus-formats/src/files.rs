@@ -1,12 +1,24 @@
 //! What every format does whose mailboxes are plain files: making, removing and renaming them, and their modes.
 
 use crate::disk::Disk;
-use ailurus_store::{Environment, Error, Location, Rejection, Result};
+use ailurus_store::{Access, Environment, Error, Location, Rejection, Result};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+/// Opens a mailbox file. What is no regular file is refused without waiting for anything: somebody could have put a
+/// FIFO in the place of the file that was looked at.
+pub(crate) fn open(path: &Path, access: Access) -> io::Result<File> {
+    let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("open flags are small");
+    let write = access == Access::ReadWrite;
+    let file = File::options().read(true).write(write).custom_flags(nonblock).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+}
 
 /// Makes an empty file, or a directory when the name ends in `/`.
 pub(crate) fn create(environment: &Environment, disk: &dyn Disk, at: &Location) -> Result<()> {

@@ -5,7 +5,7 @@ mod common;
 
 use ailurus_formats::Unix;
 use ailurus_formats::disk::Os;
-use ailurus_store::{Access, AppendMeta, Driver, Error, Extent, Level, Mailbox, Manner};
+use ailurus_store::{Access, AppendMeta, Claim, Driver, Error, Extent, Level, Mailbox, Manner, Rejection};
 use ailurus_testkit::faulty::{Fault, FaultyDisk};
 use ailurus_types::{FlagChange, FlagOp, Keyword, SystemFlags, Uid, UidSet};
 use common::{NOW, append, at, environment, fixture, open, read_all, unix};
@@ -474,4 +474,28 @@ fn many_appends_with_others_between_give_ascending_uids() {
     let left: Vec<u32> = mailbox.snapshot().messages.iter().map(|message| message.uid().get()).collect();
     assert!(left.windows(2).all(|pair| pair[0] < pair[1]));
     assert_eq!(left.len(), 12 + 2);
+}
+
+#[test]
+fn a_fifo_in_the_place_of_a_mailbox_makes_nobody_wait() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("box");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let driver = unix(&environment(directory.path()));
+    assert_eq!(driver.probe(&at(&path)).unwrap(), Claim::No(Rejection::WrongFormat));
+    for access in [Access::ReadOnly, Access::ReadWrite] {
+        assert!(driver.open(&at(&path), access, Manner::Session).is_err());
+    }
+    assert!(driver.status(&at(&path)).is_err());
+    assert!(driver.delete(&at(&path)).is_err());
+    assert!(append(&driver, &path, b"x", SystemFlags::NONE, &[]).is_err());
+    // Nor does one that comes later than the look: a deleted mailbox under an open session.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::copy(fixture("unix/02-appended"), &path).unwrap();
+    let mut mailbox = open(&driver, &path);
+    add_seen(mailbox.as_mut());
+    std::fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert!(matches!(mailbox.refresh(), Err(Error::Lost { .. })));
+    mailbox.close().unwrap();
 }

@@ -10,7 +10,7 @@ use super::uids::Uids;
 use super::walk::{Step, Walk};
 use crate::lock::{Mode, NameLock, Wait, lock_file};
 use crate::{files, mbx::fields};
-use ailurus_store::{Append, AppendMeta, Appended, Error, Level, Location, Result};
+use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Result};
 use ailurus_types::{Flags, InternalDate, KeywordMask, Uid, UidValidity};
 use std::fs::File;
 use std::io;
@@ -66,7 +66,7 @@ impl<'d> MbxAppend<'d> {
 
     fn open_or_create(&self) -> Result<File> {
         let failed = files::failure("open", &self.at, &self.path);
-        match File::options().read(true).write(true).open(&self.path) {
+        match files::open(&self.path, Access::ReadWrite) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.at.path().is_none() => {
                 let (mode, _) = self.driver.environment.modes(&self.at.name);
                 self.driver.disk.create_new(&self.path, mode).map_err(failed)

@@ -85,7 +85,7 @@ use mailbox::MbxMailbox;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -134,12 +134,11 @@ impl Mbx {
         if !path.metadata().map_err(files::failure("open", at, &path))?.is_file() {
             return Err(Error::WrongFormat { format: "mbx", path });
         }
-        let open = |write| File::options().read(true).write(write).custom_flags(nonblock()).open(&path);
+        let mut opened = files::open(&path, access);
         let mut writable = access == Access::ReadWrite;
-        let mut opened = open(writable);
         if writable && opened.as_ref().is_err_and(may_not_write) {
             writable = false;
-            opened = open(false);
+            opened = files::open(&path, Access::ReadOnly);
         }
         let file = self.file(&path, opened.map_err(files::failure("open", at, &path))?);
         if file.metadata()?.len() < header::SIZE as u64 {
@@ -257,10 +256,6 @@ impl Driver for Mbx {
     }
 }
 
-fn nonblock() -> i32 {
-    i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("open flags are small")
-}
-
 fn may_not_write(error: &io::Error) -> bool {
     use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
@@ -276,7 +271,7 @@ fn probe(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
     if !before.is_file() || before.len() < header::SIZE as u64 {
         return Ok(false);
     }
-    let file = File::options().read(true).custom_flags(nonblock()).open(path)?;
+    let file = files::open(path, Access::ReadOnly)?;
     let mut raw = vec![0; header::SIZE];
     let valid = file.read_exact_at(&mut raw, 0).is_ok() && Header::parse(&raw).is_some();
     if before.ctime() > before.atime() {

@@ -11,7 +11,7 @@ use crate::from_line::{FROM, FromLine};
 use crate::journal::{BLOCK, Places, read_up_to, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::{Rewrite, RewriteError};
-use ailurus_store::{Append, AppendMeta, Appended, Error, Level, Location, Manner, Place, Result};
+use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Manner, Place, Result};
 use ailurus_types::{Flags, InternalDate, KeywordMask, Keywords, Uid, UidValidity};
 use memchr::memchr2;
 use std::fs::{File, OpenOptions};
@@ -95,7 +95,7 @@ impl Append for Appending<'_> {
         let file = self.destination()?;
         let Shared { disk, env, .. } = &**self.shared;
         let session = SessionLock::acquire(disk, env, &file, Manner::Silent);
-        let opening = Opening { mode: Mode::Exclusive, manner: Manner::Session, write: true };
+        let opening = Opening { mode: Mode::Exclusive, manner: Manner::Session, access: Access::ReadWrite };
         let locked =
             LockedFile::open(disk, env, &self.path, opening).map_err(Error::io("lock", &self.path))?;
         if !is_same(locked.file(), &file) {
@@ -116,15 +116,13 @@ impl Appending<'_> {
     /// Opens the mailbox, making an INBOX that is not there.
     fn destination(&self) -> Result<File> {
         let Shared { disk, env, .. } = &**self.shared;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        match options.open(&self.path) {
+        match files::open(&self.path, Access::ReadWrite) {
             Ok(file) => Ok(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.at.place == Place::Inbox => {
                 match disk.create_new(&self.path, env.modes(&self.at.name).0) {
                     Ok(file) => Ok(file),
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        options.open(&self.path).map_err(Error::io("open", &self.path))
+                        files::open(&self.path, Access::ReadWrite).map_err(Error::io("open", &self.path))
                     }
                     Err(error) => Err(io_error("create", &self.path, error)),
                 }

@@ -5,6 +5,7 @@ use super::edit::UnixEdit;
 use super::parse::{KEYWORDS, ParseError, Scan, Slot};
 use super::write::{Recent, Target, write_out};
 use super::{Shared, io_error, settle_journal};
+use crate::files;
 use crate::journal::{Places, read_up_to, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::RewriteError;
@@ -12,7 +13,7 @@ use ailurus_store::{
     Access, Changes, Edit, Error, Extent, Level, Mailbox, Manner, PermanentFlags, Result, Snapshot, Wake,
 };
 use ailurus_types::{SystemFlags, Uid, UidSet, UidValidity};
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -61,12 +62,10 @@ impl Seen {
 impl UnixMailbox {
     pub(super) fn open(shared: &Arc<Shared>, path: &Path, access: Access, manner: Manner) -> Result<Self> {
         let env = &shared.env;
-        let mut options = OpenOptions::new();
-        options.read(true);
         let mut lock = None;
         let mut file = None;
         if access == Access::ReadWrite {
-            match options.clone().write(true).open(path) {
+            match files::open(path, Access::ReadWrite) {
                 Ok(opened) => {
                     lock = SessionLock::acquire(&shared.disk, env, &opened, manner);
                     if lock.is_none() && manner == Manner::Silent {
@@ -85,12 +84,12 @@ impl UnixMailbox {
         }
         let file = match file {
             Some(file) => file,
-            None => options.open(path).map_err(Error::io("open", path))?,
+            None => files::open(path, Access::ReadOnly).map_err(Error::io("open", path))?,
         };
         let before = file.metadata().map_err(Error::io("examine", path))?;
         let places = Places::of(path, &file, &env.home).map_err(Error::io("examine", path))?;
         let mut scan = Scan::default();
-        let opening = Opening { mode: Mode::Shared, manner, write: false };
+        let opening = Opening { mode: Mode::Shared, manner, access: Access::ReadOnly };
         let locked = lock_settled(shared, path, &file, &places, lock.is_some(), opening)?;
         scan.parse(&file, env, manner).map_err(|error| initial_error(path, error))?;
         let mut mailbox = Self {
@@ -269,7 +268,7 @@ impl UnixMailbox {
 
     /// Parses the whole file anew, in a read-only session, whose lock-holding neighbour may have moved everything.
     fn reparse(&mut self) -> Result<()> {
-        let opening = Opening { mode: Mode::Shared, manner: self.manner, write: false };
+        let opening = Opening { mode: Mode::Shared, manner: self.manner, access: Access::ReadOnly };
         let shared = Arc::clone(&self.shared);
         let locked = lock_settled(&shared, &self.path, &self.file, &self.places, false, opening)?;
         let mut scan = Scan::default();
@@ -309,7 +308,7 @@ impl UnixMailbox {
     /// Opens the file under the exclusive locks of a change, with what others appended parsed.
     fn lock_for_change(&mut self) -> Result<LockedFile> {
         self.writable()?;
-        let opening = Opening { mode: Mode::Exclusive, manner: self.manner, write: true };
+        let opening = Opening { mode: Mode::Exclusive, manner: self.manner, access: Access::ReadWrite };
         let shared = Arc::clone(&self.shared);
         let locked = LockedFile::open(&shared.disk, &shared.env, &self.path, opening)
             .map_err(Error::io("lock", &self.path))?;

@@ -117,7 +117,7 @@ impl Driver for Unix {
         if found.len() == 0 {
             return Ok(Claim::Empty);
         }
-        let file = match File::open(path) {
+        let file = match files::open(path, Access::ReadOnly) {
             Ok(file) => file,
             Err(error) if is_denied(&error) => return Ok(Claim::No(Rejection::Denied)),
             Err(error) => return Err(io_error("open", path, error)),
@@ -166,11 +166,12 @@ impl Driver for Unix {
         let path = self.file_of(at)?;
         let env = &self.shared.env;
         let mut scan = Scan::default();
-        match File::open(&path) {
+        match files::open(&path, Access::ReadOnly) {
             Ok(file) => {
                 let before = file.metadata().map_err(Error::io("examine", &path))?;
                 let places = Places::of(&path, &file, &env.home).map_err(Error::io("examine", &path))?;
-                let opening = Opening { mode: Mode::Shared, manner: Manner::Silent, write: false };
+                let opening =
+                    Opening { mode: Mode::Shared, manner: Manner::Silent, access: Access::ReadOnly };
                 let locked = lock_settled(&self.shared, &path, &file, &places, false, opening)?;
                 scan.parse(&file, env, Manner::Silent).map_err(|error| initial_error(&path, error))?;
                 drop(locked);
@@ -220,11 +221,11 @@ struct Held {
 impl Held {
     fn take(shared: &Shared, at: &Location, path: &Path) -> Result<Self> {
         let Shared { disk, env, .. } = shared;
-        let file = File::open(path).map_err(|error| not_found_or(at, path, error))?;
+        let file = files::open(path, Access::ReadOnly).map_err(|error| not_found_or(at, path, error))?;
         let session = SessionLock::acquire(disk, env, &file, Manner::Silent)
             .ok_or_else(|| Error::InUse { path: path.into() })?;
         let places = Places::of(path, &file, &env.home).map_err(Error::io("examine", path))?;
-        let opening = Opening { mode: Mode::Exclusive, manner: Manner::Silent, write: false };
+        let opening = Opening { mode: Mode::Exclusive, manner: Manner::Silent, access: Access::ReadOnly };
         let locked = lock_settled(shared, path, &file, &places, true, opening)?;
         Ok(Self { _locked: locked, _session: session })
     }
@@ -245,7 +246,7 @@ fn settle_journal(
     } else {
         Some(SessionLock::acquire(disk, env, file, Manner::Silent).ok_or_else(in_use)?)
     };
-    let opening = Opening { mode: Mode::Exclusive, manner: Manner::Silent, write: true };
+    let opening = Opening { mode: Mode::Exclusive, manner: Manner::Silent, access: Access::ReadWrite };
     let locked = match LockedFile::open(disk, env, path, opening) {
         Ok(locked) => locked,
         Err(error) if is_denied(&error) => return Err(in_use()),
