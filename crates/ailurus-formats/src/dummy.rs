@@ -39,8 +39,7 @@ impl Dummy {
     }
 
     fn uid_validity(&self) -> UidValidity {
-        let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);
-        UidValidity::new(now).unwrap_or(UidValidity::MIN)
+        UidValidity::new(files::next_validity(&self.environment, 0)).unwrap_or(UidValidity::MIN)
     }
 
     /// An error unless there is nothing at the location that could be mail.

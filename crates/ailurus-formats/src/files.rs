@@ -136,6 +136,17 @@ pub(crate) fn restore_times(disk: &dyn Disk, file: &File, before: &Metadata) {
     }
 }
 
+/// Returns a UID validity value for a mailbox whose UIDs start anew: the time, or more if the old value (0: none) was
+/// not less (RFC 3501 §2.3.1.1). Past the largest, the time again: it is another one at least.
+pub(crate) fn next_validity(environment: &Environment, old: u32) -> u32 {
+    let now = u32::try_from(environment.clock.now().max(1)).unwrap_or(u32::MAX);
+    match old.checked_add(1) {
+        Some(least) => now.max(least),
+        None if now == u32::MAX => 1,
+        None => now,
+    }
+}
+
 /// Returns why a file that cannot be looked at is no mailbox.
 pub(crate) fn rejection(error: &io::Error) -> Rejection {
     match error.kind() {
@@ -156,5 +167,42 @@ pub(crate) fn failure<'a>(
         io::ErrorKind::AlreadyExists => Error::AlreadyExists(at.name.clone()),
         io::ErrorKind::DirectoryNotEmpty => Error::NotEmpty(at.name.clone()),
         _ => Error::io(op, path)(source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ailurus_store::Clock;
+    use std::sync::Arc;
+
+    #[derive(Debug)]
+    struct At(i64);
+
+    impl Clock for At {
+        fn now(&self) -> i64 {
+            self.0
+        }
+        fn local_offset(&self) -> i16 {
+            0
+        }
+    }
+
+    #[test]
+    fn a_new_uid_validity_value_is_never_the_old_one() {
+        let mut environment = Environment::new("alice", "/home".into(), "/spool".into(), "h");
+        for (now, old, new) in [
+            (1000, 0, 1000),
+            (1000, 999, 1000),
+            (1000, 1000, 1001),
+            (1000, 5000, 5001),
+            (1000, u32::MAX, 1000),
+            (i64::MAX, u32::MAX, 1),
+            (-5, 0, 1),
+            (0, 0, 1),
+        ] {
+            environment.clock = Arc::new(At(now));
+            assert_eq!(next_validity(&environment, old), new, "{now} {old}");
+        }
     }
 }

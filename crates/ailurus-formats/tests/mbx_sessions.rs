@@ -329,6 +329,25 @@ fn a_mailbox_with_new_uids_from_another_session_is_read_again() {
 }
 
 #[test]
+fn uids_that_start_anew_have_another_uid_validity_even_past_the_largest() {
+    for append_first in [false, true] {
+        let home = Home::new();
+        let (driver, at) = (filled(&home, "box", 3), home.at_name("box"));
+        open(&driver, &at).unwrap().close().unwrap();
+        let mut content = home.get("box");
+        content[7..15].copy_from_slice(b"ffffffff");
+        let text = String::from_utf8(content).unwrap().replace("-00000002\r\n", "-00000009\r\n");
+        home.put("box", text.as_bytes());
+        if append_first {
+            append_plain(&driver, &at, TEXT).unwrap();
+        }
+        let mailbox = open(&driver, &at).unwrap();
+        assert_eq!(i64::from(mailbox.snapshot().uid_validity.get()), NOW);
+        assert_eq!(uids_of(&*mailbox)[..3], [1, 2, 3]);
+    }
+}
+
+#[test]
 fn the_reference_works_on_our_mailbox_between_our_steps() {
     let home = Home::new();
     let (driver, at) = (filled(&home, "box", 5), home.at_name("box"));

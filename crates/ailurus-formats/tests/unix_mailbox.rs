@@ -499,3 +499,23 @@ fn a_fifo_in_the_place_of_a_mailbox_makes_nobody_wait() {
     assert!(matches!(mailbox.refresh(), Err(Error::Lost { .. })));
     mailbox.close().unwrap();
 }
+
+/// Who sends mail decides how long lines are, and how many; notices wait in memory until the session takes them.
+#[test]
+fn notices_are_short_however_long_the_lines_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let env = environment(directory.path());
+    let path = directory.path().join("box");
+    let mut content = b"From x@example.com Wed Dec  2 05:53:22 1992\nstatus: R\n".to_vec();
+    for _ in 0..30 {
+        content.push(b' ');
+        content.extend_from_slice(&b"\xff".repeat(300_000));
+        content.push(b'\n');
+    }
+    content.extend_from_slice(b"\ntext\n\n");
+    std::fs::write(&path, content).unwrap();
+    let mailbox = open(&unix(&env), &path);
+    assert_eq!(mailbox.snapshot().messages.len(), 1);
+    let told = env.notices.take();
+    assert!(told.len() > 30 && told.iter().all(|notice| notice.text.len() < 400));
+}

@@ -265,8 +265,7 @@ impl Mbx {
             torn::mend(file, lock, rest, end, size)?;
         }
         if uids.rebuilt {
-            let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);
-            header.uid_validity = now.max(header.uid_validity.saturating_add(1));
+            header.uid_validity = files::next_validity(&self.environment, header.uid_validity);
             self.warn("Invalid UIDs in mailbox, rebuilding UIDs".into());
         }
         header.uid_last = uids.last;

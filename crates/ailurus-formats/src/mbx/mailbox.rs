@@ -9,6 +9,7 @@ use super::torn;
 use super::uids::Uids;
 use super::walk::{Met, Step, Walk};
 use super::window::Window;
+use crate::files::next_validity;
 use crate::lock::{Mode, NameLock, Wait, lock_file};
 use ailurus_store::{
     Changes, Edit, Error, Extent, Level, Mailbox, Manner, MessageInfo, PermanentFlags, Result, Snapshot, Wake,
@@ -240,8 +241,7 @@ impl MbxMailbox {
         (self.end, self.uids) = (at, uids);
         self.header.uid_last = uids.last;
         if uids.rebuilt {
-            let now = u32::try_from(self.file.environment.clock.now()).unwrap_or(u32::MAX);
-            self.header.uid_validity = now.max(self.header.uid_validity.saturating_add(1));
+            self.header.uid_validity = next_validity(&self.file.environment, self.header.uid_validity);
             self.pending.uid_validity |= known > 0;
         }
         self.pending.arrived |= self.spots.len() > known;

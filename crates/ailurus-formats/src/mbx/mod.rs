@@ -124,8 +124,7 @@ impl Mbx {
     }
 
     fn new_header(&self) -> Header {
-        let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);
-        Header::new(now.max(1), &self.environment.default_keywords)
+        Header::new(files::next_validity(&self.environment, 0), &self.environment.default_keywords)
     }
 
     /// Opens a file that must be an mbx mailbox, to read and write unless that is not allowed.

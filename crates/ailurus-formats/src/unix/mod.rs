@@ -35,7 +35,7 @@ mod render;
 mod write;
 
 use crate::disk::Disk;
-use crate::files;
+use crate::files::{self, next_validity};
 use crate::from_line::FromLine;
 use crate::journal::{Places, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
@@ -137,7 +137,7 @@ impl Driver for Unix {
             // Those beyond the capacity are of no use.
             keywords.find_or_add(keyword, KEYWORDS).ok();
         }
-        let base = Base { validity: now_as_validity(env), uid_last: 0, keywords: &keywords };
+        let base = Base { validity: next_validity(env, 0), uid_last: 0, keywords: &keywords };
         let mut content = Vec::new();
         append_pseudo(env, Pseudo::Created, base, &mut content);
         files::make(&**disk, at, &path, env.modes(&at.name).0, &content)
@@ -179,7 +179,7 @@ impl Driver for Unix {
                 files::restore_times(&*self.shared.disk, &file, &before);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && at.place == Place::Inbox => {
-                scan.uid_validity = now_as_validity(env);
+                scan.uid_validity = next_validity(env, 0);
             }
             Err(error) => return Err(not_found_or(at, &path, error)),
         }
@@ -274,10 +274,6 @@ fn begins_with_from_line(file: &File) -> io::Result<bool> {
     let Some(end) = memchr::memchr(b'\n', rest) else { return Ok(false) };
     let line = &rest[..end];
     Ok(FromLine::parse(line.strip_suffix(b"\r").unwrap_or(line)).is_some())
-}
-
-fn now_as_validity(env: &Environment) -> u32 {
-    u32::try_from(env.clock.now()).unwrap_or(u32::MAX).max(1)
 }
 
 fn bad_name(at: &Location) -> Error {
