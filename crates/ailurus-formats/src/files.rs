@@ -1,7 +1,7 @@
 //! What every format does whose mailboxes are plain files: making, removing and renaming them, and their modes.
 
 use crate::disk::Disk;
-use ailurus_store::{Access, Environment, Error, Location, Rejection, Result};
+use ailurus_store::{Access, Claim, Environment, Error, Location, Rejection, Result};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -147,13 +147,19 @@ pub(crate) fn next_validity(environment: &Environment, old: u32) -> u32 {
     }
 }
 
-/// Returns why a file that cannot be looked at is no mailbox.
-pub(crate) fn rejection(error: &io::Error) -> Rejection {
-    match error.kind() {
+/// Returns what it means for a probe that a file could not be looked at. What says nothing about whether there is a
+/// mailbox (a disk that does not answer) is an error: it must not look like none.
+pub(crate) fn unclaimed(op: &'static str, path: &Path, error: io::Error) -> Result<Claim> {
+    use rustix::io::Errno;
+    let is = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
+    Ok(Claim::No(match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Rejection::Missing,
+        // A loop of links, or a name that no file can have.
+        _ if is(Errno::LOOP) || is(Errno::NAMETOOLONG) => Rejection::Missing,
         io::ErrorKind::PermissionDenied => Rejection::Denied,
-        _ => Rejection::WrongFormat,
-    }
+        io::ErrorKind::InvalidInput => Rejection::WrongFormat,
+        _ => return Err(Error::io(op, path)(error)),
+    }))
 }
 
 /// Returns a closure for `map_err` that knows what the caller can do about a failure.

@@ -62,11 +62,11 @@ impl Driver for Phile {
 
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Place::Path(path) = &at.place else { return Ok(Claim::No(Rejection::BadName)) };
-        Ok(match path.metadata() {
-            Ok(meta) if meta.is_file() && (meta.len() > 0 || self.takes_empty(path)) => Claim::Valid,
-            Ok(_) => Claim::No(Rejection::WrongFormat),
-            Err(error) => Claim::No(files::rejection(&error)),
-        })
+        match path.metadata() {
+            Ok(meta) if meta.is_file() && (meta.len() > 0 || self.takes_empty(path)) => Ok(Claim::Valid),
+            Ok(_) => Ok(Claim::No(Rejection::WrongFormat)),
+            Err(error) => files::unclaimed("look at", path, error),
+        }
     }
 
     fn create(&self, at: &Location) -> Result<()> {

@@ -519,3 +519,59 @@ fn notices_are_short_however_long_the_lines_are() {
     let told = env.notices.take();
     assert!(told.len() > 30 && told.iter().all(|notice| notice.text.len() < 400));
 }
+
+/// What a power loss can leave of the first delivery to an empty spool, and what is delivered behind it.
+#[test]
+fn nuls_at_the_start_hide_no_mail() {
+    let directory = tempfile::tempdir().unwrap();
+    let env = environment(directory.path());
+    let driver = unix(&env);
+    let inbox = ailurus_store::Location {
+        name: ailurus_types::MailboxName::inbox(),
+        place: ailurus_store::Place::Inbox,
+    };
+    for mail in [false, true] {
+        for append_first in [false, true] {
+            std::fs::write(&env.spool, vec![0; 5000]).unwrap();
+            if mail {
+                deliver(&env.spool, "delivered");
+            }
+            assert_eq!(driver.probe(&inbox).unwrap(), Claim::Valid);
+            assert_eq!(driver.status(&inbox).unwrap().messages, u32::from(mail));
+            let mut wanted = vec!["delivered"; usize::from(mail)];
+            if append_first {
+                let mut append = driver.append(&inbox).unwrap();
+                let text = b"Subject: x\r\n\r\nappended\r\n";
+                append.begin(AppendMeta { size: text.len() as u64, ..AppendMeta::default() }).unwrap();
+                append.write(text).unwrap();
+                append.end().unwrap();
+                append.commit().unwrap();
+                wanted.push("appended");
+            }
+            let mut mailbox = driver.open(&inbox, Access::ReadWrite, Manner::Session).unwrap();
+            assert_eq!(texts(mailbox.as_mut()), wanted);
+            mailbox.close().unwrap();
+            assert!(!std::fs::read(&env.spool).unwrap().contains(&0));
+        }
+    }
+    // A file of NULs that is no INBOX is nobody's mailbox: writing it would destroy it.
+    let path = directory.path().join("image");
+    std::fs::write(&path, vec![0; 5000]).unwrap();
+    assert_eq!(driver.probe(&at(&path)).unwrap(), Claim::No(Rejection::WrongFormat));
+    std::fs::write(&path, vec![0; 3 << 20]).unwrap();
+    assert_eq!(driver.probe(&at(&path)).unwrap(), Claim::No(Rejection::WrongFormat));
+}
+
+#[test]
+fn names_that_lead_nowhere_are_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    let env = environment(directory.path());
+    std::os::unix::fs::symlink("loop", directory.path().join("loop")).unwrap();
+    std::fs::write(directory.path().join("file"), "text").unwrap();
+    for driver in ailurus_formats::drivers(&Arc::new(env), &Os::shared()) {
+        for name in ["loop", "none", "file/below", "loop/below", &"x".repeat(256)] {
+            let claim = driver.probe(&at(&directory.path().join(name))).unwrap();
+            assert_eq!(claim, Claim::No(Rejection::Missing), "{} {name}", driver.name());
+        }
+    }
+}

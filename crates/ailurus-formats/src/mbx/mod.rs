@@ -186,14 +186,16 @@ impl Driver for Mbx {
 
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Ok(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
-        Ok(match probe(&*self.disk, &path) {
-            Ok(true) => Claim::Valid,
-            Ok(false) if is_empty_file(&path) => Claim::Empty,
-            Ok(false) => Claim::No(Rejection::WrongFormat),
+        match probe(&*self.disk, &path) {
+            Ok(true) => Ok(Claim::Valid),
+            Ok(false) if is_empty_file(&path) => Ok(Claim::Empty),
+            Ok(false) => Ok(Claim::No(Rejection::WrongFormat)),
             // An append would make it.
-            Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => Claim::Empty,
-            Err(error) => Claim::No(files::rejection(&error)),
-        })
+            Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => {
+                Ok(Claim::Empty)
+            }
+            Err(error) => files::unclaimed("look at", &path, error),
+        }
     }
 
     fn create(&self, at: &Location) -> Result<()> {
@@ -272,7 +274,11 @@ fn probe(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
     }
     let file = files::open(path, Access::ReadOnly)?;
     let mut raw = vec![0; header::SIZE];
-    let valid = file.read_exact_at(&mut raw, 0).is_ok() && Header::parse(&raw).is_some();
+    let valid = match file.read_exact_at(&mut raw, 0) {
+        Ok(()) => Header::parse(&raw).is_some(),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
+        Err(error) => return Err(error),
+    };
     if before.ctime() > before.atime() {
         files::restore_times(disk, &file, &before);
     }

@@ -37,7 +37,7 @@ mod write;
 use crate::disk::Disk;
 use crate::files::{self, next_validity};
 use crate::from_line::FromLine;
-use crate::journal::{Places, recover};
+use crate::journal::{Places, read_up_to, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::RewriteError;
 use ailurus_store::{
@@ -101,15 +101,12 @@ impl Driver for Unix {
 
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Some(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
-        let missing = if at.place == Place::Inbox { Claim::Empty } else { Claim::No(Rejection::Missing) };
         let found = match path.metadata() {
             Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(missing),
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                return Ok(Claim::No(Rejection::Missing));
+            Err(error) if error.kind() == io::ErrorKind::NotFound && at.place == Place::Inbox => {
+                return Ok(Claim::Empty);
             }
-            Err(error) if is_denied(&error) => return Ok(Claim::No(Rejection::Denied)),
-            Err(error) => return Err(io_error("examine", path, error)),
+            Err(error) => return files::unclaimed("examine", path, error),
         };
         if !found.is_file() {
             return Ok(Claim::No(Rejection::WrongFormat));
@@ -119,10 +116,13 @@ impl Driver for Unix {
         }
         let file = match files::open(path, Access::ReadOnly) {
             Ok(file) => file,
-            Err(error) if is_denied(&error) => return Ok(Claim::No(Rejection::Denied)),
-            Err(error) => return Err(io_error("open", path, error)),
+            Err(error) => return files::unclaimed("open", path, error),
         };
-        let valid = begins_with_from_line(&file).map_err(Error::io("read", path))?;
+        let valid = match text_start(&file).map_err(Error::io("read", path))? {
+            Some(start) => begins_with_from_line(&file, start).map_err(Error::io("read", path))?,
+            // What a crash left of the first delivery. Anywhere else NULs may be dear to somebody.
+            None => at.place == Place::Inbox,
+        };
         if found.ctime() > found.atime() || found.mtime() > found.atime() {
             files::restore_times(&*self.shared.disk, &file, &found);
         }
@@ -261,16 +261,34 @@ fn settle_journal(
     done.map(|_| ()).map_err(RewriteError::into_io).map_err(Error::io("recover", path))
 }
 
+/// Returns where the file starts without the NULs that a crash can leave, and behind which programs then deliver mail;
+/// `None` if there is nothing else. Of very many only the first are looked at.
+fn text_start(file: &File) -> io::Result<Option<u64>> {
+    const MOST: u64 = 1024 * 1024;
+    let (mut at, mut block) = (0, Vec::new());
+    while at < MOST {
+        read_up_to(file, at, 4096, &mut block)?;
+        if block.is_empty() {
+            return Ok(None);
+        }
+        match block.iter().position(|octet| *octet != 0) {
+            Some(text) => return Ok(Some(at + text as u64)),
+            None => at += block.len() as u64,
+        }
+    }
+    Ok(Some(at))
+}
+
 /// Tells whether the first line that is not blank is an acceptable From_ line (spec/formats-unix.md §1).
-fn begins_with_from_line(file: &File) -> io::Result<bool> {
-    let mut start = Vec::new();
-    crate::journal::read_up_to(file, 0, 1023, &mut start)?;
+fn begins_with_from_line(file: &File, start: u64) -> io::Result<bool> {
+    let mut text = Vec::new();
+    read_up_to(file, start, 1023, &mut text)?;
     let blank = |octet: &&u8| matches!(octet, b'\r' | b'\n' | b' ' | b'\t');
-    let blanks = start.iter().take_while(blank).count();
-    if blanks > 0 && start[blanks - 1] != b'\n' {
+    let blanks = text.iter().take_while(blank).count();
+    if blanks > 0 && text[blanks - 1] != b'\n' {
         return Ok(false);
     }
-    let rest = &start[blanks..];
+    let rest = &text[blanks..];
     let Some(end) = memchr::memchr(b'\n', rest) else { return Ok(false) };
     let line = &rest[..end];
     Ok(FromLine::parse(line.strip_suffix(b"\r").unwrap_or(line)).is_some())
