@@ -308,6 +308,35 @@ fn a_session_whose_file_shrinks_or_changes_ends_with_the_references_words() {
 }
 
 #[test]
+fn a_session_whose_file_was_replaced_ends_before_it_writes_what_nobody_finds() {
+    let home = Home::new();
+    let (driver, at) = (filled(&home, "box", 3), home.at_name("box"));
+    let flags = change(FlagOp::Add, SystemFlags::FLAGGED, &[]);
+    for replace in [
+        &(|home: &Home| {
+            home.put("new", &home.get("box"));
+            std::fs::rename(home.path("new"), home.path("box")).unwrap();
+        }) as &dyn Fn(&Home),
+        &|home: &Home| std::fs::rename(home.path("box"), home.path("away")).unwrap(),
+    ] {
+        let mut mailbox = open(&driver, &at).unwrap();
+        check_texts(&mut *mailbox, &[1, 2, 3]);
+        replace(&home);
+        for error in [
+            store(&mut *mailbox, &uids(&[1]), &flags).unwrap_err(),
+            expunge(&mut *mailbox, &uids(&[1])).unwrap_err(),
+            mailbox.refresh().unwrap_err(),
+        ] {
+            assert!(reason(&error).contains("it was replaced"), "{error}");
+        }
+        mailbox.close().unwrap();
+    }
+    let mut moved = open(&driver, &home.at_name("away")).unwrap();
+    check_texts(&mut *moved, &[1, 2, 3]);
+    assert_eq!(moved.snapshot().messages[0].flags().system, SystemFlags::NONE);
+}
+
+#[test]
 fn a_mailbox_with_new_uids_from_another_session_is_read_again() {
     let home = Home::new();
     let (driver, at) = (filled(&home, "box", 3), home.at_name("box"));

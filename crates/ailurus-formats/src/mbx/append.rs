@@ -80,8 +80,9 @@ impl<'d> MbxAppend<'d> {
         if file.metadata()?.len() > 0 {
             return file.header().map_err(|_| Error::WrongFormat { format: "mbx", path: self.path.clone() });
         }
+        // Without its header the file is nobody's mailbox: it must be safe before anything comes behind.
         let mut header = self.driver.new_header();
-        if let Err(error) = file.write_header(&mut header) {
+        if let Err(error) = file.write_header(&mut header).and_then(|()| file.sync()) {
             file.disk.set_len(&file.file, 0).ok();
             return Err(error);
         }

@@ -107,7 +107,7 @@ impl MbxMailbox {
     pub(super) fn open(file: MbxFile, writable: bool, manner: Manner) -> Result<Self> {
         let lock = file.lock()?;
         if !file.is_current() {
-            return Err(Error::Lost { path: file.path.clone(), what: "mailbox was replaced".into() });
+            return Err(file.replaced());
         }
         file.recover(&lock)?;
         lock_file(&file.file, Mode::Shared, Wait::Block).map_err(file.io("lock"))?;
@@ -149,6 +149,10 @@ impl MbxMailbox {
     /// Parses what is new in the file. The flag `sweep` of the outcome tells that flags of known messages may have
     /// changed.
     pub(super) fn parse(&mut self, lock: &NameLock) -> Result<Sweep> {
+        if !self.file.is_current() {
+            // What is written here now nobody will find.
+            return Err(self.file.replaced());
+        }
         let times = Times::of(&self.file.metadata()?);
         self.check_size(times.size)?;
         let mut header = self.file.header()?;
