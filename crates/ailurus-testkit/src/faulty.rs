@@ -48,6 +48,7 @@ pub struct FaultyDisk {
 #[derive(Debug, Default)]
 struct State {
     fault: Fault,
+    made: Vec<PathBuf>,
     changes: usize,
     syncs: usize,
     written: u64,
@@ -132,6 +133,12 @@ impl FaultyDisk {
     #[must_use]
     pub fn changes(&self) -> usize {
         self.state().changes
+    }
+
+    /// Returns the names that were made so far, in their order.
+    #[must_use]
+    pub fn made(&self) -> Vec<PathBuf> {
+        self.state().made.clone()
     }
 
     /// Tells whether the kill or a power loss has happened.
@@ -233,6 +240,9 @@ impl FaultyDisk {
             remember(&mut state, &File::open(path)?)?;
         }
         act()?;
+        if let NameChange::Add(path, _) | NameChange::Rename(_, path) = &change {
+            state.made.push(path.clone());
+        }
         state.pending.push(change);
         Ok(())
     }
@@ -247,6 +257,7 @@ impl Disk for FaultyDisk {
         let file = Os.create_new(path, mode)?;
         let inode = inode(&file)?;
         state.keep(inode, Vec::new());
+        state.made.push(path.into());
         state.pending.push(NameChange::Add(path.into(), Node::File(inode)));
         Ok(file)
     }
