@@ -68,7 +68,9 @@ pub trait Driver: Send + Sync {
     }
 }
 
-/// What a format can do.
+/// What a format can do, and where it falls short of what the conformance suite (`ailurus-testkit`) demands.
+///
+/// The words of the second kind come last, and are false by default: who says nothing is held to all of it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Abilities {
     /// UIDs survive the session.
@@ -81,10 +83,23 @@ pub struct Abilities {
     pub shared_expunge: bool,
     /// A mailbox is a directory and can hold others.
     pub inferiors: bool,
-    /// Messages are stored with CRLF.
+    /// Messages are stored with CRLF. Else bare CRs are lost, and bare LFs become CRLF.
     pub crlf: bool,
     /// Can be created by name (`phile` and `dummy` cannot).
     pub creatable: bool,
+    /// Messages are neither added nor expunged through it.
+    pub read_only: bool,
+    /// Knows no sessions: what one has open can be deleted and renamed under it.
+    pub unguarded: bool,
+    /// A line that starts with `From ` comes back with a `>` before it.
+    pub quotes_from: bool,
+    /// UIDs and flags are in header fields (`Status`, `X-UID`, …): a message's own of these names come back as
+    /// `X-Original-…`.
+    pub own_fields: bool,
+    /// A last line without its end comes back with it, a header without its empty line with both.
+    pub ends_lines: bool,
+    /// Internal dates come back as the same moment in UTC.
+    pub utc_dates: bool,
 }
 
 /// What [`Driver::probe`] found.

@@ -307,9 +307,9 @@ impl Driver for Memory {
             keywords: KEYWORDS,
             shared_access: true,
             shared_expunge: true,
-            inferiors: false,
             crlf: true,
             creatable: true,
+            ..Abilities::default()
         }
     }
 

@@ -18,6 +18,7 @@ mod session;
 
 pub use dot::{DotLock, DotLockFailure};
 pub use file::{LockedFile, Opening, lock_file, unlock_file};
+pub use helper::LOCK_PROGRAMS;
 pub use name::{NameLock, NameLockError};
 pub use session::SessionLock;
 

@@ -176,9 +176,9 @@ impl Driver for Mbx {
             keywords: header::SLOTS,
             shared_access: true,
             shared_expunge: true,
-            inferiors: false,
             crlf: true,
             creatable: true,
+            ..Abilities::default()
         }
     }
 

@@ -70,23 +70,28 @@ impl Append for Appending<'_> {
         let (Some(converter), Some(message)) = (&mut self.open, self.messages.last_mut()) else {
             return Err(Error::Refused("no message was begun".into()));
         };
-        converter.taken += octets.len() as u64;
+        converter.taken = converter.taken.saturating_add(octets.len() as u64);
         if converter.taken > message.meta.size {
             return Err(wrong_size());
         }
         let taken = converter.take(octets, &mut self.spool, message);
+        if taken.is_err() {
+            converter.taken = u64::MAX;
+        }
         taken.map_err(Error::io("store what is to append to", &self.path))
     }
 
     fn end(&mut self) -> Result<()> {
-        let (Some(mut converter), Some(message)) = (self.open.take(), self.messages.last_mut()) else {
+        let (Some(converter), Some(message)) = (&mut self.open, self.messages.last_mut()) else {
             return Err(Error::Refused("no message was begun".into()));
         };
         if converter.taken != message.meta.size {
             return Err(wrong_size());
         }
         let finished = converter.finish(&mut self.spool, message);
-        finished.map_err(Error::io("store what is to append to", &self.path))
+        finished.map_err(Error::io("store what is to append to", &self.path))?;
+        self.open = None;
+        Ok(())
     }
 
     fn commit(self: Box<Self>) -> Result<Appended> {

@@ -97,7 +97,15 @@ impl Driver for Unix {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { sticky_uids: true, keywords: KEYWORDS, creatable: true, ..Abilities::default() }
+        Abilities {
+            sticky_uids: true,
+            keywords: KEYWORDS,
+            creatable: true,
+            quotes_from: true,
+            own_fields: true,
+            ends_lines: true,
+            ..Abilities::default()
+        }
     }
 
     fn probe(&self, at: &Location) -> Result<Claim> {
