@@ -318,9 +318,9 @@ impl PartReader {
         let cut = self.text.bytes().rposition(|octet| octet.is_ascii()).unwrap_or(0);
         let cut = if self.text.len() - cut > MOST_KEPT_BACK { self.text.len() } else { cut };
         search_text(self.text.get(..cut).unwrap_or_default(), keys, scratch);
-        // What may be the beginning of a key stays. Its canonical form is at least a third as long as the text.
-        let longest = keys.iter().map(|key| key.needle.len()).max().unwrap_or(0);
-        let stay = cut.saturating_sub(longest.saturating_mul(3));
+        // What may be the beginning of a key stays.
+        let longest = keys.iter().map(|key| key.needle.most_text()).max().unwrap_or(0);
+        let stay = cut.saturating_sub(longest);
         let stay = self.text.floor_char_boundary(stay);
         // Not within a combining sequence either.
         let stay = self.text[..stay].bytes().rposition(|octet| octet.is_ascii()).unwrap_or(0);
