@@ -1,6 +1,6 @@
 //! The traits that a mailbox format implements.
 
-use crate::{Changes, ListQuery, Listed, Location, Result, Snapshot};
+use crate::{Changes, ListQuery, Listed, Location, MessageInfo, Result, Snapshot};
 use ailurus_types::{FlagChange, InternalDate, Keyword, SystemFlags, Uid, UidSet, UidValidity};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -158,6 +158,24 @@ pub struct Status {
     pub uid_next: Option<Uid>,
     /// The UID validity value.
     pub uid_validity: UidValidity,
+}
+
+impl Status {
+    /// Counts messages.
+    #[must_use]
+    pub fn of(messages: &[MessageInfo], uid_next: Option<Uid>, uid_validity: UidValidity) -> Self {
+        let count = |wanted: fn(&MessageInfo) -> bool| {
+            let count = messages.iter().filter(|message| wanted(message)).count();
+            u32::try_from(count).unwrap_or(u32::MAX)
+        };
+        Self {
+            messages: count(|_| true),
+            recent: count(MessageInfo::is_recent),
+            unseen: count(|message| !message.flags().system.contains(SystemFlags::SEEN)),
+            uid_next,
+            uid_validity,
+        }
+    }
 }
 
 /// Which octets of a message are meant; all in CRLF form.
