@@ -84,10 +84,10 @@ impl UnixMailbox {
         };
         let before = file.metadata().map_err(Error::io("examine", path))?;
         let places = Places::of(path, &file, &env.home).map_err(Error::io("examine", path))?;
-        let mut scan = Scan::default();
+        let mut scan = Scan::new(shared.dialect);
         let opening = Opening { mode: Mode::Shared, manner, write: false };
         let locked = lock_settled(shared, path, &file, &places, lock.is_some(), opening)?;
-        scan.parse(&file, env, manner).map_err(|error| initial_error(path, error))?;
+        scan.parse(&file, env, manner).map_err(|error| initial_error(shared, path, error))?;
         drop(locked);
         let mut mailbox = Self {
             shared: Arc::clone(shared),
@@ -207,7 +207,7 @@ impl UnixMailbox {
         let shared = Arc::clone(&self.shared);
         let locked = lock_settled(&shared, &self.path, &self.file, &self.places, false, opening)?;
         let found = self.file.metadata().map_err(Error::io("examine", &self.path))?;
-        let mut scan = Scan::default();
+        let mut scan = Scan::new(shared.dialect);
         scan.parse(&self.file, &shared.env, Manner::Silent).map_err(|error| {
             let what = parse_text(&error);
             self.lose(what)
@@ -310,7 +310,7 @@ impl UnixMailbox {
 
 impl Mailbox for UnixMailbox {
     fn driver(&self) -> &'static str {
-        "unix"
+        self.shared.dialect.name()
     }
 
     fn path(&self) -> &Path {
@@ -343,9 +343,13 @@ impl Mailbox for UnixMailbox {
         let position = self.snapshot.position(uid, usize::MAX);
         let slot = position.and_then(|position| self.slot(position));
         let slot = slot.ok_or(Error::Expunged { uid: uid.get() })?;
-        let count = usize::try_from(slot.from_len).unwrap_or(MOST).min(MOST);
+        let mark = if slot.has(Slot::OPEN_START) { 0 } else { self.shared.dialect.start().len() };
+        let count = usize::try_from(slot.from_len).unwrap_or(MOST).min(MOST).saturating_sub(mark);
+        if count == 0 {
+            return Ok(None);
+        }
         let mut line = Vec::new();
-        crate::journal::read_up_to(&self.file, slot.start, count, &mut line)
+        crate::journal::read_up_to(&self.file, slot.start + mark as u64, count, &mut line)
             .map_err(Error::io("read", &self.path))?;
         while line.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
             line.pop();
@@ -461,12 +465,13 @@ pub(super) fn parse_text(error: &ParseError) -> String {
     }
 }
 
-pub(super) fn initial_error(path: &Path, error: ParseError) -> Error {
+pub(super) fn initial_error(shared: &Shared, path: &Path, error: ParseError) -> Error {
+    let format = shared.dialect.name();
     match error {
-        ParseError::NoFromLine { .. } => Error::WrongFormat { format: "unix", path: path.into() },
+        ParseError::NoFromLine { .. } => Error::WrongFormat { format, path: path.into() },
         ParseError::HeaderTooLong { at } => {
             let what = "message header is too long".into();
-            Error::Damaged { format: "unix", path: path.into(), offset: at, what }
+            Error::Damaged { format, path: path.into(), offset: at, what }
         }
         ParseError::Io(error) => io_error("read", path, error),
     }

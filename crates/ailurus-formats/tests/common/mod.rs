@@ -46,6 +46,10 @@ pub(crate) fn unix(env: &Environment) -> Unix {
     Unix::new(env.clone(), Os::shared())
 }
 
+pub(crate) fn mmdf(env: &Environment) -> Unix {
+    Unix::mmdf(env.clone(), Os::shared())
+}
+
 pub(crate) fn at(path: &Path) -> Location {
     Location { name: MailboxName::from("box"), place: Place::Path(path.into()) }
 }
