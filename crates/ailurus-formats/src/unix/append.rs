@@ -7,11 +7,12 @@ use super::render::{Base, Old, append_arrival_fields, append_block};
 use super::write::{Recent, Target, write_out};
 use super::{Shared, io_error, not_found_or};
 use crate::crlf::{DECIDING, Internal};
+use crate::files;
 use crate::from_line::{FROM, FromLine};
 use crate::journal::{BLOCK, Places, read_up_to, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::{Rewrite, RewriteError};
-use ailurus_store::{Append, AppendMeta, Appended, Error, Level, Location, Manner, Place, Result};
+use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Manner, Place, Result};
 use ailurus_types::{Flags, InternalDate, KeywordMask, Keywords, Uid, UidValidity};
 use memchr::{memchr2, memchr3};
 use std::fs::{File, OpenOptions};
@@ -21,6 +22,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 const LONGEST_JUDGED: usize = 1024;
+/// More than this goes through a journal.
+const MOST_AT_ONCE: u64 = BLOCK as u64;
+/// So much is held before it is written: with From_ line and status block, what comes at once is one write.
+const MOST_HELD: usize = 2 * BLOCK;
 
 /// Messages on their way into a mailbox.
 pub(super) struct Appending<'d> {
@@ -93,7 +98,7 @@ impl Append for Appending<'_> {
         let file = self.destination()?;
         let Shared { disk, env, .. } = &**self.shared;
         let session = SessionLock::acquire(disk, env, &file, Manner::Silent);
-        let opening = Opening { mode: Mode::Exclusive, manner: Manner::Session, write: true };
+        let opening = Opening { mode: Mode::Exclusive, manner: Manner::Session, access: Access::ReadWrite };
         let locked =
             LockedFile::open(disk, env, &self.path, opening).map_err(Error::io("lock", &self.path))?;
         if !is_same(locked.file(), &file) {
@@ -114,15 +119,13 @@ impl Appending<'_> {
     /// Opens the mailbox, making an INBOX that is not there.
     fn destination(&self) -> Result<File> {
         let Shared { disk, env, .. } = &**self.shared;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        match options.open(&self.path) {
+        match files::open(&self.path, Access::ReadWrite) {
             Ok(file) => Ok(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.at.place == Place::Inbox => {
                 match disk.create_new(&self.path, env.modes(&self.at.name).0) {
                     Ok(file) => Ok(file),
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        options.open(&self.path).map_err(Error::io("open", &self.path))
+                        files::open(&self.path, Access::ReadWrite).map_err(Error::io("open", &self.path))
                     }
                     Err(error) => Err(io_error("create", &self.path, error)),
                 }
@@ -229,8 +232,15 @@ impl Appending<'_> {
         rewrite.literal(text.as_bytes()).map_err(rewriting)?;
         let after = rewrite.position();
         rewrite.copy(after..length).map_err(rewriting)?;
-        rewrite.finish_with_next_sync().map_err(rewriting)?;
+        // A journal must not know of what a power loss can take back.
+        let finished = if self.is_much() { rewrite.finish() } else { rewrite.finish_with_next_sync() };
+        finished.map_err(rewriting)?;
         Ok(true)
+    }
+
+    /// Tells whether there is more than one write can bring.
+    fn is_much(&self) -> bool {
+        self.messages.len() > 1 || self.spool.length >= MOST_AT_ONCE
     }
 
     /// Returns what is known of the file from our last append to it, if nobody touched it since.
@@ -316,9 +326,17 @@ struct Tail<'t> {
     file: &'t File,
     out: Vec<u8>,
     start: u64,
-    position: u64,
+    way: Way<'t>,
     times: (i64, i64, i64),
     finished: bool,
+}
+
+/// How a tail comes into the file.
+enum Way<'t> {
+    /// Written from this offset on; a single write is done or not when a process is killed.
+    Written(u64),
+    /// By the journal: several messages arrive together, and none in part.
+    Journaled(Box<Rewrite<'t>>),
 }
 
 impl<'t> Tail<'t> {
@@ -333,13 +351,23 @@ impl<'t> Tail<'t> {
         let mut supplied = Vec::new();
         supplied.extend_from_slice(if ended { b"" } else { appending.shared.dialect.line_end(&last) });
         supplied.extend_from_slice(end);
+        let Shared { disk, env, .. } = &**appending.shared;
+        let places = Places::of(path, file, &env.home).map_err(Error::io("examine", path))?;
+        let way = if appending.is_much() && places.may_be_made() {
+            let failed = |error: RewriteError| io_error("append to", path, error.into_io());
+            let mut rewrite = Rewrite::begin(disk, &places, file).map_err(failed)?;
+            rewrite.copy(0..start).map_err(failed)?;
+            Way::Journaled(Box::new(rewrite))
+        } else {
+            Way::Written(start)
+        };
         Ok(Self {
             shared: appending.shared,
             path,
             file,
             out: supplied,
             start,
-            position: start,
+            way,
             times: (found.atime(), found.mtime(), found.ctime()),
             finished: false,
         })
@@ -355,9 +383,7 @@ impl<'t> Tail<'t> {
             let count = usize::try_from(range.end - from).unwrap_or(BLOCK).min(BLOCK);
             spool.read(from, count, &mut self.out).map_err(Error::io("read scratch file for", self.path))?;
             from += count as u64;
-            if self.out.len() >= BLOCK {
-                self.flush()?;
-            }
+            self.flush()?;
         }
         Ok(())
     }
@@ -374,21 +400,48 @@ impl<'t> Tail<'t> {
         Ok(())
     }
 
+    /// Writes what there is, if it is much.
     fn flush(&mut self) -> Result<()> {
-        let written = self.shared.disk.write_at(self.file, &self.out, self.position);
-        written.map_err(Error::io("append to", self.path))?;
-        self.position += self.out.len() as u64;
+        if self.out.len() >= MOST_HELD { self.write().map_err(self.failed()) } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), RewriteError> {
+        match &mut self.way {
+            Way::Written(position) => {
+                let written = self.shared.disk.write_at(self.file, &self.out, *position);
+                written.map_err(RewriteError::Unchanged)?;
+                *position += self.out.len() as u64;
+            }
+            Way::Journaled(rewrite) => rewrite.literal(&self.out)?,
+        }
         self.out.clear();
         Ok(())
     }
 
+    fn failed(&self) -> impl FnOnce(RewriteError) -> Error + use<> {
+        let path = self.path.to_owned();
+        move |error| io_error("append to", &path, error.into_io())
+    }
+
     fn finish(mut self) -> Result<()> {
-        self.flush()?;
-        self.shared.disk.sync(self.file).map_err(Error::io("append to", self.path))?;
+        let Shared { disk, env, .. } = self.shared;
+        self.write().map_err(self.failed())?;
+        match std::mem::replace(&mut self.way, Way::Written(self.start)) {
+            Way::Written(_) => disk.sync(self.file).map_err(Error::io("append to", self.path))?,
+            Way::Journaled(rewrite) => rewrite.finish().map_err(|error| {
+                // With a complete journal the messages arrive all the same, when it is worked off.
+                self.finished = matches!(error, RewriteError::Interrupted(_));
+                self.failed()(error)
+            })?,
+        }
         self.finished = true;
-        let now = self.shared.env.clock.now();
+        if self.start == 0 {
+            // The file may have been made just now, by us or by a delivery.
+            files::sync_parent(&**disk, self.path)?;
+        }
+        let now = env.clock.now();
         // Only biff programs miss it.
-        self.shared.disk.set_times(self.file, now - 1, now).ok();
+        disk.set_times(self.file, now - 1, now).ok();
         Ok(())
     }
 }

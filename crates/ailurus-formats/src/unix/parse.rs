@@ -3,6 +3,7 @@
 use super::dialect::{Dialect, MARK, MARK_LEN, has_mark_after};
 use super::render::{Old, append_block};
 use crate::crlf::Internal;
+use crate::files::next_validity;
 use crate::from_line::{FROM, FromLine};
 use crate::journal::{BLOCK, read_up_to};
 use ailurus_store::{Environment, Level, Manner, MessageInfo};
@@ -17,6 +18,8 @@ pub(super) const KEYWORDS: usize = 30;
 
 const MOST_LINE: usize = 1024 * 1024;
 const MOST_BLOCK_KEPT: usize = 4096;
+/// How much of a line is in a notice: who sends mail decides how long lines are, and notices wait in memory.
+const MOST_SHOWN: usize = 80;
 
 /// Where a message is in the file, beside its [`MessageInfo`]; 32 octets.
 #[derive(Clone, Copy, Debug, Default)]
@@ -175,9 +178,7 @@ impl Scan {
 
     fn settle(&mut self, env: &Environment, manner: Manner, first_new: usize) {
         if self.uid_validity == 0 {
-            let now = u32::try_from(env.clock.now()).unwrap_or(u32::MAX).max(1);
-            // Not the old value again, even within the same second.
-            self.uid_validity = if now == self.old_validity { now.wrapping_add(1).max(1) } else { now };
+            self.uid_validity = next_validity(env, self.old_validity);
             if manner == Manner::Session {
                 env.notices.tell(Level::Info, "Assigning new unique identifiers to all messages");
             }
@@ -530,12 +531,16 @@ impl<'s> Parser<'s> {
                     self.block.extend_from_slice(line);
                 }
                 let line = line.strip_suffix(b"\n").unwrap_or(line);
-                let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
                 match field {
-                    Some(field) => self.field(field, &line, position - length, &mut header),
+                    Some(field) => {
+                        let line = line.to_vec();
+                        self.field(field, &line, position - length, &mut header);
+                    }
                     None => {
-                        let (number, text) = (self.scan.in_file, String::from_utf8_lossy(&line));
-                        let text = format!("Discarding bogus continuation in msg {number}: {text}");
+                        let shown = String::from_utf8_lossy(&line[..line.len().min(MOST_SHOWN)]);
+                        let text =
+                            format!("Discarding bogus continuation in msg {}: {shown}", self.scan.in_file);
                         self.tell(Level::Warning, text);
                     }
                 }
