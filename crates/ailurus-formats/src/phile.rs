@@ -57,7 +57,7 @@ impl Driver for Phile {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities::default()
+        Abilities { read_only: true, ..Abilities::default() }
     }
 
     fn probe(&self, at: &Location) -> Result<Claim> {

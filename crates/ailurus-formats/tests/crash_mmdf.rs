@@ -2,17 +2,17 @@
 //! afterwards every message is there once under its UID, every acknowledged one is there.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-mod common;
+mod support;
 
 use ailurus_formats::Unix;
 use ailurus_formats::disk::Disk;
 use ailurus_store::{AppendMeta, Driver, Extent, Result};
 use ailurus_testkit::faulty::{Fault, FaultyDisk};
 use ailurus_types::{FlagChange, FlagOp, SystemFlags, Uid, UidSet};
-use common::{at, environment, fixture, mmdf, open, read_all};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use support::paths::{at, environment, fixture, mmdf, open, read_all};
 
 const EXPUNGED: [u32; 5] = [1, 4, 10, 11, 30];
 

@@ -1,17 +1,17 @@
 //! A process that is killed between any two of its changes loses no mail and uses no UID twice.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-mod common;
+mod support;
 
 use ailurus_formats::Unix;
 use ailurus_formats::disk::Disk;
 use ailurus_store::{Access, AppendMeta, Appended, Driver, Environment, Extent, Manner, Result};
 use ailurus_testkit::faulty::{Fault, FaultyDisk};
 use ailurus_types::{FlagChange, FlagOp, Keyword, SystemFlags, Uid, UidSet};
-use common::{append, at, environment, fixture, open, read_all, unix};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use support::paths::{append, at, environment, fixture, open, read_all, unix};
 
 /// What is in a mailbox: UID to content.
 fn content(env: &Environment, path: &Path) -> Content {

@@ -1,15 +1,15 @@
 //! What mmdf format has of its own: MARKs in all places, messages without From_ line, octets that would be a MARK.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-mod common;
+mod support;
 
 use ailurus_store::{AppendMeta, Claim, Driver, Error, Extent, Mailbox, Rejection};
 use ailurus_types::{FlagChange, FlagOp, InternalDate, Keyword, SystemFlags, Uid, UidSet};
-use common::{append, at, environment, fixture, mmdf, open, read_all};
 use proptest::prelude::*;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
+use support::paths::{append, at, environment, fixture, mmdf, open, read_all};
 
 const MARK: &str = "\u{1}\u{1}\u{1}\u{1}\n";
 

@@ -1,19 +1,20 @@
 //! The unix driver among others: deliveries, other sessions, other programs, arbitrary files.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-mod common;
+mod support;
 
 use ailurus_formats::Unix;
 use ailurus_formats::disk::Os;
 use ailurus_store::{Access, AppendMeta, Claim, Driver, Error, Extent, Level, Mailbox, Manner, Rejection};
 use ailurus_testkit::faulty::{Fault, FaultyDisk};
 use ailurus_types::{FlagChange, FlagOp, Keyword, SystemFlags, Uid, UidSet};
-use common::{NOW, append, at, environment, fixture, open, read_all, unix};
 use proptest::prelude::*;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use support::NOW;
+use support::paths::{append, at, environment, fixture, open, read_all, unix};
 
 fn deliver(path: &Path, subject: &str) {
     // As procmail does: flock, then O_APPEND.

@@ -535,6 +535,76 @@ fn rebuild(
     Ok(())
 }
 
+/// The real disk without its syncs, which take most of the time of a test and matter only when the power fails.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoSync;
+
+impl Disk for NoSync {
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<File> {
+        Os.create_new(path, mode)
+    }
+
+    fn write_at(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+        Os.write_at(file, data, offset)
+    }
+
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
+        Os.set_len(file, len)
+    }
+
+    fn sync(&self, _: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Os.rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Os.link(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Os.remove(path)
+    }
+
+    fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        Os.make_dir(path, mode)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        Os.remove_dir(path)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Os.rename_new(from, to)
+    }
+
+    fn create_unnamed(&self, directory: &Path, mode: u32) -> io::Result<File> {
+        Os.create_unnamed(directory, mode)
+    }
+
+    fn name(&self, file: &File, to: &Path) -> io::Result<()> {
+        Os.name(file, to)
+    }
+
+    fn set_mode(&self, file: &File, mode: u32) -> io::Result<()> {
+        Os.set_mode(file, mode)
+    }
+
+    fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {
+        Os.set_times(file, accessed, modified)
+    }
+
+    fn reserve(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
+        Os.reserve(file, from, to)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,11 +4,11 @@ use super::Mbx;
 use super::file::MbxFile;
 use super::header::{Header, Intent, SIZE};
 use super::line::{Field, Line, MOST};
-use super::spool::Spool;
 use super::torn::{self, Sum};
 use super::uids::Uids;
 use super::walk::{Step, Walk};
 use crate::lock::{Mode, NameLock, Wait, lock_file};
+use crate::spool::Spool;
 use crate::{files, mbx::fields};
 use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Result};
 use ailurus_types::{Flags, InternalDate, KeywordMask, Uid, UidValidity};
@@ -36,8 +36,7 @@ struct Waiting {
 
 impl<'d> MbxAppend<'d> {
     pub(super) fn new(driver: &'d Mbx, at: &Location, path: &Path) -> Self {
-        let directory = path.parent().unwrap_or(Path::new("/")).to_path_buf();
-        let spool = Spool::new([directory, driver.environment.lock_dir.clone()]);
+        let spool = Spool::new(&driver.environment, path);
         Self { driver, at: at.clone(), path: path.into(), spool, messages: Vec::new(), current: None }
     }
 

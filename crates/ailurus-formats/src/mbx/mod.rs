@@ -64,7 +64,6 @@ mod header;
 mod line;
 mod mailbox;
 mod reclaim;
-mod spool;
 mod torn;
 mod uids;
 mod walk;
@@ -77,7 +76,6 @@ use ailurus_store::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, Level, Location, Mailbox, Manner, Place,
     Rejection, Result, Status,
 };
-use ailurus_types::SystemFlags;
 use append::{MbxAppend, Walked};
 use file::MbxFile;
 use header::Header;
@@ -178,9 +176,9 @@ impl Driver for Mbx {
             keywords: header::SLOTS,
             shared_access: true,
             shared_expunge: true,
-            inferiors: false,
             crlf: true,
             creatable: true,
+            ..Abilities::default()
         }
     }
 
@@ -222,17 +220,7 @@ impl Driver for Mbx {
         let (file, _) = self.open_file(at, Access::ReadOnly)?;
         let mailbox = MbxMailbox::open(file, false, Manner::Silent)?;
         let snapshot = &mailbox.snapshot;
-        let count = |wanted: &dyn Fn(&ailurus_store::MessageInfo) -> bool| {
-            let count = snapshot.messages.iter().filter(|message| wanted(message)).count();
-            u32::try_from(count).unwrap_or(u32::MAX)
-        };
-        Ok(Status {
-            messages: count(&|_| true),
-            recent: count(&|message| message.is_recent()),
-            unseen: count(&|message| !message.flags().system.contains(SystemFlags::SEEN)),
-            uid_next: snapshot.uid_next,
-            uid_validity: snapshot.uid_validity,
-        })
+        Ok(Status::of(&snapshot.messages, snapshot.uid_next, snapshot.uid_validity))
     }
 
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {

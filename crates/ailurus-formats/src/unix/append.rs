@@ -12,12 +12,13 @@ use crate::from_line::{FROM, FromLine};
 use crate::journal::{BLOCK, Places, read_up_to, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::{Rewrite, RewriteError};
+use crate::spool::Spool;
 use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Manner, Place, Result};
 use ailurus_types::{Flags, InternalDate, KeywordMask, Keywords, Uid, UidValidity};
 use memchr::{memchr2, memchr3};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
@@ -49,7 +50,8 @@ struct Arriving {
 
 impl<'d> Appending<'d> {
     pub(super) fn new(shared: &'d Arc<Shared>, at: Location, path: PathBuf) -> Self {
-        Self { shared, at, path, spool: Spool::default(), messages: Vec::new(), open: None }
+        let spool = Spool::new(&shared.env, &path);
+        Self { shared, at, path, spool, messages: Vec::new(), open: None }
     }
 }
 
@@ -61,7 +63,7 @@ impl Append for Appending<'_> {
         if meta.size == 0 {
             return Err(Error::Refused("Append of zero-length message".into()));
         }
-        let header = self.spool.length;
+        let header = self.spool.len();
         self.messages.push(Arriving { meta, header, text: header, end: header, is_open: false });
         self.open = Some(Converter::new(self.shared.dialect, self.shared.env.from_widget_header_only));
         Ok(())
@@ -71,21 +73,28 @@ impl Append for Appending<'_> {
         let (Some(converter), Some(message)) = (&mut self.open, self.messages.last_mut()) else {
             return Err(Error::Refused("no message was begun".into()));
         };
-        converter.taken += octets.len() as u64;
+        converter.taken = converter.taken.saturating_add(octets.len() as u64);
         if converter.taken > message.meta.size {
             return Err(wrong_size());
         }
-        converter.take(octets, &mut self.spool, message)
+        let taken = converter.take(octets, &mut self.spool, message);
+        if taken.is_err() {
+            converter.taken = u64::MAX;
+        }
+        taken.map_err(Error::io("store what is to append to", &self.path))
     }
 
     fn end(&mut self) -> Result<()> {
-        let (Some(mut converter), Some(message)) = (self.open.take(), self.messages.last_mut()) else {
+        let (Some(converter), Some(message)) = (&mut self.open, self.messages.last_mut()) else {
             return Err(Error::Refused("no message was begun".into()));
         };
         if converter.taken != message.meta.size {
             return Err(wrong_size());
         }
-        converter.finish(&mut self.spool, message)
+        let finished = converter.finish(&mut self.spool, message);
+        finished.map_err(Error::io("store what is to append to", &self.path))?;
+        self.open = None;
+        Ok(())
     }
 
     fn commit(self: Box<Self>) -> Result<Appended> {
@@ -240,7 +249,7 @@ impl Appending<'_> {
 
     /// Tells whether there is more than one write can bring.
     fn is_much(&self) -> bool {
-        self.messages.len() > 1 || self.spool.length >= MOST_AT_ONCE
+        self.messages.len() > 1 || self.spool.len() >= MOST_AT_ONCE
     }
 
     /// Returns what is known of the file from our last append to it, if nobody touched it since.
@@ -378,14 +387,12 @@ impl<'t> Tail<'t> {
     }
 
     fn copy(&mut self, spool: &Spool, range: std::ops::Range<u64>) -> Result<()> {
-        let mut from = range.start;
-        while from < range.end {
-            let count = usize::try_from(range.end - from).unwrap_or(BLOCK).min(BLOCK);
-            spool.read(from, count, &mut self.out).map_err(Error::io("read scratch file for", self.path))?;
-            from += count as u64;
-            self.flush()?;
-        }
-        Ok(())
+        let path = self.path;
+        let failed = |error| Error::io("read what is to append to", path)(error);
+        spool.read(range.start, range.end, failed, &mut |piece| {
+            self.out.extend_from_slice(piece);
+            self.flush()
+        })
     }
 
     /// Writes the text of a message, and what ends it.
@@ -501,7 +508,7 @@ impl Converter {
         }
     }
 
-    fn take(&mut self, mut octets: &[u8], spool: &mut Spool, message: &mut Arriving) -> Result<()> {
+    fn take(&mut self, mut octets: &[u8], spool: &mut Spool, message: &mut Arriving) -> io::Result<()> {
         let dialect = self.dialect;
         let next = |octets: &[u8]| match dialect {
             Dialect::Unix => memchr2(b'\r', b'\n', octets),
@@ -521,7 +528,7 @@ impl Converter {
         spool.push(&mut self.out)
     }
 
-    fn finish(&mut self, spool: &mut Spool, message: &mut Arriving) -> Result<()> {
+    fn finish(&mut self, spool: &mut Spool, message: &mut Arriving) -> io::Result<()> {
         if !self.line.is_empty() {
             self.judge(false);
         }
@@ -531,15 +538,15 @@ impl Converter {
                 self.out.push(b'\n');
             }
             spool.push(&mut self.out)?;
-            message.text = spool.length;
+            message.text = spool.len();
         }
         spool.push(&mut self.out)?;
-        message.end = spool.length;
+        message.end = spool.len();
         message.is_open = !self.in_header && !self.ends_with_lf;
         Ok(())
     }
 
-    fn piece(&mut self, octets: &[u8], spool: &mut Spool) -> Result<()> {
+    fn piece(&mut self, octets: &[u8], spool: &mut Spool) -> io::Result<()> {
         if octets.is_empty() {
             return Ok(());
         }
@@ -556,14 +563,14 @@ impl Converter {
         if self.out.len() >= BLOCK { spool.push(&mut self.out) } else { Ok(()) }
     }
 
-    fn end_line(&mut self, spool: &mut Spool, message: &mut Arriving) -> Result<()> {
+    fn end_line(&mut self, spool: &mut Spool, message: &mut Arriving) -> io::Result<()> {
         if self.in_long_line {
             self.in_long_line = false;
             self.out.push(b'\n');
         } else if self.in_header && self.line.is_empty() {
             self.in_header = false;
             spool.push(&mut self.out)?;
-            message.text = spool.length;
+            message.text = spool.len();
         } else {
             self.judge(true);
             self.out.push(b'\n');
@@ -584,67 +591,4 @@ impl Converter {
         }
         self.out.append(&mut self.line);
     }
-}
-
-/// Octets in memory while they are few, else in a file without a name.
-#[derive(Default)]
-struct Spool {
-    memory: Vec<u8>,
-    file: Option<File>,
-    length: u64,
-}
-
-impl Spool {
-    /// Moves what is in `octets` to the end.
-    fn push(&mut self, octets: &mut Vec<u8>) -> Result<()> {
-        if self.file.is_none() && self.memory.len() + octets.len() > BLOCK {
-            let file = scratch_file().map_err(Error::io("create scratch file in", std::env::temp_dir()))?;
-            file.write_all_at(&self.memory, 0).map_err(Error::io("write scratch file in", "/tmp"))?;
-            self.memory = Vec::new();
-            self.file = Some(file);
-        }
-        match &self.file {
-            Some(file) => file
-                .write_all_at(octets, self.length)
-                .map_err(Error::io("write scratch file in", std::env::temp_dir()))?,
-            None => self.memory.extend_from_slice(octets),
-        }
-        self.length += octets.len() as u64;
-        octets.clear();
-        Ok(())
-    }
-
-    fn read(&self, from: u64, count: usize, out: &mut Vec<u8>) -> io::Result<()> {
-        if let Some(file) = &self.file {
-            let before = out.len();
-            out.resize(before + count, 0);
-            return file.read_exact_at(&mut out[before..], from);
-        }
-        let start = usize::try_from(from).unwrap_or(usize::MAX);
-        let octets = start.checked_add(count).and_then(|end| self.memory.get(start..end));
-        out.extend_from_slice(octets.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-}
-
-/// Makes a file that is gone when it is closed. Not through the disk: nothing of it outlives the process.
-fn scratch_file() -> io::Result<File> {
-    let flags = i32::try_from(rustix::fs::OFlags::TMPFILE.bits()).expect("open flags are small");
-    let directory = std::env::temp_dir();
-    let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).mode(0o600).open(&directory);
-    if let Ok(file) = opened {
-        return Ok(file);
-    }
-    for number in 0..1000 {
-        let path = directory.join(format!("ailurus-{}-{number}", std::process::id()));
-        match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(file) => {
-                std::fs::remove_file(&path)?;
-                return Ok(file);
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
 }

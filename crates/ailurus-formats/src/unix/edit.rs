@@ -123,15 +123,15 @@ impl Edit for UnixEdit<'_> {
             let expunged = uids_at(&self.mailbox.snapshot, |index| gone[index]);
             let is_gone = |index: usize| gone.get(index) == Some(&true);
             if !expunged.is_empty() {
-                if let Err(error) = self.mailbox.write(&is_gone) {
-                    self.undo();
-                    return Err(error);
-                }
+                self.mailbox.write(&is_gone)?;
                 self.mailbox.tell(Level::Info, format!("Expunged {} messages", expunged.count()));
             }
             self.mailbox.pending.expunged = expunged;
         }
         self.done = true;
+        // Only what a message had first counts: flags that came back to it are no change.
+        self.before.sort_by_key(|(uid, _)| *uid);
+        self.before.dedup_by_key(|(uid, _)| *uid);
         let mut changes = std::mem::take(&mut self.mailbox.pending);
         let snapshot = &self.mailbox.snapshot;
         let mut hint = 0;

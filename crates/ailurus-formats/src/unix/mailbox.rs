@@ -18,6 +18,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// A mailbox of unix format. With the session lock it may be changed; changes of flags stay in memory until a
 /// checkpoint. Dropped, it lets go of the lock and writes nothing; to obey the kiss of death, close it.
@@ -33,29 +34,42 @@ pub(super) struct UnixMailbox {
     tail: Vec<u8>,
     pub(super) snapshot: Snapshot,
     cursor: Cursor,
-    /// What the next refresh or commit has to tell: also what was seen by one that failed.
+    /// What the next refresh or commit has to tell: also what was seen while reading, or by an edit that was dropped or
+    /// failed.
     pub(super) pending: Changes,
     seen: Seen,
 }
 
-/// By what a read-only session knows that the file was changed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// By what a read-only session knows that the file was changed. Rewrites set the time of modification, in whole seconds,
+/// and leave the length where flags are all that changed: only the time of change tells one from the next.
+#[derive(Clone, Copy, Debug)]
 struct Seen {
     length: u64,
-    modified: (i64, i64),
-    // No program can set this one: two rewrites of the same size within a second have the same mtime otherwise.
     changed: (i64, i64),
     inode: (u64, u64),
+    // The next change could have the same time: it is as fine as the system's clock ticks.
+    is_fresh: bool,
 }
+
+/// The clock of files goes on at least this often.
+const TICK: Duration = Duration::from_millis(11);
 
 impl Seen {
     fn of(found: &Metadata) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX);
+        let changed = i128::from(found.ctime()) * 1_000_000_000 + i128::from(found.ctime_nsec());
         Self {
             length: found.len(),
-            modified: (found.mtime(), found.mtime_nsec()),
             changed: (found.ctime(), found.ctime_nsec()),
             inode: (found.dev(), found.ino()),
+            is_fresh: (now - changed).unsigned_abs() < TICK.as_nanos(),
         }
+    }
+
+    /// Tells whether the file is surely what it was when this was seen.
+    fn holds(&self, now: &Self) -> bool {
+        !self.is_fresh && (self.length, self.changed) == (now.length, now.changed)
     }
 }
 
@@ -109,6 +123,7 @@ impl UnixMailbox {
         mailbox.tail = mailbox.read_tail()?;
         mailbox.publish();
         mailbox.settle_times(&before);
+        // Setting the times is a change as well.
         mailbox.seen = Seen::of(&mailbox.file.metadata().map_err(Error::io("examine", path))?);
         drop(locked);
         Ok(mailbox)
@@ -175,7 +190,8 @@ impl UnixMailbox {
         if seen.inode != self.seen.inode {
             return Err(self.lose("Unexpected changes to mailbox (try restarting): it was replaced".into()));
         }
-        let is_news = if self.lock.is_some() { found.len() != self.scan.file_len } else { seen != self.seen };
+        let is_news =
+            if self.lock.is_some() { found.len() != self.scan.file_len } else { !self.seen.holds(&seen) };
         Ok(is_news.then_some(found))
     }
 
@@ -195,6 +211,9 @@ impl UnixMailbox {
             let outcome = read(self);
             if self.news()?.is_none() {
                 return outcome;
+            }
+            if self.seen.is_fresh {
+                std::thread::sleep(TICK);
             }
             self.reparse()?;
         }

@@ -50,6 +50,7 @@ mod edit;
 mod mailbox;
 mod parse;
 mod render;
+mod window;
 mod write;
 
 use crate::disk::Disk;
@@ -62,7 +63,7 @@ use ailurus_store::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, Location, Mailbox, Manner, Place,
     Rejection, Result, Status,
 };
-use ailurus_types::{Keywords, SystemFlags, Uid, UidValidity};
+use ailurus_types::{Keywords, Uid, UidValidity};
 use dialect::{Dialect, MARK};
 use mailbox::{UnixMailbox, initial_error, is_denied, is_same, lock_settled};
 use parse::{KEYWORDS, Scan};
@@ -126,7 +127,15 @@ impl Driver for Unix {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { sticky_uids: true, keywords: KEYWORDS, creatable: true, ..Abilities::default() }
+        Abilities {
+            sticky_uids: true,
+            keywords: KEYWORDS,
+            creatable: true,
+            quotes_from: self.shared.dialect == Dialect::Unix,
+            own_fields: true,
+            ends_lines: true,
+            ..Abilities::default()
+        }
     }
 
     fn probe(&self, at: &Location) -> Result<Claim> {
@@ -220,16 +229,9 @@ impl Driver for Unix {
             }
             Err(error) => return Err(not_found_or(at, &path, error)),
         }
-        let count = |wanted: &dyn Fn(&ailurus_store::MessageInfo) -> bool| {
-            u32::try_from(scan.messages.iter().filter(|message| wanted(message)).count()).unwrap_or(u32::MAX)
-        };
-        Ok(Status {
-            messages: count(&|_| true),
-            recent: count(&|message| message.is_recent()),
-            unseen: count(&|message| !message.flags().system.contains(SystemFlags::SEEN)),
-            uid_next: Uid::new(scan.uid_last).map_or(Some(Uid::MIN), Uid::next),
-            uid_validity: UidValidity::new(scan.uid_validity).unwrap_or(UidValidity::MIN),
-        })
+        let uid_next = Uid::new(scan.uid_last).map_or(Some(Uid::MIN), Uid::next);
+        let uid_validity = UidValidity::new(scan.uid_validity).unwrap_or(UidValidity::MIN);
+        Ok(Status::of(&scan.messages, uid_next, uid_validity))
     }
 
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {

@@ -2,10 +2,11 @@
 
 use super::dialect::{Dialect, MARK, MARK_LEN, has_mark_after};
 use super::render::{Old, append_block};
+use super::window::{Window, count, end_without_nuls};
 use crate::crlf::Internal;
 use crate::files::next_validity;
 use crate::from_line::{FROM, FromLine};
-use crate::journal::{BLOCK, read_up_to};
+use crate::journal::BLOCK;
 use ailurus_store::{Environment, Level, Manner, MessageInfo};
 use ailurus_types::{Flags, InternalDate, Keyword, KeywordMask, Keywords, SystemFlags, Uid};
 use memchr::{memchr, memchr_iter, memmem};
@@ -16,7 +17,6 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 /// How many keywords a mailbox can have.
 pub(super) const KEYWORDS: usize = 30;
 
-const MOST_LINE: usize = 1024 * 1024;
 const MOST_BLOCK_KEPT: usize = 4096;
 /// How much of a line is in a notice: who sends mail decides how long lines are, and notices wait in memory.
 const MOST_SHOWN: usize = 80;
@@ -225,100 +225,6 @@ impl Scan {
     }
 }
 
-/// Returns where the file ends without the NULs that a crash may have left there: they are no mail.
-fn end_without_nuls(file: &File, from: u64, length: u64) -> io::Result<u64> {
-    let mut end = length;
-    let mut block = Vec::new();
-    while end > from {
-        let count = usize::try_from(end - from).unwrap_or(4096).min(4096);
-        read_up_to(file, end - count as u64, count, &mut block)?;
-        match block.iter().rposition(|octet| *octet != 0) {
-            Some(last) => return Ok(end - (block.len() - last - 1) as u64),
-            None => end -= count as u64,
-        }
-    }
-    Ok(end)
-}
-
-/// A part of the file in memory.
-struct Window<'f> {
-    file: &'f File,
-    end: u64,
-    base: u64,
-    // Where the last asked-for octet is in the buffer; what is before may go.
-    at: usize,
-    buffer: Vec<u8>,
-}
-
-impl Window<'_> {
-    /// Returns what follows `position`, at least `least` octets unless the file ends before.
-    fn data(&mut self, position: u64, least: usize) -> io::Result<&[u8]> {
-        let reach = self.base + self.buffer.len() as u64;
-        if position < self.base || position > reach {
-            (self.base, self.at) = (position, 0);
-            self.buffer.clear();
-        }
-        self.at = usize::try_from(position - self.base).unwrap_or(usize::MAX).min(self.buffer.len());
-        let reach = self.base + self.buffer.len() as u64;
-        if self.buffer.len() - self.at < least && reach < self.end {
-            self.buffer.drain(..self.at);
-            (self.base, self.at) = (position, 0);
-            let have = self.buffer.len();
-            let want = usize::try_from(self.end - reach).unwrap_or(usize::MAX).min(least.max(BLOCK) - have);
-            self.buffer.resize(have + want, 0);
-            let mut filled = have;
-            while filled < have + want {
-                match self.file.read_at(&mut self.buffer[filled..], self.base + filled as u64) {
-                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    Ok(read) => filled += read,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        Ok(&self.buffer[self.at..])
-    }
-
-    /// Returns the line at `position` with its LF, if it has one; of a line beyond 1 MiB only the first part, with
-    /// the length of all of it.
-    fn line(&mut self, position: u64) -> io::Result<(&[u8], u64)> {
-        let mut least = 512;
-        loop {
-            let end = self.end;
-            let data = self.data(position, least)?;
-            if let Some(at) = memchr(b'\n', data) {
-                let at = at + 1;
-                return Ok((&self.buffer[self.at..self.at + at], at as u64));
-            }
-            let have = data.len();
-            if position + have as u64 >= end {
-                return Ok((&self.buffer[self.at..], have as u64));
-            }
-            if have >= MOST_LINE {
-                let length = self.long_line(position + have as u64)? - position;
-                return Ok((&self.buffer[self.at..], length));
-            }
-            least = have * 2;
-        }
-    }
-
-    fn long_line(&self, mut position: u64) -> io::Result<u64> {
-        let mut block = Vec::new();
-        while position < self.end {
-            let count = usize::try_from(self.end - position).unwrap_or(BLOCK).min(BLOCK);
-            read_up_to(self.file, position, count, &mut block)?;
-            if block.is_empty() {
-                break;
-            }
-            if let Some(at) = memchr(b'\n', &block) {
-                return Ok(position + at as u64 + 1);
-            }
-            position += block.len() as u64;
-        }
-        Ok(position.min(self.end))
-    }
-}
-
 struct Parser<'s> {
     dialect: Dialect,
     window: Window<'s>,
@@ -368,7 +274,7 @@ impl<'s> Parser<'s> {
     ) -> io::Result<Self> {
         Ok(Self {
             dialect: scan.dialect,
-            window: Window { file, end, base: scan.end, at: 0, buffer: Vec::new() },
+            window: Window::new(file, scan.end, end),
             finder: memmem::Finder::new(scan.dialect.needle()),
             scan,
             env,
@@ -802,20 +708,6 @@ fn before_mark(line: &[u8], position: u64, length: u64, file: &File) -> io::Resu
     let mut tail = [0; MARK.len()];
     file.read_exact_at(&mut tail, position + length - mark)?;
     Ok((tail == MARK).then_some(length - mark))
-}
-
-fn count(file: &File, from: u64, to: u64, wanted: u8) -> io::Result<u64> {
-    let (mut position, mut found, mut block) = (from, 0, Vec::new());
-    while position < to {
-        let size = usize::try_from(to - position).unwrap_or(BLOCK).min(BLOCK);
-        read_up_to(file, position, size, &mut block)?;
-        if block.is_empty() {
-            break;
-        }
-        found += memchr_iter(wanted, &block).count() as u64;
-        position += block.len() as u64;
-    }
-    Ok(found)
 }
 
 fn read_status(value: &[u8], header: &mut Header) {
