@@ -15,6 +15,7 @@ mod files;
 mod from_line;
 mod mbx;
 mod phile;
+mod spool;
 mod unix;
 
 pub use drivers::drivers;

@@ -64,7 +64,6 @@ mod header;
 mod line;
 mod mailbox;
 mod reclaim;
-mod spool;
 mod torn;
 mod uids;
 mod walk;
