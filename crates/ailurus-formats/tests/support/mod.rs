@@ -236,3 +236,20 @@ fn give_away(path: &Path, to: u32) {
     }
     std::os::unix::fs::lchown(path, Some(to), Some(to)).unwrap();
 }
+
+/// Does something as another user of one group, if this is root; else as who we are. Only the thread becomes that user.
+pub fn as_user<T: Send>(user: u32, group: u32, act: impl FnOnce() -> T + Send) -> T {
+    let act = move || {
+        if rustix::process::geteuid().is_root() {
+            let (group, user) = (rustix::fs::Gid::from_raw(group), rustix::fs::Uid::from_raw(user));
+            rustix::thread::set_thread_groups(&[]).unwrap();
+            rustix::thread::set_thread_res_gid(group, group, group).unwrap();
+            rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+        }
+        act()
+    };
+    match std::thread::scope(|scope| scope.spawn(act).join()) {
+        Ok(outcome) => outcome,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
