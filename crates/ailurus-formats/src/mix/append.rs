@@ -80,7 +80,7 @@ impl HeaderEnd {
 
 impl<'d> MixAppend<'d> {
     pub(super) fn new(driver: &'d Mix, at: &Location, directory: &std::path::Path) -> Self {
-        let spool = Spool::new([directory.into(), driver.environment.lock_dir.clone()]);
+        let spool = Spool::new(&driver.environment, &directory.join(Part::Meta.name()));
         Self { driver, at: at.clone(), spool, messages: Vec::new(), current: None }
     }
 

@@ -462,7 +462,7 @@ impl Mailbox for MixMailbox {
         let index = self.find(uid)?;
         let spot = self.spots[index];
         let (start, end) = match extent {
-            Extent::Whole => (0, spot.size),
+            Extent::Whole => (0_u64, spot.size),
             Extent::Header => (0, spot.header.into()),
             Extent::Text => (spot.header.into(), spot.size),
         };

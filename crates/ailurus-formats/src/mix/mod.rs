@@ -1,6 +1,8 @@
 //! The mix format: a directory, mail in files of about a megabyte, and small files that say what is where. Many sessions
 //! at once, expunge included; a mailbox may hold other mailboxes.
 //!
+//! Not registered in `drivers` yet: nothing of it has been tested.
+//!
 //! # The directory
 //!
 //! | file | what it holds | changed by |
@@ -78,7 +80,6 @@ use ailurus_store::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, Location, Mailbox, Manner, Place,
     Rejection, Result, Status,
 };
-use ailurus_types::SystemFlags;
 use append::MixAppend;
 use directory::{Directory, Opened, Part};
 use mailbox::MixMailbox;
@@ -130,27 +131,34 @@ impl Driver for Mix {
             inferiors: true,
             crlf: true,
             creatable: true,
+            ..Abilities::default()
         }
     }
 
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Ok(directory) = self.directory(at) else { return Ok(Claim::No(Rejection::BadName)) };
-        Ok(match directory.part(Part::Meta).metadata() {
-            Ok(found) if found.is_file() => Claim::Valid,
-            Ok(_) => Claim::No(Rejection::WrongFormat),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match directory.path.metadata() {
-                Ok(found) if found.is_dir() && repair::is_lost(&directory) => Claim::Valid,
-                Ok(_) => Claim::No(Rejection::WrongFormat),
-                // An append would make it.
-                Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => {
-                    Claim::Empty
-                }
-                Err(error) => Claim::No(files::rejection(&error)),
-            },
-            // The path is that of a file.
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Claim::No(Rejection::WrongFormat),
-            Err(error) => Claim::No(files::rejection(&error)),
-        })
+        let meta = directory.part(Part::Meta);
+        let error = match meta.metadata() {
+            Ok(found) if found.is_file() => return Ok(Claim::Valid),
+            Ok(_) => return Ok(Claim::No(Rejection::WrongFormat)),
+            Err(error) => error,
+        };
+        // The path is that of a file.
+        if error.kind() == io::ErrorKind::NotADirectory && directory.path.symlink_metadata().is_ok() {
+            return Ok(Claim::No(Rejection::WrongFormat));
+        }
+        if error.kind() != io::ErrorKind::NotFound {
+            return files::unclaimed("look at", &meta, error);
+        }
+        match directory.path.metadata() {
+            Ok(found) if found.is_dir() && repair::is_lost(&directory) => Ok(Claim::Valid),
+            Ok(_) => Ok(Claim::No(Rejection::WrongFormat)),
+            // An append would make it.
+            Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => {
+                Ok(Claim::Empty)
+            }
+            Err(error) => files::unclaimed("look at", &directory.path, error),
+        }
     }
 
     fn create(&self, at: &Location) -> Result<()> {
@@ -172,17 +180,7 @@ impl Driver for Mix {
         let opened = Opened::open(self.directory(at)?, at, Access::ReadOnly)?;
         let mailbox = MixMailbox::open(opened, Manner::Silent)?;
         let snapshot = &mailbox.snapshot;
-        let count = |wanted: &dyn Fn(&ailurus_store::MessageInfo) -> bool| {
-            let count = snapshot.messages.iter().filter(|message| wanted(message)).count();
-            u32::try_from(count).unwrap_or(u32::MAX)
-        };
-        Ok(Status {
-            messages: count(&|_| true),
-            recent: count(&|message| message.is_recent()),
-            unseen: count(&|message| !message.flags().system.contains(SystemFlags::SEEN)),
-            uid_next: snapshot.uid_next,
-            uid_validity: snapshot.uid_validity,
-        })
+        Ok(Status::of(&snapshot.messages, snapshot.uid_next, snapshot.uid_validity))
     }
 
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {

@@ -31,9 +31,9 @@ const KNOWN: u32 = 0x3f;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Record {
     pub(super) uid: u32,
-    keys: u64,
+    pub(super) keys: u64,
     /// Flags that we do not know are kept.
-    bits: u32,
+    pub(super) bits: u32,
     pub(super) modseq: u64,
 }
 

@@ -11,10 +11,10 @@ const BLOCK: usize = 4 * MOST_LINE;
 
 const fn nibbles() -> [u8; 256] {
     let mut table = [0xff; 256];
-    let mut value = 0;
+    let mut value = 0_u8;
     while value < 16 {
-        table[b"0123456789abcdef"[value] as usize] = value as u8;
-        table[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        table[b"0123456789abcdef"[value as usize] as usize] = value;
+        table[b"0123456789ABCDEF"[value as usize] as usize] = value;
         value += 1;
     }
     table
@@ -343,8 +343,8 @@ mod tests {
         while let Some(line) = lines.next().unwrap() {
             assert_eq!(line.offset, again.len() as u64);
             ends.push((line.text.len(), line.end));
-            let range = line.range();
-            again.extend_from_slice(&content.as_bytes()[range.start as usize..range.end as usize]);
+            let [start, end] = [line.range().start, line.range().end].map(|at| usize::try_from(at).unwrap());
+            again.extend_from_slice(&content.as_bytes()[start..end]);
         }
         assert_eq!(again, content.as_bytes());
         let wanted = [
