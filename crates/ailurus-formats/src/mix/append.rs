@@ -47,12 +47,19 @@ struct Waiting {
 }
 
 /// Looks for the empty line that ends a header, in pieces of any size.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct HeaderEnd {
     seen: u64,
     /// How much of the empty line, and the line end before it, the last octets are.
     matched: usize,
     found: Option<u64>,
+}
+
+impl Default for HeaderEnd {
+    fn default() -> Self {
+        // What comes first is the beginning of a line: a message can be without a field.
+        Self { seen: 0, matched: 2, found: None }
+    }
 }
 
 impl HeaderEnd {
@@ -488,8 +495,10 @@ mod tests {
             ("a: b\r\n\r\nbody\r\n\r\n", Some(8)),
             ("a: b\r\n\r\r\n\r\nx", Some(11)),
             ("a\r\r\n\r\n", Some(6)),
-            ("\r\n\r\n", Some(4)),
-            ("\r\nbody", None),
+            ("\r\n\r\n", Some(2)),
+            ("\r\nbody", Some(2)),
+            ("\r\r\n\r\n", Some(5)),
+            ("\n\r\n\r\n", Some(5)),
             ("a: b\r\nbody", None),
         ] {
             for piece in 1..=text.len() {

@@ -296,7 +296,14 @@ impl MixMailbox {
     }
 
     pub(super) fn take_changes(&mut self) -> Changes {
-        std::mem::take(&mut self.pending)
+        let mut changes = std::mem::take(&mut self.pending);
+        if !changes.expunged.is_empty() {
+            // Flags of what is gone are no news.
+            let uids = changes.flags.ranges().iter().flat_map(|(first, last)| *first..=*last);
+            let kept = uids.filter_map(Uid::new).filter(|uid| !changes.expunged.contains(*uid));
+            changes.flags = kept.collect();
+        }
+        changes
     }
 
     /// Takes messages out that this session has expunged.

@@ -129,6 +129,9 @@ impl<'f> Scan<'f> {
         const EMPTY_LINE: &[u8] = b"\r\n\r\n";
         let finder = memchr::memmem::Finder::new(EMPTY_LINE);
         let mut at = text;
+        if end - text >= 2 && self.octets(text, BLOCK)?.starts_with(b"\r\n") {
+            return Ok(2);
+        }
         while at + (EMPTY_LINE.len() as u64) <= end {
             let octets = self.octets(at, BLOCK)?;
             if let Some(found) = finder.find(octets) {
