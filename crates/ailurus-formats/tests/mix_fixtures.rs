@@ -4,7 +4,8 @@
 mod support;
 
 use ailurus_formats::Mix;
-use ailurus_store::{Claim, Driver, Extent};
+use ailurus_store::{AppendMeta, Claim, Driver, Extent};
+use ailurus_types::{FlagOp, SystemFlags};
 use std::collections::BTreeMap;
 use std::path::Path;
 use support::*;
@@ -250,4 +251,38 @@ fn the_references_mailboxes_with_default_keywords_open() {
         assert_eq!(show(&*open(&driver, &at).unwrap())[..2], ["keyword 0 foo", "keyword 1 bar"]);
         assert!(files(&home.path("T"))[".mixmeta"].ends_with(b"Kfoo bar\r\n"));
     }
+}
+
+/// The appends, flag changes and expunges that made 01 to 05.
+#[test]
+fn appends_flags_and_expunges_leave_what_the_reference_leaves() {
+    let home = Home::new();
+    let (driver, at) = (driver(&home), home.at_name("T"));
+    driver.create(&at).unwrap();
+    let same = |name: &str| {
+        assert_eq!(masked(&files(&home.path("T"))), masked(&files(&fixtures("mix").join(name))), "{name}");
+    };
+    same("01-created");
+    let texts: Vec<_> = (1..=4).map(|n| fixture(&format!("messages/m{n}.eml"))).collect();
+    let all = SystemFlags::FLAGGED | SystemFlags::ANSWERED | SystemFlags::DRAFT | SystemFlags::DELETED;
+    let first = append(&driver, &at, &[(meta(SystemFlags::SEEN, " 1-Feb-2025 12:34:56 +0200"), &texts[0])]);
+    assert_eq!(first.unwrap().uids.unwrap().1, [uid(1)]);
+    let two = append(&driver, &at, &[(AppendMeta::default(), &texts[1]), (AppendMeta::default(), &texts[2])]);
+    assert_eq!(two.unwrap().uids.unwrap().1, [uid(2), uid(3)]);
+    append(&driver, &at, &[(meta(all, " 5-Mar-2024 01:02:03 -0830"), &texts[3])]).unwrap();
+    same("02-appended");
+    let mut mailbox = open(&driver, &at).unwrap();
+    for (uid, keyword) in [(1, "Work"), (2, "$Forwarded")] {
+        let flags = if uid == 1 { SystemFlags::FLAGGED } else { SystemFlags::NONE };
+        drop(store(&mut *mailbox, &uids(&[uid]), &change(FlagOp::Add, flags, &[keyword])).unwrap());
+    }
+    same("03-flags-keywords");
+    drop(expunge(&mut *mailbox, &uids(&[4])).unwrap());
+    mailbox.close().unwrap();
+    same("04-expunged-one");
+    let mut mailbox = open(&driver, &at).unwrap();
+    drop(expunge(&mut *mailbox, &uids(&[1, 2, 3])).unwrap());
+    mailbox.close().unwrap();
+    same("05-expunged-all");
+    assert_eq!(open(&driver, &at).unwrap().snapshot().uid_next, Some(uid(5)));
 }
