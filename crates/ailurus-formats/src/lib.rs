@@ -8,14 +8,21 @@ pub mod journal;
 pub mod lock;
 pub mod rewrite;
 
+mod ahead;
+mod checksum;
 mod crlf;
 mod drivers;
 mod dummy;
+mod file_times;
 mod files;
 mod from_line;
+mod incoming;
+mod mail_file;
 mod mbx;
 mod phile;
+mod spool;
 mod unix;
+mod window;
 
 pub use drivers::drivers;
 pub use dummy::Dummy;

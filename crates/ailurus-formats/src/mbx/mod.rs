@@ -64,11 +64,9 @@ mod header;
 mod line;
 mod mailbox;
 mod reclaim;
-mod spool;
 mod torn;
 mod uids;
 mod walk;
-mod window;
 
 use crate::disk::Disk;
 use crate::files;
@@ -116,7 +114,7 @@ impl Mbx {
 
     fn file(&self, path: &Path, file: File) -> MbxFile {
         let (environment, disk) = (Arc::clone(&self.environment), Arc::clone(&self.disk));
-        MbxFile { environment, disk, path: path.into(), file }
+        MbxFile { format: "mbx", environment, disk, path: path.into(), file }
     }
 
     fn walked(&self) -> MutexGuard<'_, HashMap<(u64, u64), Walked>> {

@@ -13,7 +13,7 @@ const BLOCK: usize = 1024 * 1024;
 
 /// Octets in the order in which they came.
 #[derive(Debug)]
-pub(super) struct Spool {
+pub(crate) struct Spool {
     /// Where files may be made, best first.
     places: [PathBuf; 2],
     /// What is not in the file yet.
@@ -23,15 +23,15 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    pub(super) fn new(places: [PathBuf; 2]) -> Self {
+    pub(crate) fn new(places: [PathBuf; 2]) -> Self {
         Self { places, memory: Vec::new(), file: None, in_file: 0 }
     }
 
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.in_file + self.memory.len() as u64
     }
 
-    pub(super) fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, octets: &[u8]) -> io::Result<()> {
         if self.memory.len() + octets.len() > MOST_IN_MEMORY {
             let file = match self.file.take() {
                 Some(file) => file,
@@ -50,7 +50,7 @@ impl Spool {
     }
 
     /// Gives the octets `from..to` in pieces.
-    pub(super) fn read<E>(
+    pub(crate) fn read<E>(
         &self,
         from: u64,
         to: u64,

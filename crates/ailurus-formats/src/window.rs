@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 ///
 /// Where the places asked for are close together, the file is read in blocks; where they are far apart, only what is
 /// asked for, after telling the system in advance what comes.
-pub(super) struct Window<'f> {
+pub(crate) struct Window<'f> {
     file: &'f File,
     buffer: Vec<u8>,
     /// Where in the file the buffer's first octet is, and how many are valid.
@@ -31,12 +31,12 @@ const TOO_FAR: u64 = 256 * 1024;
 const AHEAD: u64 = 4 * 1024 * 1024;
 
 impl<'f> Window<'f> {
-    pub(super) fn new(file: &'f File, at: u64) -> Self {
+    pub(crate) fn new(file: &'f File, at: u64) -> Self {
         Self { file, buffer: vec![0; BLOCK], start: at, filled: 0, last: at, advised: at }
     }
 
     /// Returns `most` octets from `offset` on; fewer at the end of the file.
-    pub(super) fn get(&mut self, offset: u64, most: usize) -> io::Result<&[u8]> {
+    pub(crate) fn get(&mut self, offset: u64, most: usize) -> io::Result<&[u8]> {
         let most = most.min(SMALL);
         let distance = offset.saturating_sub(self.last);
         self.last = offset;
