@@ -1,4 +1,4 @@
-//! What the next opener makes of the journal that a dead process left.
+//! Rewriting in place: killed anywhere, and what the next opener makes of the journal that was left.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod support;
@@ -8,6 +8,7 @@ use ailurus_formats::journal::{Places, Recovery, recover};
 use ailurus_formats::rewrite::{Rewrite, RewriteError};
 use ailurus_store::Notices;
 use ailurus_testkit::faulty::{Fault, FaultyDisk};
+use proptest::prelude::*;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
@@ -74,6 +75,154 @@ fn journal(path: &Path) -> PathBuf {
     path.with_file_name(".box.ailurus-journal")
 }
 
+fn expected(old: &[u8], plan: &[Piece]) -> Vec<u8> {
+    let mut new = Vec::new();
+    for piece in plan {
+        match piece {
+            Piece::Copy(range) => {
+                let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+                new.extend_from_slice(&old[range]);
+            }
+            Piece::Literal(octets) => new.extend_from_slice(octets),
+        }
+    }
+    new
+}
+
+/// Kills a rewrite at each of its changes, and the recovery at each of its changes too; `mail` comes between.
+fn survives(old: &[u8], plan: &[Piece], mail: &[u8]) {
+    let new = expected(old, plan);
+    let joined = |content: &[u8]| [content, mail].concat();
+    let mut first = 0;
+    loop {
+        let directory = tempfile::tempdir().unwrap();
+        let dying = |n| -> Arc<dyn Disk> {
+            Arc::new(FaultyDisk::new(directory.path(), Fault::KillBefore(n)).by_pages())
+        };
+        let path = directory.path().join("box");
+        std::fs::write(&path, old).unwrap();
+        let done = rewrite(&dying(first), &path, plan).is_ok();
+        let mut content = std::fs::read(&path).unwrap();
+        content.extend_from_slice(mail);
+        std::fs::write(&path, &content).unwrap();
+        let mut second = 0;
+        while repair(&dying(second), &path).is_err() {
+            second += 1 + second / 3;
+        }
+        assert_ne!(repair(&Os::shared(), &path).unwrap(), Recovery::Orphaned, "killed at {first}");
+        let now = std::fs::read(&path).unwrap();
+        assert!(now == joined(&new) || (!done && now == joined(old)), "killed at {first}");
+        let left: Vec<_> = std::fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .filter(|name| name != "box" && !name.to_string_lossy().ends_with(".new"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+        if done {
+            return;
+        }
+        // Every page is a change: not all of them where there are many.
+        first += 1 + first / 8;
+    }
+}
+
+#[test]
+fn a_shorter_content_survives_every_kill() {
+    let old = noise(1, 300_000);
+    let plan = [Piece::Copy(0..1000), Piece::Copy(2000..200_000), Piece::Copy(200_100..300_000)];
+    for mail in [&b""[..], b"From new mail\n", &noise(5, 3000)] {
+        survives(&old, &plan, mail);
+    }
+}
+
+#[test]
+fn a_longer_content_survives_every_kill() {
+    let old = noise(2, 300_000);
+    let plan = [
+        Piece::Copy(0..5000),
+        Piece::Literal(noise(3, 1200)),
+        Piece::Copy(5000..300_000),
+        Piece::Literal(b"end\n".to_vec()),
+    ];
+    for mail in [&b""[..], b"From new mail\n", &noise(6, 5000)] {
+        survives(&old, &plan, mail);
+    }
+}
+
+#[test]
+fn patches_survive_every_kill() {
+    let old = noise(4, 100_000);
+    let plan = [
+        Piece::Copy(0..500),
+        Piece::Literal(noise(7, 60)),
+        Piece::Copy(560..30_000),
+        Piece::Literal(noise(8, 60)),
+        Piece::Copy(30_060..100_000),
+    ];
+    survives(&old, &plan, b"");
+    survives(&old, &plan, b"From new mail\n");
+    survives(&old, &[Piece::Copy(0..40)], b"");
+    survives(b"", &[Piece::Literal(noise(9, 600))], b"");
+    survives(&noise(9, 600), &[Piece::Literal(noise(10, 600))], b"x");
+}
+
+#[test]
+fn what_stays_costs_nothing_and_one_unit_has_no_journal() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("box");
+    let old = noise(1, 5000);
+    std::fs::write(&path, &old).unwrap();
+    let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::None));
+    let shared: Arc<dyn Disk> = disk.clone();
+    rewrite(&shared, &path, &[Piece::Copy(0..2000), Piece::Copy(2000..5000)]).unwrap();
+    assert_eq!(disk.changes(), 0);
+    let patch = [Piece::Copy(0..600), Piece::Literal(b"patch".to_vec()), Piece::Copy(605..5000)];
+    rewrite(&shared, &path, &patch).unwrap();
+    assert_eq!(disk.changes(), 1);
+    assert_eq!(std::fs::read(&path).unwrap(), expected(&old, &patch));
+}
+
+#[test]
+fn a_foreign_change_keeps_the_file_and_the_journal() {
+    let directory = tempfile::tempdir().unwrap();
+    let old = noise(1, 50_000);
+    let path = sealed(directory.path(), &old, &[Piece::Copy(700..50_000)]);
+    let mut foreign = [&old[700..5000], &old[4300..]].concat();
+    foreign[30_000] ^= 1;
+    std::fs::write(&path, &foreign).unwrap();
+    assert_eq!(repair(&Os::shared(), &path).unwrap(), Recovery::Orphaned);
+    assert_eq!(std::fs::read(&path).unwrap(), foreign);
+    assert!(directory.path().join(".box.ailurus-journal.orphan").exists());
+}
+
+#[test]
+fn a_journal_that_anybody_may_write_is_not_believed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("box");
+    std::fs::write(&path, "mail").unwrap();
+    std::fs::write(journal(&path), "x").unwrap();
+    std::fs::set_permissions(journal(&path), std::fs::Permissions::from_mode(0o666)).unwrap();
+    assert!(!places(&path).any());
+    // The journal then goes to the home.
+    rewrite(&Os::shared(), &path, &[Piece::Literal(noise(1, 2000))]).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), noise(1, 2000));
+}
+
+fn pieces() -> impl Strategy<Value = Vec<Piece>> {
+    let copy =
+        (0u64..6000, 0u64..3000).prop_map(|(start, length)| Piece::Copy(start..(start + length).min(6000)));
+    let literal = proptest::collection::vec(any::<u8>(), 0..1500).prop_map(Piece::Literal);
+    proptest::collection::vec(prop_oneof![copy, literal], 0..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn any_plan_survives_every_kill(plan in pieces(), mail in 0usize..2000) {
+        survives(&noise(11, 6000), &plan, &noise(12, mail));
+    }
+}
+
 /// A power loss can keep what was written in place, and lose the room for the rest.
 #[test]
 fn a_journal_stays_until_there_is_room_for_the_longer_mailbox() {
@@ -91,6 +240,23 @@ fn a_journal_stays_until_there_is_room_for_the_longer_mailbox() {
                 assert_eq!(repair(&Os::shared(), &path).unwrap(), Recovery::Finished, "{room}");
             }
             assert!(std::fs::read(&path).unwrap() == [&new, mail].concat(), "{room}: {repaired:?}");
+        }
+    }
+}
+
+/// Also when it keeps a part of the new length.
+#[test]
+fn any_length_between_old_and_new_is_ours() {
+    let old = noise(1, 9000);
+    let plan = [Piece::Literal(noise(2, 3000)), Piece::Copy(0..9000)];
+    let new = [noise(2, 3000), old.clone()].concat();
+    let directory = tempfile::tempdir().unwrap();
+    for length in (9000..=12_000).step_by(277).chain([9001, 9216, 9728, 11_999]) {
+        for grown in [new[9000..length].to_vec(), vec![0; length - 9000]] {
+            let path = sealed(directory.path(), &old, &plan);
+            std::fs::write(&path, [&new[..1024], &old[1024..], &grown].concat()).unwrap();
+            assert_eq!(repair(&Os::shared(), &path).unwrap(), Recovery::Finished, "{length}");
+            assert!(std::fs::read(&path).unwrap() == new, "{length}");
         }
     }
 }

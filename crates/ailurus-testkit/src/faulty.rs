@@ -11,7 +11,6 @@
 
 use crate::random::Random;
 use ailurus_formats::disk::{Disk, Os};
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -63,8 +62,17 @@ type Inode = (u64, u64);
 /// A file's durable content, and what was done to it since.
 #[derive(Debug)]
 struct Kept {
+    number: usize,
     durable: Vec<u8>,
     since: Vec<DataChange>,
+}
+
+impl State {
+    /// Notes that a file is durable as it is; a new one gets the next number.
+    fn keep(&mut self, inode: Inode, durable: Vec<u8>) {
+        let number = self.files.get(&inode).map_or(self.files.len(), |kept| kept.number);
+        self.files.insert(inode, Kept { number, durable, since: Vec::new() });
+    }
 }
 
 #[derive(Debug)]
@@ -119,10 +127,17 @@ impl FaultyDisk {
         self.state().changes
     }
 
-    /// Tells whether the kill has happened.
+    /// Tells whether the kill or a power loss has happened.
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.state().dead
+    }
+
+    /// Tells whether the kill has happened.
+    #[must_use]
+    pub fn was_killed(&self) -> bool {
+        let changes = self.changes();
+        matches!(self.fault, Fault::KillBefore(at) | Fault::TearAt(at) if changes > at)
     }
 
     /// Turns the tree below the root into one that a power loss now could have left; `seed` picks which.
@@ -137,8 +152,11 @@ impl FaultyDisk {
         for change in pending.into_iter().take(survivors) {
             apply_name(&mut state.names, change);
         }
+        // In the order in which they were first changed, so that a seed always picks the same.
+        let mut files: Vec<_> = state.files.iter().collect();
+        files.sort_unstable_by_key(|(_, kept)| kept.number);
         let contents: HashMap<Inode, Vec<u8>> =
-            state.files.iter().map(|(inode, kept)| (*inode, survivor(kept, &mut random))).collect();
+            files.into_iter().map(|(inode, kept)| (*inode, survivor(kept, &mut random))).collect();
         rebuild(&self.root, &state.names, &contents).expect("the test's own directory can be changed");
         state.dead = true;
     }
@@ -221,7 +239,7 @@ impl Disk for FaultyDisk {
         }
         let file = Os.create_new(path, mode)?;
         let inode = inode(&file)?;
-        state.files.insert(inode, Kept { durable: Vec::new(), since: Vec::new() });
+        state.keep(inode, Vec::new());
         state.pending.push(NameChange::Add(path.into(), Node::File(inode)));
         Ok(file)
     }
@@ -235,7 +253,7 @@ impl Disk for FaultyDisk {
             return Err(killed());
         }
         let file = Os.create_unnamed(directory, mode)?;
-        state.files.insert(inode(&file)?, Kept { durable: Vec::new(), since: Vec::new() });
+        state.keep(inode(&file)?, Vec::new());
         Ok(file)
     }
 
@@ -279,8 +297,7 @@ impl Disk for FaultyDisk {
         if matches!(self.fault, Fault::SyncFails(from) if state.syncs > from) {
             return Err(io::Error::other("the disk does not answer"));
         }
-        let durable = content(file)?;
-        state.files.insert(inode(file)?, Kept { durable, since: Vec::new() });
+        state.keep(inode(file)?, content(file)?);
         Ok(())
     }
 
@@ -375,8 +392,9 @@ fn inode(file: &File) -> io::Result<Inode> {
 
 /// Keeps the content of a file that is about to change for the first time.
 fn remember(state: &mut State, file: &File) -> io::Result<()> {
-    if let Entry::Vacant(place) = state.files.entry(inode(file)?) {
-        place.insert(Kept { durable: content(file)?, since: Vec::new() });
+    let inode = inode(file)?;
+    if !state.files.contains_key(&inode) {
+        state.keep(inode, content(file)?);
     }
     Ok(())
 }

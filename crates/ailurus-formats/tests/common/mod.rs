@@ -2,16 +2,13 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use ailurus_formats::Unix;
-use ailurus_formats::disk::{Disk, Os};
+use ailurus_formats::disk::Os;
 use ailurus_store::{
     Access, AppendMeta, Appended, Clock, Driver, Environment, Extent, Location, Mailbox, Manner, Place,
 };
 use ailurus_types::{Keyword, MailboxName, SystemFlags, Uid};
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The time at which the fixtures were made.
 pub(crate) const NOW: i64 = 1_740_830_400;
@@ -83,84 +80,4 @@ pub(crate) fn append(
     }
     append.end()?;
     append.commit()
-}
-
-/// A disk whose process dies before a change; after that nothing happens any more.
-#[derive(Debug)]
-pub(crate) struct Mortal {
-    left: AtomicUsize,
-}
-
-impl Mortal {
-    pub(crate) fn new(left: usize) -> Arc<Self> {
-        Arc::new(Self { left: AtomicUsize::new(left) })
-    }
-
-    pub(crate) fn is_dead(&self) -> bool {
-        self.left.load(Ordering::SeqCst) == usize::MAX
-    }
-
-    fn change(&self) -> io::Result<()> {
-        if self.is_dead() {
-            return Err(io::Error::other("dead"));
-        }
-        if self.left.fetch_sub(1, Ordering::SeqCst) == 0 {
-            // Now it wrapped around: dead.
-            return Err(io::Error::other("dead"));
-        }
-        Ok(())
-    }
-}
-
-impl Disk for Mortal {
-    fn create_new(&self, path: &Path, mode: u32) -> io::Result<File> {
-        self.change()?;
-        Os.create_new(path, mode)
-    }
-    fn write_at(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
-        self.change()?;
-        Os.write_at(file, data, offset)
-    }
-    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
-        self.change()?;
-        Os.set_len(file, len)
-    }
-    fn sync(&self, _: &File) -> io::Result<()> {
-        self.change()
-    }
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        self.change()
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.change()?;
-        Os.rename(from, to)
-    }
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.change()?;
-        Os.link(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.change()?;
-        Os.remove(path)
-    }
-    fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
-        self.change()?;
-        Os.make_dir(path, mode)
-    }
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.change()?;
-        Os.remove_dir(path)
-    }
-    fn set_mode(&self, file: &File, mode: u32) -> io::Result<()> {
-        self.change()?;
-        Os.set_mode(file, mode)
-    }
-    fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {
-        self.change()?;
-        Os.set_times(file, accessed, modified)
-    }
-    fn reserve(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
-        self.change()?;
-        Os.reserve(file, from, to)
-    }
 }
