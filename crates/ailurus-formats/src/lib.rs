@@ -12,9 +12,12 @@ mod crlf;
 mod drivers;
 mod dummy;
 mod files;
+mod flag_bits;
 mod from_line;
 mod mbx;
 mod phile;
+#[allow(dead_code, unused_imports, reason = "the formats that need it come next")]
+mod sidecar;
 mod unix;
 
 pub use drivers::drivers;

@@ -75,7 +75,9 @@ impl Environment {
 
 /// Tells whether the entry of a directory is a file of our own, which is nobody's mailbox.
 pub(crate) fn is_our_entry(entry: &[u8]) -> bool {
-    entry.starts_with(b".ailurus") || entry.starts_with(b".") && entry.ends_with(b".ailurus-journal")
+    const MARK: &[u8] = b".ailurus-";
+    entry.starts_with(b".ailurus")
+        || entry.starts_with(b".") && entry.windows(MARK.len()).any(|window| window == MARK)
 }
 
 /// A name that asks for a format: `#driver.FMT/name`.
@@ -382,7 +384,9 @@ mod tests {
         for name in ["", "a\rb", "a\nb", "a\0b", "{host}INBOX", ".ailurus", "a/.ailurus-x/b", &long] {
             assert!(resolve(&alice(), &name.into()).is_err(), "{name:?}");
         }
-        assert!(resolve(&alice(), &".box.ailurus-journal".into()).is_err());
+        for name in [".box.ailurus-journal", ".box.ailurus-uids", "a/.box.ailurus-uids.new"] {
+            assert!(resolve(&alice(), &name.into()).is_err());
+        }
         assert!(resolve(&alice(), &"ailurus".into()).is_ok());
         assert!(resolve(&alice(), &"x".repeat(MAX_NAME).as_str().into()).is_ok());
         assert_eq!(resolve(&alice(), &"#mhINBOX".into()).unwrap().place, Place::Special);
