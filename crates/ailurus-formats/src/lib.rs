@@ -15,11 +15,14 @@ mod drivers;
 mod dummy;
 mod file_times;
 mod files;
+mod flag_bits;
 mod from_line;
 mod incoming;
 mod mail_file;
 mod mbx;
 mod phile;
+#[allow(dead_code, unused_imports, reason = "the formats that need it come next")]
+mod sidecar;
 mod spool;
 mod unix;
 mod window;

@@ -149,7 +149,7 @@ impl Records<'_> {
 }
 
 /// Returns a checksum that tells torn and foreign content from what was written; it does not withstand an attacker.
-pub(super) fn checksum(data: &[u8]) -> u64 {
+pub(crate) fn checksum(data: &[u8]) -> u64 {
     let mut lanes = [1u64, 2, 3, 4];
     let (blocks, rest) = data.as_chunks::<32>();
     for block in blocks {
