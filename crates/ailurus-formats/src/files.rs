@@ -1,10 +1,12 @@
 //! What every format does whose mailboxes are plain files: making, removing and renaming them, and their modes.
 
 use crate::disk::Disk;
-use ailurus_store::{Environment, Error, Location, Rejection, Result};
-use std::fs::File;
+use crate::journal::read_up_to;
+use ailurus_store::{Access, Environment, Error, Location, Rejection, Result};
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Makes an empty file, or a directory when the name ends in `/`.
@@ -112,6 +114,50 @@ pub(crate) fn wants_directory(path: &Path) -> bool {
 pub(crate) fn sync_parent(disk: &dyn Disk, path: &Path) -> Result<()> {
     let Some(parent) = path.parent() else { return Ok(()) };
     disk.sync_dir(parent).map_err(Error::io("sync", parent))
+}
+
+/// Opens a mailbox file, to write it as well if that is wanted and allowed; tells whether it is.
+pub(crate) fn open(path: &Path, access: Access) -> io::Result<(File, bool)> {
+    let open = |write| File::options().read(true).write(write).custom_flags(nonblock()).open(path);
+    if access == Access::ReadWrite {
+        match open(true) {
+            Err(error) if may_not_write(&error) => {}
+            opened => return opened.map(|file| (file, true)),
+        }
+    }
+    open(false).map(|file| (file, false))
+}
+
+/// Returns the first octets of a file to tell its format, at most so many; `None` if it is no file with content. Puts
+/// the times back if reading it made new mail look old.
+pub(crate) fn peek(disk: &dyn Disk, path: &Path, most: usize) -> io::Result<Option<Vec<u8>>> {
+    let before = path.metadata()?;
+    if !before.is_file() || before.len() == 0 {
+        return Ok(None);
+    }
+    let file = File::options().read(true).custom_flags(nonblock()).open(path)?;
+    let mut head = Vec::new();
+    read_up_to(&file, 0, most, &mut head)?;
+    let accessed = |meta: &Metadata| (meta.atime(), meta.atime_nsec());
+    let looked_new = before.ctime() > before.atime();
+    if looked_new && file.metadata().is_ok_and(|after| accessed(&after) != accessed(&before)) {
+        disk.set_times(&file, before.atime(), before.mtime()).ok();
+    }
+    Ok(Some(head))
+}
+
+/// Tells whether there is a file of no octets.
+pub(crate) fn is_empty(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0)
+}
+
+/// Tells whether a file cannot be opened because it may not be written.
+pub(crate) fn may_not_write(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+fn nonblock() -> i32 {
+    i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("open flags are small")
 }
 
 /// Returns why a file that cannot be looked at is no mailbox.

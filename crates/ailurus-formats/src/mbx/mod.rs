@@ -81,9 +81,8 @@ use file::MbxFile;
 use header::Header;
 use mailbox::MbxMailbox;
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -132,14 +131,8 @@ impl Mbx {
         if !path.metadata().map_err(files::failure("open", at, &path))?.is_file() {
             return Err(Error::WrongFormat { format: "mbx", path });
         }
-        let open = |write| File::options().read(true).write(write).custom_flags(nonblock()).open(&path);
-        let mut writable = access == Access::ReadWrite;
-        let mut opened = open(writable);
-        if writable && opened.as_ref().is_err_and(may_not_write) {
-            writable = false;
-            opened = open(false);
-        }
-        let file = self.file(&path, opened.map_err(files::failure("open", at, &path))?);
+        let (file, writable) = files::open(&path, access).map_err(files::failure("open", at, &path))?;
+        let file = self.file(&path, file);
         if file.metadata()?.len() < header::SIZE as u64 {
             return Err(Error::WrongFormat { format: "mbx", path });
         }
@@ -188,7 +181,7 @@ impl Driver for Mbx {
         let Ok(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
         Ok(match probe(&*self.disk, &path) {
             Ok(true) => Claim::Valid,
-            Ok(false) if is_empty_file(&path) => Claim::Empty,
+            Ok(false) if files::is_empty(&path) => Claim::Empty,
             Ok(false) => Claim::No(Rejection::WrongFormat),
             // An append would make it.
             Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => Claim::Empty,
@@ -255,35 +248,8 @@ impl Driver for Mbx {
     }
 }
 
-fn nonblock() -> i32 {
-    i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("open flags are small")
-}
-
-fn may_not_write(error: &io::Error) -> bool {
-    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
-    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
-}
-
-fn is_empty_file(path: &Path) -> bool {
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0)
-}
-
-/// Looks at the header, and puts the times back if reading it made new mail look old.
+/// Looks at the header.
 fn probe(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
-    let before = path.metadata()?;
-    if !before.is_file() || before.len() < header::SIZE as u64 {
-        return Ok(false);
-    }
-    let file = File::options().read(true).custom_flags(nonblock()).open(path)?;
-    let mut raw = vec![0; header::SIZE];
-    let valid = file.read_exact_at(&mut raw, 0).is_ok() && Header::parse(&raw).is_some();
-    let looked_new = before.ctime() > before.atime();
-    if looked_new && file.metadata().is_ok_and(|after| accessed(&after) != accessed(&before)) {
-        disk.set_times(&file, before.atime(), before.mtime()).ok();
-    }
-    Ok(valid)
-}
-
-fn accessed(meta: &Metadata) -> (i64, i64) {
-    (meta.atime(), meta.atime_nsec())
+    let head = files::peek(disk, path, header::SIZE)?;
+    Ok(head.is_some_and(|head| Header::parse(&head).is_some()))
 }
