@@ -75,7 +75,6 @@ use ailurus_store::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, Level, Location, Mailbox, Manner, Place,
     Rejection, Result, Status,
 };
-use ailurus_types::SystemFlags;
 use append::{MbxAppend, Walked};
 use file::MbxFile;
 use header::Header;
@@ -121,8 +120,7 @@ impl Mbx {
     }
 
     fn new_header(&self) -> Header {
-        let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);
-        Header::new(now.max(1), &self.environment.default_keywords)
+        Header::new(files::next_validity(&self.environment, 0), &self.environment.default_keywords)
     }
 
     /// Opens a file that must be an mbx mailbox, to read and write unless that is not allowed.
@@ -131,7 +129,8 @@ impl Mbx {
         if !path.metadata().map_err(files::failure("open", at, &path))?.is_file() {
             return Err(Error::WrongFormat { format: "mbx", path });
         }
-        let (file, writable) = files::open(&path, access).map_err(files::failure("open", at, &path))?;
+        let (file, writable) =
+            files::open_as_allowed(&path, access).map_err(files::failure("open", at, &path))?;
         let file = self.file(&path, file);
         if file.metadata()?.len() < header::SIZE as u64 {
             return Err(Error::WrongFormat { format: "mbx", path });
@@ -171,22 +170,24 @@ impl Driver for Mbx {
             keywords: header::SLOTS,
             shared_access: true,
             shared_expunge: true,
-            inferiors: false,
             crlf: true,
             creatable: true,
+            ..Abilities::default()
         }
     }
 
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Ok(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
-        Ok(match probe(&*self.disk, &path) {
-            Ok(true) => Claim::Valid,
-            Ok(false) if files::is_empty(&path) => Claim::Empty,
-            Ok(false) => Claim::No(Rejection::WrongFormat),
+        match probe(&*self.disk, &path) {
+            Ok(true) => Ok(Claim::Valid),
+            Ok(false) if files::is_empty(&path) => Ok(Claim::Empty),
+            Ok(false) => Ok(Claim::No(Rejection::WrongFormat)),
             // An append would make it.
-            Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => Claim::Empty,
-            Err(error) => Claim::No(files::rejection(&error)),
-        })
+            Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => {
+                Ok(Claim::Empty)
+            }
+            Err(error) => files::unclaimed("look at", &path, error),
+        }
     }
 
     fn create(&self, at: &Location) -> Result<()> {
@@ -213,17 +214,7 @@ impl Driver for Mbx {
         let (file, _) = self.open_file(at, Access::ReadOnly)?;
         let mailbox = MbxMailbox::open(file, false, Manner::Silent)?;
         let snapshot = &mailbox.snapshot;
-        let count = |wanted: &dyn Fn(&ailurus_store::MessageInfo) -> bool| {
-            let count = snapshot.messages.iter().filter(|message| wanted(message)).count();
-            u32::try_from(count).unwrap_or(u32::MAX)
-        };
-        Ok(Status {
-            messages: count(&|_| true),
-            recent: count(&|message| message.is_recent()),
-            unseen: count(&|message| !message.flags().system.contains(SystemFlags::SEEN)),
-            uid_next: snapshot.uid_next,
-            uid_validity: snapshot.uid_validity,
-        })
+        Ok(Status::of(&snapshot.messages, snapshot.uid_next, snapshot.uid_validity))
     }
 
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {

@@ -17,7 +17,7 @@ use crate::journal::read_up_to;
 use crate::lock::{Mode, Wait, lock_file};
 use crate::mail_file::MailFile;
 use crate::sidecar::Event;
-use ailurus_store::{Append, AppendMeta, Appended, Error, Level, Location, Manner, Result};
+use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Manner, Result};
 use ailurus_types::{InternalDate, KeywordMask, Uid, UidSet};
 use std::fs::File;
 use std::io;
@@ -76,7 +76,7 @@ impl<'d> MtxAppend<'d> {
 
     fn open_or_create(&self) -> Result<File> {
         let failed = files::failure("open", &self.at, &self.path);
-        match File::options().read(true).write(true).open(&self.path) {
+        match files::open(&self.path, Access::ReadWrite) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.at.path().is_none() => {
                 let (mode, _) = self.driver.environment.modes(&self.at.name);
                 self.driver.disk.create_new(&self.path, mode).map_err(failed)

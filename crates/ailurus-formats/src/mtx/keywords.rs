@@ -66,7 +66,7 @@ impl Slots {
     }
 
     /// Returns the keywords that the file's bits name.
-    pub(super) fn from_file(&self, bits: KeywordMask) -> KeywordMask {
+    pub(super) fn out_of_file(&self, bits: KeywordMask) -> KeywordMask {
         self.in_file(bits)
     }
 
@@ -81,7 +81,7 @@ impl Slots {
     }
 
     /// Returns the keywords that the sidecar's flags name.
-    pub(super) fn from_sidecar(&self, mask: KeywordMask) -> KeywordMask {
+    pub(super) fn out_of_sidecar(&self, mask: KeywordMask) -> KeywordMask {
         let named = mask.slots().filter_map(|slot| self.of_sidecar.get(slot).copied().flatten());
         named.fold(KeywordMask::NONE, |all, slot| all.union(KeywordMask::slot(slot)))
     }
@@ -131,9 +131,9 @@ mod tests {
             ["foo", "bar", "Work"]
         );
         assert!(slots.overlap());
-        assert_eq!(slots.from_file(KeywordMask(0b1111)), KeywordMask(0b11));
+        assert_eq!(slots.out_of_file(KeywordMask(0b1111)), KeywordMask(0b11));
         assert_eq!(slots.to_file(KeywordMask(0b110), KeywordMask(0b1001)), KeywordMask(0b1010));
-        assert_eq!(slots.from_sidecar(KeywordMask(0b11)), KeywordMask(0b110));
+        assert_eq!(slots.out_of_sidecar(KeywordMask(0b11)), KeywordMask(0b110));
         assert_eq!(slots.to_sidecar(KeywordMask(0b111), Wanted::All), KeywordMask(0b11));
         assert_eq!(slots.to_sidecar(KeywordMask(0b111), Wanted::NotInFile), KeywordMask(0b01));
         assert_eq!(slots.add(&keyword("new"), &mut sidecar), Some(3));
@@ -154,6 +154,6 @@ mod tests {
         assert_eq!(slots.add(&keyword("more"), &mut sidecar), None);
         assert_eq!(sidecar.len(), 62);
         // The second place of a name that is there twice has none.
-        assert_eq!(slots.from_file(KeywordMask(0b11)), KeywordMask(0b1));
+        assert_eq!(slots.out_of_file(KeywordMask(0b11)), KeywordMask(0b1));
     }
 }

@@ -99,7 +99,7 @@ impl MtxMailbox {
         let mut ledger = Ledger::new(&file);
         let mut held = ledger.hold(&file)?;
         if !file.is_current() {
-            return Err(Error::Lost { path: file.path.clone(), what: "mailbox was replaced".into() });
+            return Err(file.replaced());
         }
         file.recover(held.name())?;
         lock_file(&file.file, Mode::Shared, Wait::Block).map_err(file.io("lock"))?;

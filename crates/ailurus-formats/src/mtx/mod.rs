@@ -80,7 +80,7 @@ use ailurus_store::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, Level, Location, Mailbox, Manner, Place,
     Rejection, Result, Status,
 };
-use ailurus_types::{Keywords, SystemFlags};
+use ailurus_types::Keywords;
 use append::MtxAppend;
 use ledger::{Held, Ledger};
 use line::Line;
@@ -132,7 +132,7 @@ pub struct Mtx {
 impl Mtx {
     /// Returns the driver of the mtx format for one user's mailboxes.
     #[must_use]
-    pub fn mtx(environment: Arc<Environment>, disk: Arc<dyn Disk>) -> Self {
+    pub fn new(environment: Arc<Environment>, disk: Arc<dyn Disk>) -> Self {
         Self { dialect: &MTX, environment, disk }
     }
 
@@ -175,7 +175,8 @@ impl Mtx {
         if !self.is_valid(&path).map_err(files::failure("open", at, &path))? && !files::is_empty(&path) {
             return Err(Error::WrongFormat { format: self.dialect.name, path });
         }
-        let (file, writable) = files::open(&path, access).map_err(files::failure("open", at, &path))?;
+        let (file, writable) =
+            files::open_as_allowed(&path, access).map_err(files::failure("open", at, &path))?;
         Ok((self.file(&path, file), if writable { Access::ReadWrite } else { Access::ReadOnly }))
     }
 
@@ -211,25 +212,26 @@ impl Driver for Mtx {
             sticky_uids: true,
             keywords: Keywords::MAX,
             shared_access: true,
-            shared_expunge: false,
-            inferiors: false,
             crlf: self.dialect.crlf,
             creatable: true,
+            ..Abilities::default()
         }
     }
 
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Ok(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
-        Ok(match self.is_valid(&path) {
-            Ok(true) => Claim::Valid,
+        match self.is_valid(&path) {
+            Ok(true) => Ok(Claim::Valid),
             // A file of no octets of this name is a mailbox all the same.
-            Ok(false) if files::is_empty(&path) && at.place == Place::Inbox => Claim::Valid,
-            Ok(false) if files::is_empty(&path) => Claim::Empty,
-            Ok(false) => Claim::No(Rejection::WrongFormat),
+            Ok(false) if files::is_empty(&path) && at.place == Place::Inbox => Ok(Claim::Valid),
+            Ok(false) if files::is_empty(&path) => Ok(Claim::Empty),
+            Ok(false) => Ok(Claim::No(Rejection::WrongFormat)),
             // An append would make it.
-            Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => Claim::Empty,
-            Err(error) => Claim::No(files::rejection(&error)),
-        })
+            Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => {
+                Ok(Claim::Empty)
+            }
+            Err(error) => files::unclaimed("look at", &path, error),
+        }
     }
 
     fn create(&self, at: &Location) -> Result<()> {
@@ -262,17 +264,7 @@ impl Driver for Mtx {
         let (file, _) = self.open_file(at, Access::ReadOnly)?;
         let mailbox = MtxMailbox::open(file, self.dialect, Access::ReadOnly, Manner::Silent)?;
         let snapshot = &mailbox.snapshot;
-        let count = |wanted: &dyn Fn(&ailurus_store::MessageInfo) -> bool| {
-            let count = snapshot.messages.iter().filter(|message| wanted(message)).count();
-            u32::try_from(count).unwrap_or(u32::MAX)
-        };
-        Ok(Status {
-            messages: count(&|_| true),
-            recent: count(&|message| message.is_recent()),
-            unseen: count(&|message| !message.flags().system.contains(SystemFlags::SEEN)),
-            uid_next: snapshot.uid_next,
-            uid_validity: snapshot.uid_validity,
-        })
+        Ok(Status::of(&snapshot.messages, snapshot.uid_next, snapshot.uid_validity))
     }
 
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {

@@ -51,7 +51,7 @@ impl Note {
     /// Returns the note, or `None` if the octets are none.
     pub(super) fn decode(octets: &[u8]) -> Option<Self> {
         let mut rest = octets.strip_prefix(&[VERSION])?;
-        let mut number = |rest: &mut &[u8]| {
+        let number = |rest: &mut &[u8]| {
             let (number, after) = rest.split_first_chunk()?;
             *rest = after;
             Some(u64::from_le_bytes(*number))

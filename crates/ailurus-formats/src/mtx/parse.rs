@@ -36,6 +36,10 @@ impl MtxMailbox {
 
     /// Parses what is new in the file, and reads the flags of all messages again if others may have changed them.
     pub(super) fn parse(&mut self, held: &mut Held) -> Result<()> {
+        if !self.file.is_current() {
+            // What is written here now nobody will find.
+            return Err(self.file.replaced());
+        }
         let times = FileTimes::of(&self.file.metadata()?);
         self.check_size(times.size)?;
         let known = self.spots.len();
@@ -78,7 +82,7 @@ impl MtxMailbox {
             let Some(met) = walk.step()? else { break true };
             let record = told.aligner.meet(met.key);
             let mask =
-                record.map_or(KeywordMask::NONE, |record| ledger.slots.from_sidecar(record.flags.keywords));
+                record.map_or(KeywordMask::NONE, |record| ledger.slots.out_of_sidecar(record.flags.keywords));
             let uid = match record.filter(|_| told.keep_uids) {
                 Some(record) => record.uid,
                 None => {
@@ -87,7 +91,7 @@ impl MtxMailbox {
                         .ok_or_else(|| file.damaged(met.offset, "no UID is left for this message".into()))?
                 }
             };
-            let keywords = ledger.slots.from_file(met.line.field.keywords).union(mask);
+            let keywords = ledger.slots.out_of_file(met.line.field.keywords).union(mask);
             self.snapshot.messages.push(message(uid, keywords, &met));
             self.spots.push(Spot::new(met.offset, met.line.size, met.key, met.line.len));
         };
@@ -146,7 +150,7 @@ impl MtxMailbox {
         let before = self.snapshot.messages[index];
         let previous = index.checked_sub(1).map(|index| self.snapshot.messages[index].uid());
         let (uid, mask) = match record {
-            Some(record) => (record.uid, self.ledger.slots.from_sidecar(record.flags.keywords)),
+            Some(record) => (record.uid, self.ledger.slots.out_of_sidecar(record.flags.keywords)),
             None => {
                 *fresh = (*fresh).min(index);
                 let uid = give_uid(&mut self.ledger, previous);
@@ -167,7 +171,7 @@ impl MtxMailbox {
     fn take_flags(&mut self, news: &News) {
         for (uid, mask) in &news.flags {
             if let Some(index) = self.snapshot.position(*uid, 0) {
-                let mask = self.ledger.slots.from_sidecar(*mask);
+                let mask = self.ledger.slots.out_of_sidecar(*mask);
                 self.set_sidecar_keywords(index, mask);
             }
         }
@@ -284,7 +288,7 @@ impl MtxMailbox {
             let message = &mut self.snapshot.messages[index];
             let kept = message.flags().keywords;
             let kept = kept.without(slots.in_file(kept));
-            let keywords = slots.from_file(field.keywords).union(kept);
+            let keywords = slots.out_of_file(field.keywords).union(kept);
             let flags = Flags { system: field.system, keywords };
             if message.flags() != flags {
                 message.set_flags(flags);
