@@ -6,7 +6,7 @@ use super::ledger::Held;
 use super::mailbox::MtxMailbox;
 use super::parse::flags_event;
 use ailurus_store::{Changes, Edit, Error, Level, Result, Snapshot};
-use ailurus_types::{FlagChange, FlagOp, Flags, Keyword, KeywordMask, Keywords, UidSet};
+use ailurus_types::{FlagChange, FlagOp, Flags, Keyword, KeywordMask, Keywords, Uid, UidSet};
 
 /// A change under way. What it changes in memory is put back if it is dropped.
 pub(super) struct MtxEdit<'m> {
@@ -83,13 +83,20 @@ impl<'m> MtxEdit<'m> {
         mailbox.file.sync()
     }
 
-    /// Flags that came back to what they were are no change.
-    fn tell_changes(&mut self) {
-        let mailbox = &mut *self.mailbox;
-        for (index, _) in &self.before {
-            mailbox.pending.flags.insert(mailbox.snapshot.messages[*index].uid());
+    /// Flags that came back to what they were are no change. Those of messages that are to go are returned: they are one
+    /// only if the messages stay.
+    fn tell_changes(&mut self, expunge: &UidSet) -> UidSet {
+        let (mailbox, mut going) = (&mut *self.mailbox, UidSet::new());
+        for (index, before) in &self.before {
+            let message = &mailbox.snapshot.messages[*index];
+            if message.flags() != *before {
+                let goes = expunge.contains(message.uid());
+                let told = if goes { &mut going } else { &mut mailbox.pending.flags };
+                told.insert(message.uid());
+            }
         }
         mailbox.pending.keywords |= mailbox.ledger.state.keywords != self.keywords_before;
+        going
     }
 }
 
@@ -143,13 +150,14 @@ impl Edit for MtxEdit<'_> {
 impl MtxEdit<'_> {
     fn commit_alone(&mut self, expunge: &UidSet) -> Result<()> {
         let new_keywords = self.mailbox.ledger.state.keywords != self.keywords_before;
+        let mut going = UidSet::new();
         if !self.before.is_empty() || new_keywords {
             if let Err(error) = self.write() {
                 // What the sidecar says now is told again the next time.
                 self.mailbox.ledger.forget();
                 return Err(error);
             }
-            self.tell_changes();
+            going = self.tell_changes(expunge);
         }
         // What is in the file is no longer to be put back.
         self.before.clear();
@@ -157,7 +165,12 @@ impl MtxEdit<'_> {
         if expunge.is_empty() {
             return Ok(());
         }
-        self.mailbox.slide(&self.held, expunge)?;
+        if let Err(error) = self.mailbox.slide(&self.held, expunge) {
+            for uid in going.ranges().iter().flat_map(|(first, last)| *first..=*last).filter_map(Uid::new) {
+                self.mailbox.pending.flags.insert(uid);
+            }
+            return Err(error);
+        }
         let text = format!("Expunged {} messages", expunge.count());
         self.mailbox.file.environment.notices.tell(Level::Info, text);
         Ok(())
