@@ -164,6 +164,11 @@ impl Mtx {
         Ok(head.is_some_and(|head| Line::is_first(&head, self.dialect)))
     }
 
+    /// Tells whether this is INBOX under the name that it has in this format alone.
+    fn is_own_inbox(&self, at: &Location, path: &Path) -> bool {
+        at.place == Place::Inbox && path.ends_with(self.dialect.inbox)
+    }
+
     fn file(&self, path: &Path, file: File) -> MailFile {
         let (environment, disk) = (Arc::clone(&self.environment), Arc::clone(&self.disk));
         MailFile { format: self.dialect.name, environment, disk, path: path.into(), file }
@@ -222,8 +227,8 @@ impl Driver for Mtx {
         let Ok(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
         match self.is_valid(&path) {
             Ok(true) => Ok(Claim::Valid),
-            // A file of no octets of this name is a mailbox all the same.
-            Ok(false) if files::is_empty(&path) && at.place == Place::Inbox => Ok(Claim::Valid),
+            // `mail.txt` and `INBOX.MTX` are mailboxes of this format whatever they hold; an empty `INBOX` is of any.
+            Ok(false) if files::is_empty(&path) && self.is_own_inbox(at, &path) => Ok(Claim::Valid),
             Ok(false) if files::is_empty(&path) => Ok(Claim::Empty),
             Ok(false) => Ok(Claim::No(Rejection::WrongFormat)),
             // An append would make it.
