@@ -14,6 +14,15 @@ pub(crate) fn append_crlf(mut text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
+/// Appends text without its CRs.
+pub(crate) fn append_without_cr(mut text: &[u8], out: &mut Vec<u8>) {
+    while let Some(at) = memchr(b'\r', text) {
+        out.extend_from_slice(&text[..at]);
+        text = &text[at + 1..];
+    }
+    out.extend_from_slice(text);
+}
+
 /// Takes text in pieces of any size, and gives it with LF for CR LF.
 ///
 /// Readers drop every CR, but lines keep those that are not the one before their LF: without them a line could become

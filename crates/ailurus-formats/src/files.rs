@@ -1,6 +1,7 @@
 //! What every format does whose mailboxes are plain files: making, removing and renaming them, and their modes.
 
 use crate::disk::Disk;
+use crate::journal::read_up_to;
 use ailurus_store::{Access, Claim, Environment, Error, Location, Rejection, Result};
 use std::fs::{File, Metadata};
 use std::io;
@@ -125,6 +126,43 @@ pub(crate) fn wants_directory(path: &Path) -> bool {
 pub(crate) fn sync_parent(disk: &dyn Disk, path: &Path) -> Result<()> {
     let Some(parent) = path.parent() else { return Ok(()) };
     disk.sync_dir(parent).map_err(Error::io("sync", parent))
+}
+
+/// Opens a mailbox file, to write it as well if that is wanted and allowed; tells whether it is.
+pub(crate) fn open_as_allowed(path: &Path, access: Access) -> io::Result<(File, bool)> {
+    if access == Access::ReadWrite {
+        match open(path, Access::ReadWrite) {
+            Err(error) if may_not_write(&error) => {}
+            opened => return opened.map(|file| (file, true)),
+        }
+    }
+    open(path, Access::ReadOnly).map(|file| (file, false))
+}
+
+/// Returns the first octets of a file to tell its format, at most so many; `None` if it is no file with content. Puts
+/// the times back if reading it made new mail look old.
+pub(crate) fn peek(disk: &dyn Disk, path: &Path, most: usize) -> io::Result<Option<Vec<u8>>> {
+    let before = path.metadata()?;
+    if !before.is_file() || before.len() == 0 {
+        return Ok(None);
+    }
+    let file = open(path, Access::ReadOnly)?;
+    let mut head = Vec::new();
+    read_up_to(&file, 0, most, &mut head)?;
+    if before.ctime() > before.atime() {
+        restore_times(disk, &file, &before);
+    }
+    Ok(Some(head))
+}
+
+/// Tells whether there is a file of no octets.
+pub(crate) fn is_empty(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0)
+}
+
+/// Tells whether a file cannot be opened because it may not be written.
+pub(crate) fn may_not_write(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Puts the times of a file back if reading it made new mail look old; `before` is from before it was read.

@@ -8,20 +8,31 @@ pub mod journal;
 pub mod lock;
 pub mod rewrite;
 
+mod ahead;
+mod checksum;
 mod crlf;
 mod drivers;
 mod dummy;
+mod file_times;
 mod files;
+mod flag_bits;
 mod from_line;
+mod incoming;
+mod mail_file;
 mod mbx;
 mod mix;
+mod mtx;
 mod phile;
+#[allow(dead_code, reason = "mh comes next")]
+mod sidecar;
 mod spool;
 mod unix;
+mod window;
 
 pub use drivers::drivers;
 pub use dummy::Dummy;
 pub use mbx::Mbx;
 pub use mix::Mix;
+pub use mtx::Mtx;
 pub use phile::Phile;
 pub use unix::Unix;

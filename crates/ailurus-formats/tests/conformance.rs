@@ -6,6 +6,8 @@ ailurus_testkit::conformance! {
     unix: Format { delivery: Some(mbox_delivery), ..Format::of("unix") };
     mbx: Format::of("mbx");
     mmdf: Format { delivery: Some(mmdf_delivery), ..Format::of("mmdf") };
+    mtx: Format::of("mtx");
+    tenex: Format::of("tenex");
 }
 
 fn mmdf_delivery(message: &str) -> Vec<u8> {

@@ -4,7 +4,7 @@ use super::file::MbxFile;
 use super::line::{Line, MOST};
 use super::torn::{self, Rest};
 use super::uids::{Settled, Uids};
-use super::window::Window;
+use crate::window::Window;
 use ailurus_store::Result;
 
 /// A walk over the messages from some place of the file on.
