@@ -4,6 +4,7 @@ use crate::disk::Disk;
 use crate::dummy::Dummy;
 use crate::mbx::Mbx;
 use crate::mtx::Mtx;
+use crate::mix::Mix;
 use crate::phile::Phile;
 use crate::unix::Unix;
 use ailurus_store::{Driver, Environment};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub fn drivers(environment: &Arc<Environment>, disk: &Arc<dyn Disk>) -> Vec<Arc<dyn Driver>> {
     let (env, disk) = (|| Arc::clone(environment), || Arc::clone(disk));
     vec![
+        Arc::new(Mix::new(env(), disk())),
         Arc::new(Mbx::new(env(), disk())),
         Arc::new(Mtx::tenex(env(), disk())),
         Arc::new(Mtx::new(env(), disk())),
@@ -35,5 +37,6 @@ mod tests {
         let drivers = drivers(&Arc::new(environment), &Os::shared());
         let names: Vec<_> = drivers.iter().map(|driver| driver.name()).collect();
         assert_eq!(names, ["mbx", "tenex", "mtx", "mmdf", "unix", "phile", "dummy"]);
+        assert_eq!(names, ["mix", "mbx", "unix", "phile", "dummy"]);
     }
 }

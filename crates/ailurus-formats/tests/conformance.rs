@@ -13,4 +13,5 @@ ailurus_testkit::conformance! {
 fn mmdf_delivery(message: &str) -> Vec<u8> {
     let mark = "\u{1}\u{1}\u{1}\u{1}\n";
     format!("{mark}From ada@example.com Sat Feb  1 12:34:56 2025\n{message}{mark}").into_bytes()
+    mix: Format::of("mix");
 }

@@ -1,7 +1,8 @@
 //! The mix format: a directory, mail in files of about a megabyte, and small files that say what is where. Many sessions
 //! at once, expunge included; a mailbox may hold other mailboxes.
 //!
-//! Not registered in `drivers` yet: nothing of it has been tested.
+//! Not tested yet: kills within CREATE, DELETE and RENAME of mix mailboxes, sessions of the reference beside ours, speed.
+//! An index that was cut off exactly at the end of a record is what an expunge leaves, and is taken for that.
 //!
 //! # The directory
 //!
