@@ -15,6 +15,8 @@ mod files;
 mod flag_bits;
 mod from_line;
 mod mbx;
+#[allow(dead_code, unused_imports, reason = "the formats that need it come next")]
+mod numbered;
 mod phile;
 #[allow(dead_code, unused_imports, reason = "the formats that need it come next")]
 mod sidecar;
