@@ -48,6 +48,11 @@ struct MailboxSettings {
     dot_lock_timeout: Option<u32>,
     homes: [Option<PathBuf>; 3],
     modes: Vec<(&'static str, u32)>,
+    mh_path: Option<PathBuf>,
+    mh_allow_inbox: Option<bool>,
+    news_active: Option<PathBuf>,
+    news_spool: Option<PathBuf>,
+    news_state: Option<PathBuf>,
 }
 
 /// The formats that we can make.
@@ -68,7 +73,7 @@ const MODES: [&str; 9] = [
 ];
 const HOMES: [&str; 3] = ["ftp-export-directory", "public-home-directory", "shared-home-directory"];
 /// Known, and nothing that a server of local mailboxes would obey.
-const ELSEWHERE: [&str; 33] = [
+const ELSEWHERE: [&str; 28] = [
     "rsh-command",
     "rsh-path",
     "ssh-command",
@@ -89,11 +94,6 @@ const ELSEWHERE: [&str; 33] = [
     "nntp-range",
     "trust-dns",
     "sasl-uses-ptr-name",
-    "news-active-file",
-    "news-spool-directory",
-    "news-state-file",
-    "mh-path",
-    "mh-allow-inbox",
     "anonymous-home-directory",
     "ca-certificate-path",
     "allow-user-config",
@@ -179,6 +179,11 @@ impl Settings {
             "list-maximum-level" => {
                 boxes.list_depth = Some(usize::try_from(number(value)?).unwrap_or(usize::MAX));
             }
+            "mh-path" => boxes.mh_path = Some(value.into()),
+            "mh-allow-inbox" => boxes.mh_allow_inbox = Some(number(value)? != 0),
+            "news-active-file" => boxes.news_active = Some(value.into()),
+            "news-spool-directory" => boxes.news_spool = Some(value.into()),
+            "news-state-file" => boxes.news_state = Some(value.into()),
             "dot-lock-file-timeout" => boxes.dot_lock_timeout = Some(number(value)?.saturating_mul(60)),
             _ => return self.set_other(name, value),
         }
@@ -231,6 +236,11 @@ impl Settings {
         set(&mut environment.hide_dot_files, boxes.hide_dot_files);
         set(&mut environment.list_depth, boxes.list_depth);
         set(&mut environment.dot_lock_timeout, boxes.dot_lock_timeout);
+        set(&mut environment.mh_path, boxes.mh_path.clone().map(Some));
+        set(&mut environment.mh_allow_inbox, boxes.mh_allow_inbox);
+        set_path(&mut environment.news.active, &boxes.news_active);
+        set_path(&mut environment.news.spool, &boxes.news_spool);
+        set(&mut environment.news.state, boxes.news_state.clone().map(Some));
         let [ftp, public, shared] = &boxes.homes;
         for (target, home) in [
             (&mut environment.shared.ftp, ftp),
@@ -314,6 +324,7 @@ fn names_client(name: &str, client: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ailurus_store::News;
 
     fn environment(settings: &Settings) -> Environment {
         let mut environment =
@@ -335,6 +346,9 @@ mod tests {
             set keywords Late\n\
             set dot-lock-file-timeout 2\n\
             set lookahead 99\n\
+            set mh-path /home/ada/MH\n\
+            set mh-allow-inbox 1\n\
+            set news-spool-directory /news\n\
             set hide-dot-files 1\n";
         let settings = Settings::parse(text);
         assert_eq!(settings.complaints, []);
@@ -348,6 +362,10 @@ mod tests {
         assert_eq!(environment.default_keywords.len(), 2);
         assert_eq!(environment.dot_lock_timeout, 120);
         assert!(environment.hide_dot_files);
+        assert_eq!(environment.mh_path.as_deref(), Some(Path::new("/home/ada/MH")));
+        assert!(environment.mh_allow_inbox);
+        let news = News { spool: "/news".into(), ..News::default() };
+        assert_eq!(environment.news, news);
     }
 
     #[test]
