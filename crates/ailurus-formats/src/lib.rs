@@ -15,6 +15,7 @@ mod files;
 mod flag_bits;
 mod from_line;
 mod mbx;
+mod mh;
 #[allow(dead_code, unused_imports, reason = "the formats that need it come next")]
 mod numbered;
 mod phile;
@@ -25,5 +26,6 @@ mod unix;
 pub use drivers::drivers;
 pub use dummy::Dummy;
 pub use mbx::Mbx;
+pub use mh::Mh;
 pub use phile::Phile;
 pub use unix::Unix;

@@ -1,5 +1,7 @@
 //! Whether a file or directory is still what it was.
 
+use super::Names;
+use ailurus_types::InternalDate;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::fs::{File, Metadata};
@@ -13,7 +15,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(crate) struct FileId {
     pub(crate) inode: u64,
     pub(crate) size: u64,
-    /// Its modification time: seconds since 1970 UTC, and nanoseconds.
+    /// Its modification time: seconds since 1970 UTC, and nanoseconds. Seconds that no internal date has are those of the
+    /// nearest one that has.
     pub(crate) modified: (i64, u32),
 }
 
@@ -21,14 +24,19 @@ impl FileId {
     /// Returns the identity of an open file.
     pub(crate) fn of(found: &Metadata) -> Self {
         let nanoseconds = u32::try_from(found.mtime_nsec()).unwrap_or(0);
-        Self { inode: found.ino(), size: found.len(), modified: (found.mtime(), nanoseconds) }
+        Self { inode: found.ino(), size: found.len(), modified: (seconds(found.mtime()), nanoseconds) }
+    }
+
+    /// Returns the internal date of a message whose file this is.
+    pub(crate) fn date(&self) -> InternalDate {
+        InternalDate::from_timestamp(self.modified.0, 0)
     }
 
     fn of_stat(found: &Stat) -> Self {
         Self {
             inode: found.st_ino,
             size: u64::try_from(found.st_size).unwrap_or(0),
-            modified: (found.st_mtime, u32::try_from(found.st_mtime_nsec).unwrap_or(0)),
+            modified: (seconds(found.st_mtime), u32::try_from(found.st_mtime_nsec).unwrap_or(0)),
         }
     }
 
@@ -38,6 +46,10 @@ impl FileId {
         let (now, _) = now();
         (now - WRITING..=now + WRITING).contains(&self.modified.0)
     }
+}
+
+fn seconds(modified: i64) -> i64 {
+    InternalDate::from_timestamp(modified, 0).timestamp()
 }
 
 /// What [`Folder::look`] tells of a message's file.
@@ -76,8 +88,9 @@ impl Folder {
     pub(crate) fn look(&self, number: u32) -> io::Result<Option<Look>> {
         let found = match rustix::fs::statat(&self.directory, decimal(number, &mut [0; 10]), AtFlags::empty())
         {
-            // A link to nowhere, or to itself, or to what is not ours to see.
-            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::ACCESS) => return Ok(None),
+            // A link to nowhere, or to itself.
+            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => return Ok(None),
+            Err(Errno::ACCESS) if self.is_link(number) => return Ok(None),
             found => found?,
         };
         if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
@@ -85,6 +98,18 @@ impl Folder {
         }
         let was_read = found.st_atime > found.st_mtime;
         Ok(Some(Look { id: FileId::of_stat(&found), was_read }))
+    }
+
+    fn is_link(&self, number: u32) -> bool {
+        let (name, flags) = (&mut [0; 10], AtFlags::SYMLINK_NOFOLLOW);
+        let found = rustix::fs::statat(&self.directory, decimal(number, name), flags);
+        found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Symlink)
+    }
+
+    /// Looks for a file under another number than it had.
+    pub(crate) fn find(&self, id: &FileId) -> io::Result<Option<u32>> {
+        let numbers = Names::read(&self.path)?.numbers;
+        Ok(numbers.into_iter().find(|number| matches!(self.look(*number), Ok(Some(look)) if look.id == *id)))
     }
 
     /// Opens a message's file to read; `None` when it is not this one any more.

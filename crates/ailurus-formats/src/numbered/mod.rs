@@ -31,9 +31,9 @@ mod names;
 mod remove;
 mod text;
 
-pub(crate) use fileid::{FileId, Folder, Stamp};
+pub(crate) use fileid::{FileId, Folder, Look, Stamp};
 pub(crate) use incoming::{Incoming, Written};
-pub(crate) use names::Names;
+pub(crate) use names::{Names, is_number_like};
 pub(crate) use remove::{Removed, remove};
 pub(crate) use text::{Encoder, LineReader, Measure};
 

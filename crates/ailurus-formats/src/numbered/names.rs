@@ -48,6 +48,11 @@ pub(super) fn number(name: &[u8]) -> Option<u32> {
     is_plain.then(|| std::str::from_utf8(name).ok()?.parse().ok())?
 }
 
+/// Tells whether a name has digits only: whether or not it is that of a message, it is none for a mailbox.
+pub(crate) fn is_number_like(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(u8::is_ascii_digit)
+}
+
 fn is_leftover(name: &[u8]) -> bool {
     name.starts_with(NEW.as_bytes()) || name.starts_with(GONE.as_bytes())
 }
