@@ -345,7 +345,8 @@ fn apply_name(names: &mut BTreeMap<PathBuf, Node>, change: NameChange) {
             names.insert(path, node);
         }
         NameChange::Remove(path) => {
-            names.remove(&path);
+            // With a directory go the names in it, whether or not it was synced.
+            names.retain(|name, _| !name.starts_with(&path));
         }
         NameChange::Rename(from, to) => {
             let moved: Vec<_> = names.keys().filter(|path| path.starts_with(&from)).cloned().collect();
@@ -432,17 +433,33 @@ fn rebuild(
             }
         }
     }
+    // A file with two names stays one file.
+    let mut placed: HashMap<Inode, &Path> = HashMap::new();
+    for (path, node) in names.iter().filter(|(path, node)| now.get(*path) == Some(node)) {
+        if let Node::File(inode) = node {
+            placed.insert(*inode, path);
+        }
+    }
     for (path, node) in names.iter().filter(|(path, _)| path.starts_with(root)) {
+        // The directory was lost before its names were.
+        if !path.parent().is_some_and(Path::is_dir) {
+            continue;
+        }
         match node {
             Node::Directory if now.contains_key(path) => {}
             Node::Directory => fs::create_dir(path)?,
             Node::File(inode) => {
                 let content = contents.get(inode).or_else(|| untouched.get(inode));
                 let content = content.map_or(&[][..], Vec::as_slice);
-                // Writing truncates in place: a file that still has this name keeps its inode.
-                if fs::read(path).map_or(true, |found| found != content) {
-                    fs::write(path, content)?;
+                match placed.get(inode) {
+                    Some(other) if other != path && now.get(path) != Some(node) => {
+                        fs::hard_link(other, path)?
+                    }
+                    // Writing truncates in place: a file that still has this name keeps its inode.
+                    _ if fs::read(path).map_or(true, |found| found != content) => fs::write(path, content)?,
+                    _ => {}
                 }
+                placed.insert(*inode, path);
             }
         }
     }
