@@ -1,7 +1,7 @@
 //! New messages in a folder.
 
 use super::Mh;
-use super::mailbox::MhMailbox;
+use super::mailbox::{MhMailbox, Synchronized};
 use super::table::{Filed, N, Note};
 use crate::files;
 use crate::numbered::{Encoder, Folder, Incoming, Names, Written, remove};
@@ -77,7 +77,10 @@ impl<'d> MhAppend<'d> {
         let first = first.ok_or_else(|| Error::Refused("no number is left in this mailbox".into()))?;
         let numbers = self.incoming.commit(first).map_err(&failed)?;
         let records = given.iter().zip(&numbers).map(|((uid, flags, written), number)| {
-            let filed = Filed::new(*number, written.id, &written.measure);
+            // To get its name has changed its change time.
+            let found = mailbox.folder.look(*number).ok().flatten().map(|look| look.id);
+            let id = found.filter(|id| id.is_like(&written.id)).unwrap_or(written.id);
+            let filed = Filed::new(*number, id, &written.measure);
             note.count(*flags);
             Event::Message { uid: *uid, flags: *flags, identity: filed.encode() }
         });
@@ -117,8 +120,10 @@ impl<'d> MhAppend<'d> {
 
 /// Reads what is needed to go on: the end of the sidecar, or, where that is not usable, all.
 fn begin(mailbox: &mut MhMailbox, lock: &mut Lock, failed: &dyn Fn(io::Error) -> Error) -> Result<State> {
-    if !mailbox.sidecar.read_state(lock).map_err(failed)? {
-        mailbox.synchronize(lock)?;
+    if !mailbox.sidecar.read_state(lock).map_err(failed)?
+        && let Synchronized::WithoutNew(error) = mailbox.synchronize(lock)?
+    {
+        return Err(error);
     }
     let state = mailbox.sidecar.state().cloned();
     state.ok_or_else(|| failed(io::ErrorKind::InvalidData.into()))

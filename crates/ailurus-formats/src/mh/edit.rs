@@ -1,6 +1,7 @@
 //! Changes of flags and expunges.
 
 use super::mailbox::{MhMailbox, indices};
+use super::scan::Work;
 use crate::numbered::{Removed, remove};
 use crate::sidecar::{Event, Lock, State};
 use ailurus_store::{Changes, Edit, Error, Level, Result, Snapshot};
@@ -101,7 +102,11 @@ impl<'m> MhEdit<'m> {
             let text = format!("Expunged {} messages", uids.len());
             mailbox.environment.notices.tell(Level::Info, text);
         }
-        self.save(uids.iter().map(|uid| Event::Gone { uid: *uid }))?;
+        if let Err(error) = self.save(uids.iter().map(|uid| Event::Gone { uid: *uid })) {
+            // They are gone all the same, and may have made the room that is missing.
+            self.mailbox.unsaved.add(Work::removing(uids));
+            self.mailbox.environment.notices.tell(Level::Log, error.to_string());
+        }
         synced.map_err(Error::io("sync", self.mailbox.folder.path()))?;
         failure.map_or(Ok(()), Err)
     }

@@ -5,7 +5,7 @@ use super::profile::Profile;
 use super::scan::{Numbering, Work};
 use super::table::{N, Note, Table};
 use crate::disk::Disk;
-use crate::numbered::{FileId, Folder, LineReader, Stamp};
+use crate::numbered::{FileId, Folder, LineReader, Measure, Stamp};
 use crate::sidecar::{Event, Lock, Reading, Sidecar, State};
 use ailurus_store::{
     Access, Changes, Edit, Environment, Error, Extent, Level, Location, Mailbox, Manner, PermanentFlags,
@@ -37,11 +37,21 @@ pub(super) struct MhMailbox {
     pub(super) highest: u32,
     /// Files that somebody may still have been writing.
     pub(super) fresh: Vec<(u32, FileId)>,
+    /// What is different from the sidecar, and could not be written there.
+    pub(super) unsaved: Work,
     /// A file is another than it was, which the directory does not show.
     pub(super) must_scan: bool,
     reader: Option<(Uid, LineReader)>,
     /// The message read last: the next is probably it again, or the one behind.
     hint: usize,
+}
+
+/// What came of [`MhMailbox::synchronize`].
+#[derive(Debug)]
+pub(super) enum Synchronized {
+    Fully,
+    /// New messages are not shown, since their UIDs could not be written down.
+    WithoutNew(Error),
 }
 
 /// Whether UIDs and flags outlive the session.
@@ -66,10 +76,14 @@ impl MhMailbox {
         mailbox.table.snapshot.writable = access == Access::ReadWrite && may_write(path);
         mailbox.claims = mailbox.table.snapshot.writable && manner == Manner::Session;
         let opened = mailbox.sidecar.lock().map_err(Error::io("lock", mailbox.sidecar.path()));
-        if let Err(error) = opened.and_then(|mut lock| mailbox.synchronize(&mut lock)) {
-            let text = format!("UIDs and flags are not kept in {}: {error}", path.display());
-            environment.notices.tell(Level::Log, text);
-            mailbox.go_alone()?;
+        match opened.and_then(|mut lock| mailbox.synchronize(&mut lock)) {
+            Ok(Synchronized::Fully) => {}
+            Ok(Synchronized::WithoutNew(error)) => mailbox.log_hidden(&error),
+            Err(error) => {
+                let text = format!("UIDs and flags are not kept in {}: {error}", path.display());
+                environment.notices.tell(Level::Log, text);
+                mailbox.go_alone()?;
+            }
         }
         mailbox.table.pending = Changes::default();
         Ok(mailbox)
@@ -108,6 +122,7 @@ impl MhMailbox {
             last_stamp: None,
             highest: 0,
             fresh: Vec::new(),
+            unsaved: Work::default(),
             must_scan: false,
             reader: None,
             hint: 0,
@@ -115,7 +130,7 @@ impl MhMailbox {
     }
 
     /// Takes over what others did, and writes down what is new, all under the lock.
-    pub(super) fn synchronize(&mut self, lock: &mut Lock) -> Result<()> {
+    pub(super) fn synchronize(&mut self, lock: &mut Lock) -> Result<Synchronized> {
         let now = self.now_stamp()?;
         let known = self.table.snapshot.largest_uid().map_or(0, Uid::get);
         let reading = self.sidecar.read(lock, &mut self.table).map_err(self.failed("read"))?;
@@ -127,12 +142,13 @@ impl MhMailbox {
         if let Some(note) = noted.filter(|_| !self.must_scan) {
             (self.stamp, self.last_stamp, self.highest) = (Some(now), Some(now), note.highest);
         }
-        let work = if self.stamp == Some(now) && numbering == Numbering::Known && !self.must_scan {
+        let mut work = if self.stamp == Some(now) && numbering == Numbering::Known && !self.must_scan {
             Work::default()
         } else {
             self.scan(&mut state, numbering)?
         };
-        let from = self.claim(&mut state, known, numbering);
+        work.add(std::mem::take(&mut self.unsaved));
+        self.claim(&mut state, known, numbering);
         match self.save(lock, &state, &work) {
             Ok(()) => self.adopt(state),
             // The old UIDs are void: the new ones are those of this session.
@@ -141,13 +157,16 @@ impl MhMailbox {
                 self.adopt(state);
             }
             Err(error) => {
-                // Nobody may be told of a UID that is not written down.
-                self.table.truncate(from);
-                self.must_scan = true;
-                return Err(self.failed("write")(error));
+                (self.must_scan, self.unsaved) = (true, work);
+                if let Some(state) = self.sidecar.state().cloned() {
+                    // Nobody may be told of a UID that is not written down.
+                    self.table.truncate(state.uid_next);
+                    self.adopt(state);
+                }
+                return Ok(Synchronized::WithoutNew(self.failed("write")(error)));
             }
         }
-        Ok(())
+        Ok(Synchronized::Fully)
     }
 
     /// Returns the state to go on from.
@@ -169,12 +188,12 @@ impl MhMailbox {
         state
     }
 
-    /// Finds out which of the messages behind the UID `known` are \Recent here. Returns where those start.
-    fn claim(&mut self, state: &mut State, known: u32, numbering: Numbering) -> usize {
+    /// Finds out which of the messages behind the UID `known` are \Recent here.
+    fn claim(&mut self, state: &mut State, known: u32, numbering: Numbering) {
         let last = self.table.snapshot.largest_uid().map_or(0, Uid::get);
         if numbering == Numbering::Anew {
             state.told = last;
-            return 0;
+            return;
         }
         let messages = &mut self.table.snapshot.messages;
         let from = messages.partition_point(|message| message.uid().get() <= known);
@@ -184,7 +203,6 @@ impl MhMailbox {
         if self.claims {
             state.told = state.told.max(last);
         }
-        from
     }
 
     /// Writes what is new to the sidecar, if anything is.
@@ -226,7 +244,7 @@ impl MhMailbox {
 
     fn note(&self, state: &State) -> Option<Note> {
         let stamp = self.last_stamp?;
-        let complete = self.stamp == Some(stamp) && self.fresh.is_empty();
+        let complete = self.stamp == Some(stamp) && self.fresh.is_empty() && self.unsaved.is_empty();
         let count = |wanted: &dyn Fn(&ailurus_store::MessageInfo) -> bool| {
             let count = self.table.snapshot.messages.iter().filter(|message| wanted(message)).count();
             u32::try_from(count).unwrap_or(u32::MAX)
@@ -284,6 +302,11 @@ impl MhMailbox {
         Ok(())
     }
 
+    fn log_hidden(&self, error: &Error) {
+        let text = format!("new messages in {} are not shown yet: {error}", self.folder.path().display());
+        self.environment.notices.tell(Level::Log, text);
+    }
+
     fn now_stamp(&self) -> Result<Stamp> {
         self.folder.stamp().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::Lost {
@@ -327,7 +350,10 @@ impl MhMailbox {
             return Ok(None);
         }
         let mut lock = self.sidecar.lock().map_err(self.failed("lock"))?;
-        self.synchronize(&mut lock)?;
+        // What is known can be changed all the same, and messages can go to make room.
+        if let Synchronized::WithoutNew(error) = self.synchronize(&mut lock)? {
+            self.log_hidden(&error);
+        }
         Ok(Some(lock))
     }
 
@@ -360,15 +386,26 @@ impl MhMailbox {
     }
 
     fn try_open(&mut self, index: usize) -> io::Result<Option<LineReader>> {
-        let (id, number) = (self.table.id(index), self.table.entries[index].number);
-        if let Some(file) = self.folder.open_file(number, &id)? {
-            return Ok(Some(LineReader::new(file)));
+        let (mut id, mut number) = (self.table.id(index), self.table.entries[index].number);
+        let mut file = self.folder.open_file(number, &id)?;
+        if file.is_none()
+            && let Some(found) = self.folder.find(&id)?
+        {
+            number = found;
+            file = self.folder.open_file(number, &id)?;
         }
-        if let Some(number) = self.folder.find(&id)? {
+        let Some(file) = file else { return Ok(None) };
+        let found = FileId::of(&file.metadata()?);
+        if found != id {
+            // Renamed, or another one that looks alike.
+            if !self.table.is_copy(index, &found, &Measure::of(&file)?) {
+                return Ok(None);
+            }
+            id = found;
             self.table.entries[index].number = number;
-            return Ok(self.folder.open_file(number, &id)?.map(LineReader::new));
+            self.table.set_id(index, &id);
         }
-        Ok(None)
+        Ok(Some(LineReader::new(file)))
     }
 }
 
@@ -424,7 +461,7 @@ impl Mailbox for MhMailbox {
     }
 
     fn refresh(&mut self) -> Result<Changes> {
-        if self.is_quiet()? {
+        if self.is_quiet()? && self.unsaved.is_empty() {
             return Ok(self.take_changes());
         }
         self.reader = None;
@@ -433,13 +470,8 @@ impl Mailbox for MhMailbox {
             return Ok(self.take_changes());
         }
         let mut lock = self.sidecar.lock().map_err(self.failed("lock"))?;
-        match self.synchronize(&mut lock) {
-            // New mail that cannot be given UIDs (a full disk) is told when it can.
-            Err(error) if error.is_full() => {
-                let text = format!("new messages are not shown yet: {error}");
-                self.environment.notices.tell(Level::Log, text);
-            }
-            outcome => outcome?,
+        if let Synchronized::WithoutNew(error) = self.synchronize(&mut lock)? {
+            self.log_hidden(&error);
         }
         Ok(self.take_changes())
     }

@@ -20,10 +20,9 @@
 //!
 //! # Which message is which
 //!
-//! The sidecar knows each message by the inode, size and modification time of its file. So a message keeps its UID when
-//! mh gives it another number; a file that was changed or replaced is another message; UIDs are in the order in which messages
-//! were first seen, whatever their numbers. A copy from an archive, under the same number, with the same date and
-//! content, is the same message. A sidecar that is lost or damaged is made anew with another UIDVALIDITY; where none can be
+//! The sidecar knows each message by its file: inode, size, times, a checksum of the content. So a message keeps its UID
+//! when mh gives it another number, or when the folder comes back from an archive; a file that was changed or replaced is
+//! another message ([`scan`]). UIDs are in the order in which messages were first seen, whatever their numbers. A sidecar that is lost or damaged is made anew with another UIDVALIDITY; where none can be
 //! written, UIDs and flags are those of the session, as with the reference.
 //!
 //! Sizes need a look into the file; they are in the sidecar, so each message is read once. A folder whose times are as

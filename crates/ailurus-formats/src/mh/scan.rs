@@ -1,8 +1,8 @@
 //! Reading a folder: which files are which messages.
 //!
-//! A file is known by its inode, size and modification time, wherever it is: `folder -pack` and `sortm` change numbers
-//! only. A file under its old number with another inode, but with the same content and date, was restored from an archive.
-//! Anything else is a new message.
+//! A file is known by its number, inode, size and times. If only the number and the change time are others (`folder -pack`,
+//! `sortm`), or only the inode and its change time (restored from an archive), it is read: the same content makes it the
+//! same message. Anything else is a new one.
 
 use super::mailbox::{Keeping, MhMailbox};
 use super::profile;
@@ -37,6 +37,18 @@ impl Work {
         self.told.is_empty() && self.gone.is_empty() && !self.anew
     }
 
+    /// What only removes messages that had these UIDs.
+    pub(super) fn removing(gone: Vec<Uid>) -> Self {
+        Self { gone, ..Self::default() }
+    }
+
+    /// Adds what an earlier scan found and could not write down.
+    pub(super) fn add(&mut self, earlier: Self) {
+        self.told.extend(earlier.told);
+        self.gone.extend(earlier.gone);
+        self.anew |= earlier.anew;
+    }
+
     pub(super) fn events<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = Event<N>> + 'a {
         let gone = self.gone.iter().map(|uid| Event::Gone { uid: *uid });
         let told = self.told.iter().filter_map(|uid| table.snapshot.position(*uid, usize::MAX));
@@ -68,7 +80,6 @@ impl MhMailbox {
         self.fresh.clear();
         let mut work = Work::default();
         let mut matching = self.match_numbers(&names.numbers)?;
-        self.match_inodes(&mut matching, &mut work);
         let new = self.match_content(&mut matching, &mut work);
         match numbering {
             Numbering::Known => self.add(state, &matching, new, &mut work),
@@ -156,43 +167,30 @@ impl MhMailbox {
         Ok(Some(look))
     }
 
-    /// Finds the messages that have other numbers now.
-    fn match_inodes(&mut self, matching: &mut Matching, work: &mut Work) {
-        if matching.others.is_empty() || matching.found.iter().all(|found| *found) {
-            return;
-        }
-        let missing = (0..self.table.len()).filter(|index| !matching.found[*index]);
-        let by_id: HashMap<FileKey, usize> =
-            missing.map(|index| (key(&self.table.id(index)), index)).collect();
-        matching.others.retain(|(number, look)| {
-            let Some(index) = by_id.get(&key(&look.id)).filter(|index| !matching.found[**index]) else {
-                return true;
-            };
-            matching.found[*index] = true;
-            self.table.entries[*index].number = *number;
-            work.told.push(self.table.uid(*index));
-            false
-        });
-    }
-
-    /// Reads the files that are not known yet. Those that are copies of what had their number are known after all.
+    /// Reads the files that are not known as they are. Those with the content of a message that is missing are that message.
     fn match_content(&mut self, matching: &mut Matching, work: &mut Work) -> Vec<New> {
         let others = std::mem::take(&mut matching.others);
         if others.is_empty() {
             return Vec::new();
         }
-        let missing = (0..self.table.len()).filter(|index| !matching.found[*index]);
+        let missing = || (0..self.table.len()).filter(|index| !matching.found[*index]);
+        let by_inode: HashMap<u64, usize> =
+            missing().map(|index| (self.table.id(index).inode, index)).collect();
         let by_number: HashMap<u32, usize> =
-            missing.map(|index| (self.table.entries[index].number, index)).collect();
+            missing().map(|index| (self.table.entries[index].number, index)).collect();
         let unseen = profile::sequence(self.folder.path(), &self.unseen);
-        let mut new = Vec::new();
+        let (mut rest, mut new) = (Vec::new(), Vec::new());
         for (number, look) in others {
             let Some(measure) = self.measure(number, &look) else { continue };
-            let copy = by_number.get(&number).filter(|index| !matching.found[**index]);
-            if let Some(index) = copy.filter(|index| self.table.is_copy(**index, &look.id, &measure)) {
-                matching.found[*index] = true;
-                self.table.set_id(*index, &look.id);
-                work.told.push(self.table.uid(*index));
+            let known = by_inode.get(&look.id.inode).copied();
+            if !self.settle(matching, known, (number, &look.id, &measure), work) {
+                rest.push((number, look, measure));
+            }
+        }
+        // Only when all that were renamed are known: a copy must not take the place of one.
+        for (number, look, measure) in rest {
+            let known = by_number.get(&number).copied();
+            if self.settle(matching, known, (number, &look.id, &measure), work) {
                 continue;
             }
             let mut flags = Flags::default();
@@ -203,6 +201,23 @@ impl MhMailbox {
             new.push(New { filed: Filed::new(number, look.id, &measure), flags });
         }
         new
+    }
+
+    /// Tells whether a file is this message; then the message is found.
+    fn settle(
+        &mut self,
+        matching: &mut Matching,
+        known: Option<usize>,
+        (number, id, measure): (u32, &FileId, &Measure),
+        work: &mut Work,
+    ) -> bool {
+        let known = known.filter(|index| !matching.found[*index] && self.table.is_copy(*index, id, measure));
+        let Some(index) = known else { return false };
+        matching.found[index] = true;
+        self.table.entries[index].number = number;
+        self.table.set_id(index, id);
+        work.told.push(self.table.uid(index));
+        true
     }
 
     /// Reads a file to know its size. One that cannot be read, or is another by now, has to wait.
@@ -256,11 +271,4 @@ impl MhMailbox {
         }
         work.anew = true;
     }
-}
-
-/// An identity as the key of a map.
-type FileKey = (u64, u64, (i64, u32));
-
-fn key(id: &FileId) -> FileKey {
-    (id.inode, id.size, id.modified)
 }

@@ -13,9 +13,10 @@ pub(super) const N: usize = 44;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Entry {
     inode: u64,
-    size: u64,
-    pub(super) number: u32,
+    size: u32,
     nanoseconds: u32,
+    changed: u32,
+    pub(super) number: u32,
     /// Octets of the header in CRLF form.
     pub(super) header: u32,
     /// A checksum of the file.
@@ -40,14 +41,13 @@ impl Filed {
     }
 
     pub(super) fn encode(&self) -> [u8; N] {
-        let FileId { inode, size, modified: (seconds, nanoseconds) } = self.id;
+        let FileId { inode, size, modified: (seconds, nanoseconds), changed } = self.id;
         let mut out = [0; N];
-        let (long, short) = out.split_at_mut(24);
-        let seconds = seconds.cast_unsigned();
-        for (place, field) in long.as_chunks_mut::<8>().0.iter_mut().zip([inode, size, seconds]) {
+        let (long, short) = out.split_at_mut(16);
+        for (place, field) in long.as_chunks_mut::<8>().0.iter_mut().zip([inode, seconds.cast_unsigned()]) {
             *place = field.to_le_bytes();
         }
-        let fields = [nanoseconds, self.number, self.size, self.header, self.sum];
+        let fields = [size, nanoseconds, changed, self.number, self.size, self.header, self.sum];
         for (place, field) in short.as_chunks_mut::<4>().0.iter_mut().zip(fields) {
             *place = field.to_le_bytes();
         }
@@ -55,17 +55,17 @@ impl Filed {
     }
 
     pub(super) fn decode(octets: &[u8; N]) -> Self {
-        let (long, short) = octets.split_at(24);
+        let (long, short) = octets.split_at(16);
         let long = |at: usize| u64::from_le_bytes(long.as_chunks::<8>().0[at]);
         let short = |at: usize| u32::from_le_bytes(short.as_chunks::<4>().0[at]);
-        let modified = (long(2).cast_signed(), short(0));
-        let id = FileId { inode: long(0), size: long(1), modified };
-        Self { number: short(1), id, size: short(2), header: short(3), sum: short(4) }
+        let modified = (long(1).cast_signed(), short(1));
+        let id = FileId { inode: long(0), size: short(0), modified, changed: short(2) };
+        Self { number: short(3), id, size: short(4), header: short(5), sum: short(6) }
     }
 
     fn entry(&self) -> Entry {
-        let FileId { inode, size, modified: (_, nanoseconds) } = self.id;
-        Entry { inode, size, number: self.number, nanoseconds, header: self.header, sum: self.sum }
+        let FileId { inode, size, modified: (_, nanoseconds), changed } = self.id;
+        Entry { inode, size, nanoseconds, changed, number: self.number, header: self.header, sum: self.sum }
     }
 }
 
@@ -99,12 +99,12 @@ impl Table {
 
     /// Returns the identity of a message's file.
     pub(super) fn id(&self, index: usize) -> FileId {
-        let Entry { inode, size, nanoseconds, .. } = self.entries[index];
+        let Entry { inode, size, nanoseconds, changed, .. } = self.entries[index];
         let seconds = self.snapshot.messages[index].internal_date().timestamp();
-        FileId { inode, size, modified: (seconds, nanoseconds) }
+        FileId { inode, size, modified: (seconds, nanoseconds), changed }
     }
 
-    /// Tells whether a file is the message's, restored from an archive: all but its inode is as it was.
+    /// Tells whether a file is the message's, whatever happened to its inode: size, date and content are as they were.
     pub(super) fn is_copy(&self, index: usize, id: &FileId, measure: &Measure) -> bool {
         let (mine, entry) = (self.id(index), self.entries[index]);
         mine.size == id.size && mine.modified.0 == id.modified.0 && entry.sum == measure.sum
@@ -112,7 +112,7 @@ impl Table {
 
     pub(super) fn set_id(&mut self, index: usize, id: &FileId) {
         let entry = &mut self.entries[index];
-        (entry.inode, entry.size, entry.nanoseconds) = (id.inode, id.size, id.modified.1);
+        (entry.inode, entry.nanoseconds, entry.changed) = (id.inode, id.modified.1, id.changed);
     }
 
     pub(super) fn filed(&self, index: usize) -> Filed {
@@ -151,8 +151,10 @@ impl Table {
         self.gone.extend(uids);
     }
 
-    /// Takes the messages from this index on back.
-    pub(super) fn truncate(&mut self, index: usize) {
+    /// Takes the messages from this UID on back.
+    pub(super) fn truncate(&mut self, from: Option<Uid>) {
+        let Some(from) = from else { return };
+        let index = self.snapshot.messages.partition_point(|message| message.uid() < from);
         self.entries.truncate(index);
         self.snapshot.messages.truncate(index);
     }
@@ -322,7 +324,8 @@ mod tests {
 
     #[test]
     fn what_is_kept_comes_back() {
-        let id = FileId { inode: u64::MAX, size: 5, modified: (1_700_000_000, 999_999_999) };
+        let modified = (1_700_000_000, 999_999_999);
+        let id = FileId { inode: u64::MAX, size: 5, modified, changed: u32::MAX };
         let filed = Filed { number: 7, id, size: 9, header: 3, sum: u32::MAX };
         assert_eq!(Filed::decode(&filed.encode()), filed);
         let stamp = Stamp::decode(&[7; Stamp::LEN]);

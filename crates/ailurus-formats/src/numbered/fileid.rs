@@ -1,6 +1,7 @@
 //! Whether a file or directory is still what it was.
 
 use super::Names;
+use crate::journal::mix;
 use ailurus_types::InternalDate;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -14,30 +15,44 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct FileId {
     pub(crate) inode: u64,
-    pub(crate) size: u64,
+    /// Its length; of one beyond 32 bits, the low ones.
+    pub(crate) size: u32,
     /// Its modification time: seconds since 1970 UTC, and nanoseconds. Seconds that no internal date has are those of the
     /// nearest one that has.
     pub(crate) modified: (i64, u32),
+    /// A checksum of its change time. An inode can be used again, and the modification time be set to what it was: the
+    /// change time tells. But it changes with every rename, too.
+    pub(crate) changed: u32,
 }
 
 impl FileId {
     /// Returns the identity of an open file.
     pub(crate) fn of(found: &Metadata) -> Self {
-        let nanoseconds = u32::try_from(found.mtime_nsec()).unwrap_or(0);
-        Self { inode: found.ino(), size: found.len(), modified: (seconds(found.mtime()), nanoseconds) }
-    }
-
-    /// Returns the internal date of a message whose file this is.
-    pub(crate) fn date(&self) -> InternalDate {
-        InternalDate::from_timestamp(self.modified.0, 0)
+        Self {
+            inode: found.ino(),
+            size: low(found.len()),
+            modified: (seconds(found.mtime()), u32::try_from(found.mtime_nsec()).unwrap_or(0)),
+            changed: blend(found.ctime(), u64::try_from(found.ctime_nsec()).unwrap_or(0)),
+        }
     }
 
     fn of_stat(found: &Stat) -> Self {
         Self {
             inode: found.st_ino,
-            size: u64::try_from(found.st_size).unwrap_or(0),
+            size: low(u64::try_from(found.st_size).unwrap_or(0)),
             modified: (seconds(found.st_mtime), u32::try_from(found.st_mtime_nsec).unwrap_or(0)),
+            changed: blend(found.st_ctime, found.st_ctime_nsec),
         }
+    }
+
+    /// Tells whether the other looks like the same file, perhaps renamed in between.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        Self { changed: other.changed, ..*self } == *other
+    }
+
+    /// Returns the internal date of a message whose file this is.
+    pub(crate) fn date(&self) -> InternalDate {
+        InternalDate::from_timestamp(self.modified.0, 0)
     }
 
     /// Tells whether somebody may be writing the file: it has changed just now.
@@ -46,6 +61,15 @@ impl FileId {
         let (now, _) = now();
         (now - WRITING..=now + WRITING).contains(&self.modified.0)
     }
+}
+
+fn low(size: u64) -> u32 {
+    u32::try_from(size & 0xffff_ffff).unwrap_or(0)
+}
+
+fn blend(seconds: i64, nanoseconds: u64) -> u32 {
+    let mixed = mix(mix(1, seconds.cast_unsigned()), nanoseconds);
+    low(mixed ^ mixed >> 32)
 }
 
 fn seconds(modified: i64) -> i64 {
@@ -109,10 +133,12 @@ impl Folder {
     /// Looks for a file under another number than it had.
     pub(crate) fn find(&self, id: &FileId) -> io::Result<Option<u32>> {
         let numbers = Names::read(&self.path)?.numbers;
-        Ok(numbers.into_iter().find(|number| matches!(self.look(*number), Ok(Some(look)) if look.id == *id)))
+        Ok(numbers
+            .into_iter()
+            .find(|number| matches!(self.look(*number), Ok(Some(look)) if look.id.is_like(id))))
     }
 
-    /// Opens a message's file to read; `None` when it is not this one any more.
+    /// Opens a message's file to read; `None` when it does not look like this one any more.
     pub(crate) fn open_file(&self, number: u32, id: &FileId) -> io::Result<Option<File>> {
         self.open_with(number, id, OFlags::empty())
     }
@@ -134,7 +160,7 @@ impl Folder {
             file => File::from(file?),
         };
         let found = file.metadata()?;
-        Ok((found.is_file() && FileId::of(&found) == *id).then_some(file))
+        Ok((found.is_file() && FileId::of(&found).is_like(id)).then_some(file))
     }
 
     /// Returns the times of the directory; an error of kind `NotFound` when the path leads to another by now.

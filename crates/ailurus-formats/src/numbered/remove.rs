@@ -21,7 +21,7 @@ pub(crate) enum Removed {
 /// Between a look and an unlink the number could become that of another message. So the file is moved aside first, where
 /// nobody changes what it is; one that turns out to be another is put back.
 pub(crate) fn remove(disk: &dyn Disk, folder: &Folder, number: u32, id: &FileId) -> io::Result<Removed> {
-    if folder.look(number)?.is_none_or(|look| look.id != *id) {
+    if folder.look(number)?.is_none_or(|look| !look.id.is_like(id)) {
         return Ok(Removed::NotThere);
     }
     let aside = folder.path().join(aside_name(number, id));
@@ -47,22 +47,21 @@ pub(super) fn settle(disk: &dyn Disk, directory: &Path, path: &Path) -> io::Resu
     put_back(disk, directory, path, number).map(|()| true)
 }
 
+/// Gives a message back its number, or a new one if somebody else has it by now.
 fn put_back(disk: &dyn Disk, directory: &Path, aside: &Path, number: u32) -> io::Result<()> {
-    match rename_free(disk, aside, &directory.join(number.to_string())) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        moved => return moved,
-    }
-    let highest = Names::read(directory)?.highest();
-    place(disk, directory, aside, highest.saturating_add(1)).map(drop)
+    let names = Names::read(directory)?;
+    let taken = names.numbers.binary_search(&number).is_ok();
+    let wanted = if taken { names.highest().saturating_add(1) } else { number };
+    place(disk, directory, aside, wanted).map(drop)
 }
 
 fn is(path: &Path, id: &FileId) -> bool {
-    path.metadata().is_ok_and(|found| found.is_file() && FileId::of(&found) == *id)
+    path.metadata().is_ok_and(|found| found.is_file() && FileId::of(&found).is_like(id))
 }
 
 /// The name says which file was meant: `.ailurus-gone.NUMBER.INODE.SIZE.SECONDS.NANOSECONDS`.
 fn aside_name(number: u32, id: &FileId) -> String {
-    let FileId { inode, size, modified: (seconds, nanoseconds) } = id;
+    let FileId { inode, size, modified: (seconds, nanoseconds), .. } = id;
     format!("{GONE}{number}.{inode}.{size}.{seconds}.{nanoseconds}")
 }
 
@@ -71,7 +70,7 @@ fn parse(name: &[u8]) -> Option<(u32, FileId)> {
     let number = fields.next()?.parse().ok()?;
     let (inode, size) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
     let modified = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    fields.next().is_none().then_some((number, FileId { inode, size, modified }))
+    fields.next().is_none().then_some((number, FileId { inode, size, modified, changed: 0 }))
 }
 
 #[cfg(test)]
@@ -130,7 +129,7 @@ mod tests {
 
     #[test]
     fn names_of_others_are_no_work_of_ours() {
-        let id = FileId { inode: u64::MAX, size: 3, modified: (-4, 5) };
+        let id = FileId { inode: u64::MAX, size: 3, modified: (-4, 5), changed: 0 };
         assert_eq!(parse(aside_name(2, &id).as_bytes()), Some((2, id)));
         for name in [".ailurus-gone.", ".ailurus-gone.1.2.3.4", ".ailurus-gone.1.2.3.4.5.6", "1"] {
             assert_eq!(parse(name.as_bytes()), None, "{name}");
