@@ -75,7 +75,19 @@ enum DataChange {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Node {
     File(Inode),
+    /// Another name of a file. (A file alone does not show in its inode: that is used again when the file is gone.)
+    Link(Inode),
     Directory,
+}
+
+impl Node {
+    fn is_same(self, other: Option<&Self>) -> bool {
+        match (self, other) {
+            (Self::File(a) | Self::Link(a), Some(Self::File(b) | Self::Link(b))) => a == *b,
+            (Self::Directory, Some(Self::Directory)) => true,
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -276,7 +288,7 @@ impl Disk for FaultyDisk {
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let meta = fs::symlink_metadata(from)?;
-        let node = Node::File((meta.dev(), meta.ino()));
+        let node = Node::Link((meta.dev(), meta.ino()));
         self.name_change(NameChange::Add(to.into(), node), || Os.link(from, to))
     }
 
@@ -426,20 +438,14 @@ fn rebuild(
         }
     }
     for (path, node) in now.iter().rev() {
-        if names.get(path) != Some(node) {
+        if !node.is_same(names.get(path)) {
             match node {
-                Node::File(_) => fs::remove_file(path)?,
+                Node::File(_) | Node::Link(_) => fs::remove_file(path)?,
                 Node::Directory => fs::remove_dir(path)?,
             }
         }
     }
-    // A file with two names stays one file.
-    let mut placed: HashMap<Inode, &Path> = HashMap::new();
-    for (path, node) in names.iter().filter(|(path, node)| now.get(*path) == Some(node)) {
-        if let Node::File(inode) = node {
-            placed.insert(*inode, path);
-        }
-    }
+    let mut links = Vec::new();
     for (path, node) in names.iter().filter(|(path, _)| path.starts_with(root)) {
         // The directory was lost before its names were.
         if !path.parent().is_some_and(Path::is_dir) {
@@ -448,22 +454,40 @@ fn rebuild(
         match node {
             Node::Directory if now.contains_key(path) => {}
             Node::Directory => fs::create_dir(path)?,
+            Node::Link(_) if node.is_same(now.get(path)) => {}
+            Node::Link(_) => links.push((path, node)),
+            Node::File(_) if !path.exists() && survives(names, &now, node) => links.push((path, node)),
             Node::File(inode) => {
                 let content = contents.get(inode).or_else(|| untouched.get(inode));
                 let content = content.map_or(&[][..], Vec::as_slice);
-                match placed.get(inode) {
-                    Some(other) if other != path && now.get(path) != Some(node) => {
-                        fs::hard_link(other, path)?
-                    }
-                    // Writing truncates in place: a file that still has this name keeps its inode.
-                    _ if fs::read(path).map_or(true, |found| found != content) => fs::write(path, content)?,
-                    _ => {}
+                // Writing truncates in place: a file that still has this name keeps its inode.
+                if fs::read(path).map_or(true, |found| found != content) {
+                    fs::write(path, content)?;
                 }
-                placed.insert(*inode, path);
             }
         }
     }
+    for (path, node) in links {
+        // A file with two names stays one file.
+        let other =
+            names.iter().find(|(other, kind)| *other != path && node.is_same(Some(kind)) && other.exists());
+        match (other, node) {
+            (Some((other, _)), _) => fs::hard_link(other, path)?,
+            (None, Node::Link(inode)) => {
+                let content = contents.get(inode).or_else(|| untouched.get(inode));
+                fs::write(path, content.map_or(&[][..], Vec::as_slice))?;
+            }
+            (None, _) => {}
+        }
+    }
     Ok(())
+}
+
+/// Tells whether a file is there now by a name that a link gave it.
+fn survives(names: &BTreeMap<PathBuf, Node>, now: &BTreeMap<PathBuf, Node>, file: &Node) -> bool {
+    let mut links =
+        names.iter().filter(|(_, node)| matches!(node, Node::Link(_)) && file.is_same(Some(node)));
+    links.any(|(path, node)| node.is_same(now.get(path)))
 }
 
 #[cfg(test)]
