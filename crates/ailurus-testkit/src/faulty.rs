@@ -52,6 +52,8 @@ struct State {
     changes: usize,
     syncs: usize,
     written: u64,
+    // What was written before each write.
+    octets: Vec<u64>,
     dead: bool,
     files: HashMap<Inode, Kept>,
     names: BTreeMap<PathBuf, Node>,
@@ -141,6 +143,19 @@ impl FaultyDisk {
         self.state().made.clone()
     }
 
+    /// Returns how many octets files had grown by before each write, and in all: where a full disk makes a difference.
+    #[must_use]
+    pub fn octets(&self) -> Vec<u64> {
+        let state = self.state();
+        state.octets.iter().copied().chain([state.written]).collect()
+    }
+
+    /// Returns how many syncs of files were asked for so far.
+    #[must_use]
+    pub fn syncs(&self) -> usize {
+        self.state().syncs
+    }
+
     /// Tells whether the kill or a power loss has happened.
     #[must_use]
     pub fn is_dead(&self) -> bool {
@@ -204,6 +219,8 @@ impl FaultyDisk {
 
     fn write(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.state();
+        let written = state.written;
+        state.octets.push(written);
         // What a file holds already needs no more room when it is written over.
         let grows = (offset + data.len() as u64).saturating_sub(file.metadata()?.len());
         let (count, outcome) = match self.change(&mut state, grows) {
