@@ -64,8 +64,10 @@ impl Append for Appending<'_> {
             return Err(Error::Refused("Append of zero-length message".into()));
         }
         let header = self.spool.len();
+        // In a mailbox with From_ lines all others were harmless: a copy stays what it was.
+        let header_only = self.shared.env.from_widget_header_only || meta.from_line.is_some();
         self.messages.push(Arriving { meta, header, text: header, end: header, is_open: false });
-        self.open = Some(Converter::new(self.shared.dialect, self.shared.env.from_widget_header_only));
+        self.open = Some(Converter::new(self.shared.dialect, header_only));
         Ok(())
     }
 
