@@ -179,6 +179,10 @@ impl Scan {
     fn settle(&mut self, env: &Environment, manner: Manner, first_new: usize) {
         if self.uid_validity == 0 {
             self.uid_validity = next_validity(env, self.old_validity);
+            if self.messages.is_empty() {
+                // Who finds the file empty next may take another value: nobody has a UID of this one.
+                return;
+            }
             if manner == Manner::Session {
                 env.notices.tell(Level::Info, "Assigning new unique identifiers to all messages");
             }
