@@ -2,7 +2,9 @@
 
 use crate::disk::Disk;
 use crate::dummy::Dummy;
+use crate::mbox::Mbox;
 use crate::mbx::Mbx;
+use crate::new_mail::NewMail;
 use crate::phile::Phile;
 use crate::unix::Unix;
 use ailurus_store::{Driver, Environment};
@@ -12,8 +14,10 @@ use std::sync::Arc;
 #[must_use]
 pub fn drivers(environment: &Arc<Environment>, disk: &Arc<dyn Disk>) -> Vec<Arc<dyn Driver>> {
     let (env, disk) = (|| Arc::clone(environment), || Arc::clone(disk));
+    let new_mail = NewMail::new(env(), disk());
     vec![
-        Arc::new(Mbx::new(env(), disk())),
+        new_mail.into_inbox_of(Arc::new(Mbox::new(env(), disk()))),
+        new_mail.into_inbox_of(Arc::new(Mbx::new(env(), disk()))),
         Arc::new(Unix::mmdf(environment.as_ref().clone(), disk())),
         Arc::new(Unix::new(environment.as_ref().clone(), disk())),
         Arc::new(Phile::new(env(), disk())),
@@ -31,6 +35,6 @@ mod tests {
         let environment = Environment::new("alice", "/home".into(), "/spool".into(), "mail.example.com");
         let drivers = drivers(&Arc::new(environment), &Os::shared());
         let names: Vec<_> = drivers.iter().map(|driver| driver.name()).collect();
-        assert_eq!(names, ["mbx", "mmdf", "unix", "phile", "dummy"]);
+        assert_eq!(names, ["mbox", "mbx", "mmdf", "unix", "phile", "dummy"]);
     }
 }

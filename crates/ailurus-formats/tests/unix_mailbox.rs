@@ -594,7 +594,9 @@ fn names_that_lead_nowhere_are_missing() {
     let env = environment(directory.path());
     std::os::unix::fs::symlink("loop", directory.path().join("loop")).unwrap();
     std::fs::write(directory.path().join("file"), "text").unwrap();
-    for driver in ailurus_formats::drivers(&Arc::new(env), &Os::shared()) {
+    let drivers = ailurus_formats::drivers(&Arc::new(env), &Os::shared());
+    // mbox has no other name than INBOX.
+    for driver in drivers.iter().filter(|driver| driver.name() != "mbox") {
         for name in ["loop", "none", "file/below", "loop/below", &"x".repeat(256)] {
             let claim = driver.probe(&at(&directory.path().join(name))).unwrap();
             assert_eq!(claim, Claim::No(Rejection::Missing), "{} {name}", driver.name());

@@ -4,7 +4,7 @@ use super::dialect::{Dialect, MARK, has_mark_after};
 use super::mailbox::{initial_error, is_same};
 use super::parse::{KEYWORDS, Scan};
 use super::render::{Base, Old, append_arrival_fields, append_block};
-use super::write::{Recent, Target, write_out};
+use super::write::{Recent, Target, WhenEmpty, write_out};
 use super::{Shared, io_error, not_found_or};
 use crate::crlf::{DECIDING, Internal};
 use crate::files;
@@ -186,7 +186,7 @@ impl Appending<'_> {
                 scan.keywords.find_or_add(keyword, KEYWORDS).ok();
             }
         }
-        let target = Target { disk, env, places: &places, file };
+        let target = Target { disk, env, places: &places, file, when_empty: WhenEmpty::Pseudo };
         let has_messages = is_known || !scan.messages.is_empty() || scan.pseudo.is_some();
         if has_messages && (scan.unwritten_uids || scan.end < scan.file_len) {
             write_out(&target, &mut scan, &|_| false, Recent::Untold).map_err(rewriting)?;
