@@ -5,7 +5,8 @@ use super::likeness::{Likeness, Likening, liken, sum_of};
 use super::note::{self, Moved, Note};
 use crate::unix::{MailDrop, SpoolState, Unix};
 use ailurus_store::{
-    Append, AppendMeta, Changes, Claim, Driver, Error, Level, Location, Mailbox, Place, Rejection, Result,
+    Access, Append, AppendMeta, Changes, Claim, Driver, Error, Extent, Level, Location, Mailbox, Manner,
+    Place, Rejection, Result, Status,
 };
 use ailurus_types::{FlagChange, FlagOp, KeywordMask, Keywords, SystemFlags, Uid, UidSet};
 use std::collections::{HashMap, VecDeque};
@@ -280,8 +281,7 @@ fn search(note: &Note, inbox: &mut dyn Mailbox) -> Result<Found> {
     }
     let mut found = Found { arrived: 0, others: Vec::new(), is_certain };
     for uid in uids {
-        let extent = ailurus_store::Extent::Whole;
-        let likeness = liken(u64::MAX, |at, most, out| inbox.read(uid, extent, at, most, out))?;
+        let likeness = liken(u64::MAX, |at, most, out| inbox.read(uid, Extent::Whole, at, most, out))?;
         match wanted.get_mut(&likeness).and_then(VecDeque::pop_front) {
             Some(index) => found.arrived = found.arrived.max(index + 1),
             None => found.others.push((uid, likeness)),
@@ -349,8 +349,10 @@ impl NewMail {
 
     /// Counts what would be moved: messages, and those that are not `\Seen`.
     pub(super) fn count_waiting(&self, driver: &dyn Driver, at: &Location) -> Result<(u32, u32)> {
-        use ailurus_store::{Access, Manner};
         let (spool, silent) = (&self.environment.spool, Manner::Silent);
+        if SpoolState::at(spool).is_none_or(|spool| spool.length == 0) {
+            return Ok((0, 0));
+        }
         let mut inbox = driver.open(at, Access::ReadOnly, silent)?;
         let Some(format) = self.format_of(spool, inbox.path())? else { return Ok((0, 0)) };
         let at_spool = Location { name: at.name.clone(), place: Place::Path(spool.clone()) };
@@ -361,7 +363,7 @@ impl NewMail {
         let mut from = format.open(&at_spool, Access::ReadOnly, silent)?;
         let messages = from.snapshot().messages.clone();
         let likenesses = known(messages.len(), |index, at, most, out| {
-            from.read(messages[index].uid(), ailurus_store::Extent::Whole, at, most, out)
+            from.read(messages[index].uid(), Extent::Whole, at, most, out)
         })?;
         let mut waiting = Vec::new();
         for (message, likeness) in messages.iter().zip(likenesses) {
@@ -373,7 +375,7 @@ impl NewMail {
         let left: Vec<_> =
             messages.iter().zip(gone).filter(|(_, gone)| !gone).map(|(message, _)| *message).collect();
         let snapshot = from.snapshot();
-        let status = ailurus_store::Status::of(&left, snapshot.uid_next, snapshot.uid_validity);
+        let status = Status::of(&left, snapshot.uid_next, snapshot.uid_validity);
         Ok((status.messages, status.unseen))
     }
 }
