@@ -51,6 +51,7 @@ mod mail_drop;
 mod mailbox;
 mod parse;
 mod render;
+mod text;
 mod window;
 mod write;
 
