@@ -29,41 +29,62 @@ impl Likening {
 
     /// Takes the next octets, but no more of those that count than make `most` in all.
     pub(super) fn push_up_to(&mut self, octets: &[u8], most: u64) {
-        let counts = |octet: &u8| !matches!(octet, b'\r' | b'\n' | b'>' | 0 | 1 | 0x80);
         let left = usize::try_from(most - self.length).unwrap_or(usize::MAX);
         let before = self.rest.len();
-        self.rest.extend(octets.iter().copied().filter(counts).take(left));
+        // Without a branch for each octet.
+        let mut end = before;
+        self.rest.resize(before + octets.len(), 0);
+        for octet in octets {
+            self.rest[end] = *octet;
+            end += usize::from(COUNTS[usize::from(*octet)]);
+        }
+        self.rest.truncate(end.min(before.saturating_add(left)));
         self.length += (self.rest.len() - before) as u64;
-        let rest = std::mem::take(&mut self.rest);
-        let (words, rest) = rest.as_chunks::<8>();
-        words.iter().for_each(|word| self.mix(u64::from_le_bytes(*word)));
-        self.rest = rest.to_vec();
+        let mut sum = self.sum;
+        let (words, rest) = self.rest.as_chunks::<8>();
+        words.iter().for_each(|word| mix(&mut sum, u64::from_le_bytes(*word)));
+        let done = self.rest.len() - rest.len();
+        self.sum = sum;
+        self.rest.drain(..done);
     }
 
     /// Returns what the message is known by.
     pub(super) fn finish(mut self) -> Likeness {
         let mut last = [0; 8];
         last[..self.rest.len()].copy_from_slice(&self.rest);
-        self.mix(u64::from_le_bytes(last));
-        self.mix(self.length);
+        mix(&mut self.sum, u64::from_le_bytes(last));
+        mix(&mut self.sum, self.length);
         Likeness { length: self.length, sum: self.sum }
     }
+}
 
-    fn mix(&mut self, word: u64) {
-        const FACTORS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f];
-        for ((sum, factor), turn) in self.sum.iter_mut().zip(FACTORS).zip([29, 31]) {
-            *sum = (*sum ^ word).wrapping_mul(factor).rotate_left(turn).wrapping_add(factor);
-        }
+/// 1 for an octet that no format changes.
+const COUNTS: [u8; 256] = {
+    let mut counts = [1; 256];
+    let changed = [b'\r', b'\n', b'>', 0, 1, 0x80];
+    let mut at = 0;
+    while at < changed.len() {
+        counts[changed[at] as usize] = 0;
+        at += 1;
+    }
+    counts
+};
+
+fn mix(sums: &mut [u64; 2], word: u64) {
+    const FACTORS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f];
+    for ((sum, factor), turn) in sums.iter_mut().zip(FACTORS).zip([29, 31]) {
+        *sum = (*sum ^ word).wrapping_mul(factor).rotate_left(turn).wrapping_add(factor);
     }
 }
 
 /// Returns a checksum of octets.
 pub(super) fn sum_of(octets: &[u8]) -> u64 {
-    let mut likening = Likening::default();
-    octets
-        .chunks(7)
-        .for_each(|piece| likening.mix(piece.iter().fold(1, |word, octet| word << 8 | u64::from(*octet))));
-    likening.finish().sum[0]
+    let mut sums = [0; 2];
+    for piece in octets.chunks(7) {
+        mix(&mut sums, piece.iter().fold(1, |word, octet| word << 8 | u64::from(*octet)));
+    }
+    mix(&mut sums, octets.len() as u64);
+    sums[0]
 }
 
 /// Reads a message, and returns what it is known by, or what its first `most` octets that count are.
