@@ -55,21 +55,27 @@ pub fn spool_directory() -> &'static Path {
     if usual.is_dir() { usual } else { Path::new("/var/spool/mail") }
 }
 
-/// Opens the mailboxes: the drivers, and the names over them.
+/// Settles where a user's mailboxes are and by what rules.
 ///
 /// # Errors
 ///
 /// The settings send this user to a directory that does not exist.
-pub fn mailboxes(surroundings: Surroundings, settings: &Settings) -> Result<Mailboxes, String> {
+pub fn environment(surroundings: Surroundings, settings: &Settings) -> Result<Environment, String> {
     let Surroundings { user, home, spool, host, shared } = surroundings;
     let mut environment = Environment::new(&user, home, spool, &host);
     environment.shared = shared;
     environment.homes = Arc::new(SystemHomes);
     environment.clock = Arc::new(SystemClock { local_offset: local_offset() });
     settings.apply(&mut environment)?;
+    Ok(environment)
+}
+
+/// Opens the mailboxes: the drivers, and the names over them.
+#[must_use]
+pub fn mailboxes(environment: Environment) -> Mailboxes {
     let environment = Arc::new(environment);
     let drivers = ailurus_formats::drivers(&environment, &ailurus_formats::disk::Os::shared());
-    Ok(Mailboxes::new(environment, drivers))
+    Mailboxes::new(environment, drivers)
 }
 
 /// The homes of the system's users, for `~user/name`.
@@ -83,21 +89,13 @@ impl Homes for SystemHomes {
 }
 
 /// Makes the answer to a login, with what the user should be told about the account.
-///
-/// # Errors
-///
-/// As [`mailboxes`].
-pub(crate) fn login(
-    surroundings: Surroundings,
-    settings: &Settings,
-    alerts: Vec<String>,
-) -> Result<Login, String> {
-    let user = surroundings.user.clone();
-    let mailboxes = mailboxes(surroundings, settings)?;
-    for alert in alerts {
-        mailboxes.environment().notices.tell(Level::Warning, format!("[ALERT] {alert}"));
+pub(crate) fn login(environment: Environment, alerts: Vec<(Level, String)>) -> Login {
+    let user = environment.user.clone();
+    let mailboxes = mailboxes(environment);
+    for (level, alert) in alerts {
+        mailboxes.environment().notices.tell(level, format!("[ALERT] {alert}"));
     }
-    Ok(Login { user, mailboxes })
+    Login { user, mailboxes }
 }
 
 /// Returns how far local time is from UTC now, in minutes east.
@@ -132,8 +130,7 @@ mod tests {
     fn other_users_homes_are_those_of_the_system() {
         let root = users::by_name(b"root").expect("asked").expect("there is one");
         let surroundings = Surroundings::of_user(&root, "mail.example");
-        let mailboxes = mailboxes(surroundings, &Settings::default()).expect("no black box");
-        let homes = &mailboxes.environment().homes;
+        let homes = environment(surroundings, &Settings::default()).expect("no black box").homes;
         assert_eq!(homes.home("root"), Some(root.home));
         assert_eq!(homes.home("ailurus-nobody-has-this"), None);
     }

@@ -244,6 +244,25 @@ fn a_journal_stays_until_there_is_room_for_the_longer_mailbox() {
     }
 }
 
+/// Also when it keeps a part of the new length.
+#[test]
+fn any_length_between_old_and_new_is_ours() {
+    let old = noise(1, 9000);
+    let plan = [Piece::Literal(noise(2, 3000)), Piece::Copy(0..9000)];
+    let new = [noise(2, 3000), old.clone()].concat();
+    let directory = tempfile::tempdir().unwrap();
+    for length in (9000..=12_000).step_by(277).chain([9001, 9216, 9728, 11_999]) {
+        let half = 9000 + (length - 9000) / 2;
+        let half_written = [&new[9000..half], &vec![0; length - half][..]].concat();
+        for grown in [new[9000..length].to_vec(), vec![0; length - 9000], half_written] {
+            let path = sealed(directory.path(), &old, &plan);
+            std::fs::write(&path, [&new[..1024], &old[1024..], &grown].concat()).unwrap();
+            assert_eq!(repair(&Os::shared(), &path).unwrap(), Recovery::Finished, "{length}");
+            assert!(std::fs::read(&path).unwrap() == new, "{length}");
+        }
+    }
+}
+
 #[test]
 fn a_change_after_all_was_done_is_not_taken_for_a_torn_write() {
     let directory = tempfile::tempdir().unwrap();

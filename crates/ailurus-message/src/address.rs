@@ -150,14 +150,18 @@ pub fn print_entry(entry: &Entry<'_>, out: &mut Vec<u8>) {
 
 /// Appends an address list as the text that SEARCH looks into: `Name <local@host>`, comma after comma.
 ///
-/// Encoded words are decoded; names and local parts are quoted where a header would have to. Routes are not written.
+/// Encoded words are decoded; names and local parts are quoted where a header would have to. Routes are not written, and
+/// nothing beyond the first [`MAX_ENTRIES`](crate::MAX_ENTRIES) entries.
 pub fn write_list(list: &[u8], out: &mut String) {
-    let mut rest = false;
+    let mut written = 0;
     parse(list, |entry| {
-        if rest {
+        if written == crate::MAX_ENTRIES {
+            return;
+        }
+        if written > 0 {
             out.push(',');
         }
-        rest = true;
+        written += 1;
         write_entry(&entry, out);
     });
 }
@@ -588,6 +592,13 @@ mod tests {
         let list = "=?utf-8?q?Andr=C3=A9_D=2E?= <a.b@c>, \"x y\"@d, Team: e@f;, \"\" <g@h>";
         write_list(list.as_bytes(), &mut out);
         assert_eq!(out, "\"André D.\" <a.b@c>,\"x y\"@d,Team: ,e@f,,g@h");
+    }
+
+    #[test]
+    fn a_list_of_commas_stays_small() {
+        let mut out = String::new();
+        write_list("a,".repeat(1 << 19).as_bytes(), &mut out);
+        assert!(out.len() < 1 << 20, "{}", out.len());
     }
 
     #[test]

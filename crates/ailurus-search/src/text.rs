@@ -5,7 +5,7 @@ use crate::needle::Needle;
 use ailurus_message::header::{self, Field};
 use ailurus_message::{Kind, Message, Part, PartDecoder, Scanner, address, date::Date, words};
 use ailurus_store::{Extent, Mailbox, Result};
-use ailurus_types::{CalendarDate, Uid};
+use ailurus_types::{CalendarDate, Uid, days_from_civil};
 use memchr::memmem;
 
 /// What a key asks of the fields of one name.
@@ -294,8 +294,7 @@ fn is_in_field(needle: &Needle, field: &[u8], scratch: &mut Scratch) -> bool {
 
 /// Returns the day, counted from 1970.
 fn days(date: CalendarDate) -> i64 {
-    let CalendarDate { year, month, day } = date;
-    Date { year: year.into(), month, day, hour: 0, minute: 0, second: 0, zone: None }.days()
+    days_from_civil(date.year.into(), date.month.into(), date.day.into())
 }
 
 /// Searches the decoded text of a part as it comes.
@@ -319,13 +318,14 @@ impl PartReader {
         let cut = self.text.bytes().rposition(|octet| octet.is_ascii()).unwrap_or(0);
         let cut = if self.text.len() - cut > MOST_KEPT_BACK { self.text.len() } else { cut };
         search_text(self.text.get(..cut).unwrap_or_default(), keys, scratch);
-        // What may be the beginning of a key stays. Its canonical form is at least a third as long as the text.
-        let longest = keys.iter().map(|key| key.needle.len()).max().unwrap_or(0);
-        let stay = cut.saturating_sub(longest.saturating_mul(3));
+        // What may be the beginning of a key stays.
+        let longest = keys.iter().map(|key| key.needle.most_text()).max().unwrap_or(0);
+        let stay = cut.saturating_sub(longest);
         let stay = self.text.floor_char_boundary(stay);
-        // Not within a combining sequence either.
-        let stay = self.text[..stay].bytes().rposition(|octet| octet.is_ascii()).unwrap_or(0);
-        self.text.drain(..stay);
+        // Not within a combining sequence either, if there is an end of one in reach.
+        let reach = self.text.floor_char_boundary(stay.saturating_sub(MOST_KEPT_BACK));
+        let ascii = self.text[reach..stay].bytes().rposition(|octet| octet.is_ascii());
+        self.text.drain(..ascii.map_or(stay, |at| reach + at));
     }
 
     fn finish(self, keys: &mut [TextKey], scratch: &mut Scratch) {

@@ -29,7 +29,7 @@ pub(crate) struct Fetch {
     hint: usize,
     current: Option<Current>,
     scratch: Vec<u8>,
-    /// Whether an item sets `\Seen`, and whether the new flags are told in the same response.
+    /// Whether items may set `\Seen`, and whether the new flags are told in the same response.
     sets_seen: bool,
     tells_seen: bool,
     seen: UidSet,
@@ -46,6 +46,8 @@ struct Current {
     item: usize,
     /// The response was begun.
     begun: bool,
+    /// It has an item that sets `\Seen`.
+    seen: bool,
     /// Octets of the message that are to follow as they are.
     stream: Option<Range<u64>>,
     scan: Option<(Scanner, u64)>,
@@ -99,7 +101,7 @@ impl Session {
             hint: 0,
             current: None,
             scratch: Vec::new(),
-            sets_seen: items.iter().any(FetchItem::sets_seen) && selected.is_writable(),
+            sets_seen: selected.is_writable(),
             tells_seen: items.contains(&FetchItem::Rfc822),
             items,
             seen: UidSet::new(),
@@ -173,7 +175,10 @@ impl Fetch {
                 }
             } else if let Some(item) = self.items.get(current.item) {
                 match append_item(item, selected, current, &mut self.scratch, out) {
-                    Ok(Need::Nothing) => current.item += 1,
+                    Ok(Need::Nothing) => {
+                        current.seen |= item.sets_seen();
+                        current.item += 1;
+                    }
                     Ok(Need::Parts) => current.scan = Some((Scanner::new(), 0)),
                     Err(error) => self.item_failed(selected, &error),
                 }
@@ -205,6 +210,7 @@ impl Fetch {
                     info,
                     item: 0,
                     begun: false,
+                    seen: false,
                     stream: None,
                     scan: None,
                     parts: parts.map(|(_, parts)| parts),
@@ -237,7 +243,7 @@ impl Fetch {
             return;
         }
         let flags = current.info.flags();
-        if self.sets_seen && !flags.system.contains(SystemFlags::SEEN) {
+        if self.sets_seen && current.seen && !flags.system.contains(SystemFlags::SEEN) {
             self.seen.insert(current.info.uid());
             if self.tells_seen {
                 current.info.set_flags(with_seen(flags));
@@ -254,6 +260,10 @@ impl Fetch {
             && let Err(error) = self.set_seen(selected)
         {
             notes.warn(wording::disk(&error), out);
+            if self.tells_seen {
+                // It was told already.
+                selected.view.tell_flags(&self.seen);
+            }
         }
         if let Some(failed) = self.failed.take() {
             return failed;

@@ -434,3 +434,51 @@ fn who_waits_for_a_long_command_is_not_logged_out() {
         assert!(out.contains("\r\nb OK ") || out.starts_with("b OK "), "{command}: {out}");
     }
 }
+
+#[test]
+fn a_slow_literal_of_a_refused_command_is_waited_for_after_login_only() {
+    let piece = [b'x'; 100_000];
+    let mut harness = Harness::preauthenticated(&memory());
+    let answer = harness.ask("a APPEND nonesuch {1000000+}");
+    assert!(answer[1].starts_with("a NO [TRYCREATE] "), "{answer:?}");
+    for _ in 0..10 {
+        harness.pass(Duration::from_secs(200));
+        harness.send(&piece);
+    }
+    assert_eq!(harness.ask("\r\nb NOOP"), ["b OK NOOP completed"]);
+    harness.ask("c APPEND nonesuch {1000000+}");
+    harness.pass(Duration::from_secs(300));
+    assert_eq!(harness.closed, Some(1));
+
+    let mut harness = Harness::new(&memory(), config());
+    harness.ask("a APPEND nonesuch {1000000+}");
+    for _ in 0..2 {
+        harness.send(&piece);
+        harness.pass(Duration::from_secs(90));
+    }
+    assert_eq!(harness.closed, Some(1));
+}
+
+/// What is logged and costs the client nothing has a limit: one connection could fill the log otherwise.
+#[test]
+fn a_stranger_does_not_fill_the_log() {
+    for line in ["a AUTHENTICATE NOSUCH\r\n", "a AUTHENTICATE PLAIN\r\n*\r\n", "a LOGIN {99999}\r\n"] {
+        let mut harness = Harness::new(&Memory::new(), config());
+        harness.send(line.repeat(1000).as_bytes());
+        assert_eq!(harness.closed, Some(0), "{line}");
+        assert!(harness.log.len() <= 21, "{line}: {} lines", harness.log.len());
+        assert!(harness.out.ends_with(b"* BYE Too many login failures\r\n"), "{line}");
+    }
+}
+
+/// A name cannot look like the fields behind it.
+#[test]
+fn a_name_is_one_word_in_the_log() {
+    let mut harness = Harness::new(&Memory::new(), config());
+    harness.send(b"a LOGIN \"ada auth=ada host=[192.0.2.1]\\\\\" x\r\n");
+    harness.pass(Duration::from_secs(3));
+    let line = harness.log.iter().find(|line| line.contains("Login failed")).expect("logged").clone();
+    let name = "ada\\040auth=ada\\040host=[192.0.2.1]\\134";
+    let end = "host=mail.example.test [127.0.0.1]";
+    assert_eq!(line, format!("auth.notice Login failed user={name:.64} auth={name:.64} {end}"));
+}

@@ -481,6 +481,11 @@ fn a_message_that_cannot_be_read_is_left_out() {
     assert_eq!(answer[0], "* 1 FETCH (UID 1)");
     assert_eq!(answer[1], "* 2 FETCH (UID 2 BODY[1] \"Caf=E9 at noon?\")");
     assert!(answer[2].starts_with("b NO Can't read mailbox INBOX: "), "{answer:?}");
+    // What nobody got to see is not seen.
+    memory.fail_next(Step::Read, ErrorKind::Other);
+    let answer = harness.ask("c FETCH 1:2 (UID BODY[1])");
+    assert_eq!(answer[..2], ["* 1 FETCH (UID 1)", "* 2 FETCH (UID 2 BODY[1] \"Caf=E9 at noon?\")"]);
+    assert_eq!(answer[2], "* 2 FETCH (FLAGS (\\Recent \\Seen))", "{answer:?}");
 }
 
 #[test]
@@ -504,6 +509,18 @@ fn parts_of_the_message_fetched_last_are_known() {
     harness.play(
         "C: f UID FETCH 2 BODY.PEEK[1]\nS: * 2 FETCH (UID 2 BODY[1] {18}\nS: no mime <<80>> here\nS: )\nS: f OK UID FETCH completed\n",
     );
+}
+
+#[test]
+fn a_flag_that_was_told_and_could_not_be_set_is_taken_back() {
+    let memory = memory();
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("a SELECT INBOX");
+    memory.fail_next(Step::Edit, ErrorKind::StorageFull);
+    let answer = harness.ask("b FETCH 1 RFC822");
+    assert_eq!(answer[answer.len() - 3], " FLAGS (\\Recent \\Seen))");
+    assert_eq!(answer[answer.len() - 2], "* 1 FETCH (FLAGS (\\Recent))");
+    assert!(answer[answer.len() - 1].starts_with("b OK Disk error: "), "{answer:?}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ mod secret;
 mod set;
 pub mod wire;
 
-pub use date::{DateError, InternalDate, MONTHS};
+pub use date::{DateError, InternalDate, MONTHS, days_from_civil, named_zone};
 pub use flags::{Flag, FlagChange, FlagOp, Flags, SystemFlags};
 pub use keyword::{Keyword, KeywordMask, Keywords, KeywordsFull};
 pub use name::MailboxName;

@@ -124,7 +124,8 @@ impl Sealed {
         if length < old_len.min(new_len) {
             return Ok(None);
         }
-        let mut extended = length >= new_len;
+        // A power loss can keep a part of the new length; who appended mail left other octets there.
+        let mut extended = true;
         let is_cut = new_len < old_len
             && (length < old_len || tail_checksum(file, old_len, new_len)? != self.header.tail_hash);
         let (mut after_so_far, mut torn) = (true, false);
@@ -154,7 +155,9 @@ impl Sealed {
                 }
                 after_so_far &= as_after;
                 let grown = &now[before..];
-                extended &= grown == &data[before..] || grown.iter().all(|octet| *octet == 0);
+                let written =
+                    grown.iter().zip(&data[before..]).take_while(|(is, will_be)| is == will_be).count();
+                extended &= grown[written..].iter().all(|octet| *octet == 0);
             }
         }
         let reaches_new = if new_len > old_len { extended } else { is_cut };
