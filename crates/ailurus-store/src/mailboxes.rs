@@ -93,10 +93,16 @@ impl Mailboxes {
                 .and_then(|made| made.then_some(()).ok_or_else(|| Error::AlreadyExists(at.name.clone())));
         }
         self.make_parents(path, at)?;
-        if fs::symlink_metadata(path).is_ok() {
+        if fs::symlink_metadata(path).is_ok() && !self.can_become(driver, at)? {
             return Err(Error::AlreadyExists(at.name.clone()));
         }
         driver.create(at)
+    }
+
+    /// Tells whether what is at the location is a directory that is no mailbox, and may become one.
+    fn can_become(&self, driver: &dyn Driver, at: &Location) -> Result<bool> {
+        let is_directory = at.path().is_some_and(Path::is_dir);
+        Ok(is_directory && driver.abilities().inferiors && self.claimant(at)?.stands_in())
     }
 
     /// Deletes a mailbox, or an empty directory.
