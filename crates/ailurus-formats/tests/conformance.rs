@@ -5,6 +5,7 @@ use ailurus_testkit::conformance::{Format, mbox_delivery};
 ailurus_testkit::conformance! {
     unix: Format { delivery: Some(mbox_delivery), ..Format::of("unix") };
     mbx: Format::of("mbx");
+    mix: Format::of("mix");
     mmdf: Format { delivery: Some(mmdf_delivery), ..Format::of("mmdf") };
 }
 
