@@ -171,16 +171,20 @@ impl MixMailbox {
         self.drop_messages(gone);
         let text = format!("Expunged {} messages", gone.count());
         self.opened.directory.tell(Manner::Session, Level::Info, text);
-        if let Err(error) = self.rewrite_status(lock) {
-            if self.lost {
-                return Err(error);
-            }
-            // Records of messages that are gone do no harm.
-            let text = format!("{}: {error}", self.opened.directory.part(Part::Status).display());
-            self.opened.directory.tell(Manner::Silent, Level::Log, text);
-            self.status.sequence = Sequence::default();
-        }
+        self.drop_stale_records(lock)?;
         self.reclaim(lock, super::reclaim::Telling::No)
+    }
+
+    /// Takes records of messages that are gone out of the status file. They do no harm if that cannot be done.
+    pub(super) fn drop_stale_records(&mut self, lock: Exclusive<'_>) -> Result<()> {
+        let Err(error) = self.rewrite_status(lock) else { return Ok(()) };
+        if self.lost {
+            return Err(error);
+        }
+        let text = format!("{}: {error}", self.opened.directory.part(Part::Status).display());
+        self.opened.directory.tell(Manner::Silent, Level::Log, text);
+        self.status.sequence = Sequence::default();
+        Ok(())
     }
 
     /// Writes the index without these messages.

@@ -340,6 +340,7 @@ impl MixMailbox {
 
     /// Reads from a data file into what is read ahead.
     fn load(&mut self, index: usize, start: u64, most: usize) -> Result<()> {
+        self.ahead.octets.clear();
         let file = self.spots[index].file;
         let directory = &self.opened.directory;
         let path = directory.data(file);
@@ -366,18 +367,17 @@ impl MixMailbox {
         loop {
             let spot = self.spots[index];
             let loaded = self.load(index, spot.pos, usize::from(spot.record) + most);
-            let found = match loaded {
-                Ok(()) => Found::at(&self.ahead.octets, uid.get(), &spot),
-                Err(Error::Damaged { .. }) if !self.has_searched => Found::Nothing,
-                Err(error) => return Err(error),
-            };
+            let found = Found::at(&self.ahead.octets, uid.get(), &spot);
             if matches!(found, Found::Another | Found::Nothing) && !self.has_searched {
                 self.has_searched = true;
                 let moved = self.relocate("Error reading mix message header");
                 if moved.is_ok() && !self.spots[index].is_at(&spot) {
                     continue;
                 }
+                // The search has let go of what was read.
+                self.load(index, spot.pos, usize::from(spot.record) + most)?;
             }
+            loaded?;
             return match found {
                 Found::Message => Ok(()),
                 Found::OfSize(size) => {

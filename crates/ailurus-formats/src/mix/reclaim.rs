@@ -112,6 +112,9 @@ impl MixMailbox {
         }
         let Some(reclaimed) = outcome? else { return Ok(()) };
         self.holes = false;
+        if self.status.is_stale {
+            self.drop_stale_records(lock)?;
+        }
         if reclaimed > 0 && telling == Telling::Yes {
             let text = format!("Reclaimed {reclaimed} bytes of expunged space");
             self.opened.directory.tell(self.manner, Level::Info, text);
