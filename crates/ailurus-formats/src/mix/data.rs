@@ -62,8 +62,8 @@ pub(super) enum Found {
     Message,
     /// The message, of another size.
     OfSize(u64),
-    /// Another message.
-    Another,
+    /// Another message, or this one with another UID in its record: all else is the same.
+    Another { alike: bool },
     /// No record.
     Nothing,
 }
@@ -72,7 +72,9 @@ impl Found {
     /// Looks at the first octets at a message's place.
     pub(super) fn at(octets: &[u8], uid: u32, spot: &Spot) -> Self {
         match Record::parse(octets) {
-            Some(record) if record.uid != uid => Self::Another,
+            Some(record) if record.uid != uid => {
+                Self::Another { alike: (record.len, record.size) == (spot.record, spot.size) }
+            }
             Some(record) if record.len != spot.record => Self::Nothing,
             Some(record) if record.size != spot.size => Self::OfSize(record.size),
             Some(_) => Self::Message,

@@ -1,13 +1,14 @@
 //! Reading and writing `.mixstatus` for a session.
 
 use super::directory::{Exclusive, Held, Part};
+use super::expunge::is_full;
 use super::index::Told;
 use super::mailbox::MixMailbox;
 use super::status::{Record, Shape, WIDTH};
 use super::text::{End, Line, Lines, Sequence, shown};
 use crate::rewrite::{Rewrite, RewriteError};
 use ailurus_store::{Error, Manner, Result};
-use ailurus_types::Uid;
+use ailurus_types::{Uid, UidSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -40,6 +41,16 @@ fn item<'l>(line: &Line<'l>, is_last: bool) -> Item<'l> {
     }
 }
 
+/// What came of a record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Taken {
+    Known,
+    /// The message is new to all sessions, and this one takes it.
+    Claimed,
+    /// The index knows no such message.
+    Unlisted,
+}
+
 /// Whether a change is made safe at once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Sync {
@@ -51,7 +62,18 @@ pub(super) enum Sync {
 impl MixMailbox {
     /// Reads what changed in the status file, takes new messages for this session, and puts a damaged file right.
     pub(super) fn read_status(&mut self, held: &Held) -> Result<()> {
-        let Some(file) = &held.status else { return Ok(()) };
+        let unlisted = self.read_status_file(held)?;
+        if unlisted.is_empty() || !self.is_opening() || held.exclusive().is_none() {
+            return Ok(());
+        }
+        self.take_back(held, &unlisted)?;
+        self.read_status_file(held).map(drop)
+    }
+
+    /// Returns the UIDs of records whose messages the index does not know, ascending.
+    fn read_status_file(&mut self, held: &Held) -> Result<Vec<u32>> {
+        let mut unlisted = Vec::new();
+        let Some(file) = &held.status else { return Ok(unlisted) };
         let directory = self.opened.directory.clone();
         let io = || directory.io("read", Part::Status);
         let len = file.metadata().map_err(io())?.len();
@@ -61,26 +83,26 @@ impl MixMailbox {
         }
         let index = self.index.sequence.value;
         if (sequence, len, index) == (Some(self.status.sequence), self.status.len, self.status.index) {
-            return Ok(());
+            return Ok(unlisted);
         }
         let mut shape = Shape {
             sequence: sequence.unwrap_or_default(),
             len,
             index,
             is_usual: sequence.is_some_and(|sequence| sequence.len == 11),
-            is_stale: false,
             is_damaged: sequence.is_none(),
         };
-        let claimed = self.merge_status(file, &mut shape).map_err(io())?;
+        let claimed = self.merge_status(file, &mut shape, &mut unlisted).map_err(io())?;
         self.status = shape;
-        match held.exclusive() {
-            Some(lock) if shape.is_damaged || claimed => self.write_claims(lock),
-            _ => Ok(()),
+        if let Some(lock) = held.exclusive().filter(|_| shape.is_damaged || claimed) {
+            self.write_claims(lock)?;
         }
+        unlisted.sort_unstable();
+        Ok(unlisted)
     }
 
     /// Takes over flags; tells whether messages were claimed.
-    fn merge_status(&mut self, file: &File, shape: &mut Shape) -> io::Result<bool> {
+    fn merge_status(&mut self, file: &File, shape: &mut Shape, unlisted: &mut Vec<u32>) -> io::Result<bool> {
         let may_claim = self.snapshot.writable && self.manner == Manner::Session;
         let mut lines = Lines::new(file, shape.sequence.len.into());
         let (mut next, mut previous, mut claimed) = (0, 0, false);
@@ -89,7 +111,11 @@ impl MixMailbox {
                 lines.skip(WIDTH);
                 shape.is_damaged |= record.uid <= previous;
                 previous = record.uid;
-                claimed |= self.take_record(&record, &mut next, may_claim, shape);
+                match self.take_record(&record, &mut next, may_claim, shape) {
+                    Taken::Claimed => claimed = true,
+                    Taken::Unlisted => unlisted.push(record.uid),
+                    Taken::Known => {}
+                }
                 continue;
             }
             let Some(line) = lines.next()? else { break };
@@ -99,7 +125,11 @@ impl MixMailbox {
                 Item::Record(record, _) => {
                     shape.is_damaged |= record.uid <= previous;
                     previous = record.uid;
-                    claimed |= self.take_record(&record, &mut next, may_claim, shape);
+                    match self.take_record(&record, &mut next, may_claim, shape) {
+                        Taken::Claimed => claimed = true,
+                        Taken::Unlisted => unlisted.push(record.uid),
+                        Taken::Known => {}
+                    }
                 }
                 Item::Bad => {
                     let fixing = if self.snapshot.writable { ", fixing" } else { "" };
@@ -120,12 +150,17 @@ impl MixMailbox {
     }
 
     /// Takes over one record; `next` is the message that it is probably about.
-    fn take_record(&mut self, record: &Record, next: &mut usize, may_claim: bool, shape: &mut Shape) -> bool {
+    fn take_record(
+        &mut self,
+        record: &Record,
+        next: &mut usize,
+        may_claim: bool,
+        shape: &mut Shape,
+    ) -> Taken {
         let uid = Uid::new(record.uid).expect("a record has a UID");
         let Some(index) = self.snapshot.position(uid, *next) else {
-            shape.is_stale = true;
             shape.is_usual = false;
-            return false;
+            return Taken::Unlisted;
         };
         shape.is_usual &= index == *next;
         *next = index + 1;
@@ -133,7 +168,7 @@ impl MixMailbox {
         let modseq = low(record.modseq);
         let is_first = spot.told == Told::NoRecord;
         if !is_first && spot.modseq == modseq {
-            return false;
+            return Taken::Known;
         }
         spot.modseq = modseq;
         if !is_first && message.flags() != record.flags() {
@@ -145,9 +180,11 @@ impl MixMailbox {
             message.set_recent(message.is_recent() && !is_first);
         } else if is_first {
             spot.told = if may_claim { Told::Claimed } else { Told::Nobody };
-            return may_claim;
+            if may_claim {
+                return Taken::Claimed;
+            }
         }
-        false
+        Taken::Known
     }
 
     /// Marks the messages that this session took as told, and puts a damaged file right.
@@ -160,7 +197,7 @@ impl MixMailbox {
             spot.told = Told::Old;
         }
         if self.status.is_damaged {
-            return self.rewrite_status_with(lock, &indices, seq);
+            return self.rewrite_status_with(lock, &indices, &UidSet::new(), seq);
         }
         self.write_records(lock, &indices, seq, Sync::Never)
     }
@@ -177,7 +214,7 @@ impl MixMailbox {
             self.spots[*index].modseq = low(seq);
         }
         let Some(digits) = self.status.sequence.digits_in_place(seq).filter(|_| self.status.is_usual) else {
-            return self.rewrite_status_with(lock, indices, seq);
+            return self.rewrite_status_with(lock, indices, &UidSet::new(), seq);
         };
         let directory = self.opened.directory.clone();
         let io = || directory.io("write to", Part::Status);
@@ -231,23 +268,39 @@ impl MixMailbox {
     /// Writes the whole file anew, through a journal: messages without a record get one, records without a message go.
     pub(super) fn rewrite_status(&mut self, lock: Exclusive<'_>) -> Result<()> {
         let seq = self.next_sequence(&[self.status.sequence.value])?;
-        self.rewrite_status_with(lock, &[], seq)
+        self.rewrite_status_with(lock, &[], &UidSet::new(), seq)
     }
 
-    fn rewrite_status_with(&mut self, lock: Exclusive<'_>, changed: &[usize], seq: u64) -> Result<()> {
-        match self.try_rewrite_status(lock, changed, seq) {
-            Ok(shape) => {
-                self.status = shape;
-                Ok(())
+    /// Writes the whole file anew, without the messages that are gone and with the records of those that changed.
+    pub(super) fn rewrite_status_with(
+        &mut self,
+        lock: Exclusive<'_>,
+        changed: &[usize],
+        gone: &UidSet,
+        seq: u64,
+    ) -> Result<()> {
+        let is_simple = self.status.is_usual && changed.is_empty();
+        let written = match self.try_rewrite_status(lock, changed, gone, seq) {
+            Err(RewriteError::Unchanged(error)) if is_full(&error) && is_simple => {
+                self.compact_status(lock, gone, seq)
             }
-            Err(error) => Err(self.failed(error, Part::Status)),
+            written => written,
+        };
+        match written {
+            Ok(shape) => self.status = shape,
+            Err(error) => {
+                self.status.sequence = Sequence::default();
+                return Err(self.failed(error, Part::Status));
+            }
         }
+        Ok(())
     }
 
     fn try_rewrite_status(
         &mut self,
         lock: Exclusive<'_>,
         changed: &[usize],
+        gone: &UidSet,
         seq: u64,
     ) -> Result<Shape, RewriteError> {
         let directory = self.opened.directory.clone();
@@ -255,7 +308,7 @@ impl MixMailbox {
         let places = directory.places(Part::Status, lock.status).map_err(lost)?;
         let mut rewrite = Rewrite::begin(&directory.disk, &places, lock.status)?;
         rewrite.literal(&Sequence::line(seq))?;
-        let mut writer = Writer { mailbox: self, changed, seq, next: 0, is_usual: true };
+        let mut writer = Writer { mailbox: self, changed, gone, seq, next: 0, is_usual: true };
         if writer.mailbox.status.is_damaged {
             writer.write_unknown(lock.status, &mut rewrite)?;
         } else {
@@ -273,7 +326,7 @@ impl MixMailbox {
             }
         }
         let index = self.index.sequence.value;
-        Ok(Shape { sequence, len, index, is_usual, is_stale: false, is_damaged: false })
+        Ok(Shape { sequence, len, index, is_usual, is_damaged: false })
     }
 }
 
@@ -282,6 +335,8 @@ struct Writer<'m> {
     mailbox: &'m MixMailbox,
     /// The messages whose flags in the file are not those in memory.
     changed: &'m [usize],
+    /// Messages that get no record any more.
+    gone: &'m UidSet,
     seq: u64,
     /// The next message.
     next: usize,
@@ -298,6 +353,10 @@ impl Writer<'_> {
                 Item::Record(record, more) => {
                     self.write_up_to(record.uid - 1, rewrite)?;
                     if !self.is_next(record.uid) {
+                        continue;
+                    }
+                    if self.is_gone() {
+                        self.next += 1;
                         continue;
                     }
                     let is_changed = self.changed.binary_search(&self.next).is_ok();
@@ -341,6 +400,12 @@ impl Writer<'_> {
         self.mailbox.snapshot.messages.get(self.next).is_some_and(|message| message.uid().get() == uid)
     }
 
+    /// Tells whether the next message is to be left out.
+    fn is_gone(&self) -> bool {
+        let next = self.mailbox.snapshot.messages.get(self.next);
+        next.is_some_and(|message| self.gone.contains(message.uid()))
+    }
+
     fn changed_record(&self, record: Record) -> Record {
         let (message, spot) = (&self.mailbox.snapshot.messages[self.next], &self.mailbox.spots[self.next]);
         record.with(message.flags(), spot.told == Told::Old).at(self.seq)
@@ -352,6 +417,10 @@ impl Writer<'_> {
         while let Some(message) = self.mailbox.snapshot.messages.get(self.next)
             && message.uid().get() <= uid
         {
+            if self.is_gone() {
+                self.next += 1;
+                continue;
+            }
             let spot = &self.mailbox.spots[self.next];
             let is_kept = spot.told != Told::NoRecord && self.changed.binary_search(&self.next).is_err();
             let modseq = if is_kept { spot.modseq.into() } else { self.seq };

@@ -143,6 +143,18 @@ fn is_date(text: &[u8]) -> bool {
     text.len() == 19 && matches!(text[14], b'+' | b'-') && digits(0..14) && digits(15..19)
 }
 
+/// Tells whether a line that is no record may be one of a later version of the format: a key and text. What could be a
+/// damaged record is not.
+pub(super) fn is_of_the_future(line: &[u8]) -> bool {
+    let is_key = line.first().is_some_and(|first| first.is_ascii_uppercase() && *first != b'S');
+    is_key && line.iter().all(|octet| matches!(octet, b' '..=b'~')) && !hides_record(line)
+}
+
+/// Tells whether there is a record within the text: a line that lost its end runs on into the next.
+pub(super) fn hides_record(text: &[u8]) -> bool {
+    memchr::memchr_iter(b':', text).any(|at| Entry::parse(&text[at..]).is_ok())
+}
+
 /// The fields of a record of the usual width that can be written over in place.
 pub(super) mod place {
     use std::ops::Range;
@@ -228,6 +240,24 @@ mod tests {
         }
         let odd = Entry::parse(b":1:20259901123456+0200:1:1:0:2d:1:").unwrap().0;
         assert_eq!(odd.date, InternalDate::default());
+    }
+
+    #[test]
+    fn what_hides_a_record_is_not_of_the_future() {
+        let record = String::from_utf8(LINE[..WIDTH - 2].to_vec()).unwrap();
+        for (line, is) in [
+            ("Xfoo", true),
+            ("X:1:2:", true),
+            ("Sfoo", false),
+            (";00000001:", false),
+            ("", false),
+            ("X\u{7f}", false),
+            (&format!("X{record}"), false),
+        ] {
+            assert_eq!(is_of_the_future(line.as_bytes()), is, "{line}");
+        }
+        assert!(hides_record(format!("\r\u{b}{record}").as_bytes()));
+        assert!(!hides_record(b"future:"));
     }
 
     #[test]

@@ -207,6 +207,11 @@ impl MixMailbox {
         self.forget_messages();
     }
 
+    /// Tells whether nobody was told yet what is in the snapshot.
+    pub(super) fn is_opening(&self) -> bool {
+        !self.is_open
+    }
+
     /// Lets go of messages of which nobody was told.
     pub(super) fn forget_untold(&mut self) {
         if !self.is_open {
@@ -368,7 +373,7 @@ impl MixMailbox {
             let spot = self.spots[index];
             let loaded = self.load(index, spot.pos, usize::from(spot.record) + most);
             let found = Found::at(&self.ahead.octets, uid.get(), &spot);
-            if matches!(found, Found::Another | Found::Nothing) && !self.has_searched {
+            if found != Found::Message && !self.has_searched {
                 self.has_searched = true;
                 let moved = self.relocate("Error reading mix message header");
                 if moved.is_ok() && !self.spots[index].is_at(&spot) {
@@ -389,14 +394,13 @@ impl MixMailbox {
                     self.complain(uid, Level::Warning, text);
                     Ok(())
                 }
-                Found::Another => Err(self.wrong_record(uid, &spot)),
                 // The octets are no other message's, as far as the index knows; better they than nothing.
-                Found::Nothing if !self.ahead.octets.is_empty() => {
+                Found::Nothing | Found::Another { alike: true } if !self.ahead.octets.is_empty() => {
                     let error = self.wrong_record(uid, &spot);
                     self.complain(uid, Level::Error, super::reason(error));
                     Ok(())
                 }
-                Found::Nothing => Err(self.wrong_record(uid, &spot)),
+                Found::Nothing | Found::Another { .. } => Err(self.wrong_record(uid, &spot)),
             };
         }
     }

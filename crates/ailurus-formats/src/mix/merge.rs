@@ -2,7 +2,7 @@
 
 use super::data::{DataFiles, Found};
 use super::directory::{Directory, Held, Opened, Part};
-use super::index::{Entry, Shape, Spot, WIDTH};
+use super::index::{Entry, Shape, Spot, WIDTH, hides_record, is_of_the_future};
 use super::mailbox::MixMailbox;
 use super::text::{End, Line, Lines, Sequence, shown};
 use ailurus_store::{Error, Level, MessageInfo, Result};
@@ -90,7 +90,13 @@ impl<'f> Walk<'f> {
                 let kind = if line.text.len() < super::text::MOST_LINE { "Truncated" } else { "Oversize" };
                 return Err(damage(offset, format!("{kind} mix index record: {}", shown(line.text, 512))));
             }
-            Some(_) => Item::Unknown,
+            Some(_) if is_of_the_future(line.text) => Item::Unknown,
+            Some(_) => {
+                return Err(damage(
+                    offset,
+                    format!("Unknown record in mix index file: {}", shown(line.text, 500)),
+                ));
+            }
             None => Item::Empty,
         };
         Ok(Some((offset, item)))
@@ -120,6 +126,10 @@ impl<'f> Walk<'f> {
 
 fn record(line: &Line<'_>) -> Result<Item, Trouble> {
     match Entry::parse(line.text) {
+        Ok((_, more)) if hides_record(more) => {
+            let what = format!("Error in expansion in mix index file: {}", shown(more, 500));
+            Err(damage(line.offset, what))
+        }
         Ok((entry, _)) => Ok(Item::Record(entry, Form::Other(line.end))),
         Err(fault) => {
             let what = format!("Error in {} in mix index file: {}", fault.0, shown(line.text, 500));

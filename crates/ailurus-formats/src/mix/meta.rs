@@ -109,6 +109,12 @@ impl Readable {
         meta
     }
 
+    /// Leaves out the lines that we do not know.
+    pub(super) fn without_unknown(mut self) -> Self {
+        self.unknown.clear();
+        self
+    }
+
     /// The fault of a file that lacks something, in the reference's words.
     pub(super) fn fault(&self) -> &'static str {
         if self.seq.is_none() {

@@ -60,6 +60,7 @@ mod append;
 mod data;
 mod directory;
 mod edit;
+mod expunge;
 mod flags;
 mod index;
 mod mailbox;

@@ -112,9 +112,6 @@ impl MixMailbox {
         }
         let Some(reclaimed) = outcome? else { return Ok(()) };
         self.holes = false;
-        if self.status.is_stale {
-            self.drop_stale_records(lock)?;
-        }
         if reclaimed > 0 && telling == Telling::Yes {
             let text = format!("Reclaimed {reclaimed} bytes of expunged space");
             self.opened.directory.tell(self.manner, Level::Info, text);
@@ -220,7 +217,7 @@ impl MixMailbox {
                     read_up_to(file, spot.end(), TOKEN.len(), &mut octets).map_err(io)?;
                     octets.is_empty() || octets == TOKEN
                 }
-                Found::OfSize(_) | Found::Another | Found::Nothing => false,
+                Found::OfSize(_) | Found::Another { .. } | Found::Nothing => false,
             };
             if !is_there {
                 return Ok(Some(spot.pos));

@@ -10,12 +10,12 @@
 //! gets the same from memory.
 
 use super::directory::{DELETED, Directory, Exclusive, Held, Opened, Part, next_sequence};
-use super::index::{Entry, Shape};
+use super::index::{Entry, Shape, Spot, is_of_the_future};
 use super::mailbox::MixMailbox;
 use super::meta::{Meta, Readable};
-use super::scan::scan;
+use super::scan::{Scanned, Scanning, scan};
 use super::status::Record;
-use super::text::{End, Lines, MOST_LINE, Sequence};
+use super::text::{End, Lines, Sequence};
 use crate::lock::{Mode, Wait, lock_file};
 use crate::rewrite::{Rewrite, RewriteError};
 use ailurus_store::{Error, Level, Manner, Result};
@@ -111,8 +111,8 @@ fn complete(
             slots = slots.max(64 - usize::try_from(record.flags().keywords.0.leading_zeros()).unwrap_or(64));
         })?;
     }
-    for entry in scan(directory)? {
-        uid_last = uid_last.max(entry.uid.get());
+    for found in scan(directory)?.found {
+        uid_last = uid_last.max(found.entry.uid.get());
     }
     let largest = directory.data_files().map_err(Error::io("read", &directory.path))?.pop();
     // No earlier one was larger than the time and all files made since.
@@ -124,6 +124,8 @@ fn complete(
         // Without UIDLAST nobody knows which UIDs were given to messages that are gone.
         _ => (fresh, uid_last),
     };
+    // What of a damaged file is no line that we know need not be one that we do not know. A copy is kept.
+    let found = found.without_unknown();
     let sequences = [index, status].map(|file| {
         file.and_then(|file| Sequence::read(file).ok().flatten()).map_or(0, |sequence| sequence.value)
     });
@@ -172,9 +174,7 @@ fn records(directory: &Directory, index: &File) -> Result<Vec<Known>> {
 fn unknown_lines(directory: &Directory, index: &File) -> Result<Vec<Range<u64>>> {
     let (mut lines, mut unknown) = (Lines::new(index, 0), Vec::new());
     while let Some(line) = lines.next().map_err(directory.io("read", Part::Index))? {
-        let is_key = line.text.first().is_some_and(|first| first.is_ascii_uppercase() && *first != b'S');
-        let is_text = line.text.iter().all(|octet| matches!(octet, b' '..=b'~'));
-        if is_key && is_text && line.end != End::None && line.text.len() < MOST_LINE {
+        if line.end != End::None && is_of_the_future(line.text) {
             unknown.push(line.range());
         }
     }
@@ -211,7 +211,7 @@ impl Rebuilt {
             join.take(record);
         }
         for record in &known {
-            join.take_elsewhere(record);
+            join.take_elsewhere(record, &living);
         }
         join.take_unknown(&living);
         Ok(join.finish())
@@ -223,6 +223,8 @@ struct Join {
     /// What is in the data files, by file and position.
     found: Vec<Entry>,
     by_place: HashMap<(u32, u64), usize>,
+    /// The lengths of the data files.
+    files: Vec<(u32, u64)>,
     /// The last place of each UID.
     by_uid: HashMap<u32, usize>,
     /// What the index will hold, by UID.
@@ -230,11 +232,12 @@ struct Join {
 }
 
 impl Join {
-    fn new(found: Vec<Entry>) -> Self {
+    fn new(scanning: Scanning) -> Self {
+        let found: Vec<Entry> = scanning.found.into_iter().map(|found| found.entry).collect();
         let place = |(number, entry): (usize, &Entry)| ((entry.spot.file, entry.spot.pos), number);
         let by_place = found.iter().enumerate().map(place).collect();
         let by_uid = found.iter().enumerate().map(|(number, entry)| (entry.uid.get(), number)).collect();
-        Self { found, by_place, by_uid, chosen: HashMap::new() }
+        Self { found, by_place, files: scanning.files, by_uid, chosen: HashMap::new() }
     }
 
     /// Takes a record whose message is where it says.
@@ -242,24 +245,37 @@ impl Join {
         let Known { entry, line, end } = known;
         let there = self.by_place.get(&(entry.spot.file, entry.spot.pos)).map(|number| self.found[*number]);
         if let Some(there) = there.filter(|there| there.uid == entry.uid) {
-            let is_true = there.spot.size == entry.spot.size && there.spot.record == entry.spot.record;
+            let is_long = there.spot.size == entry.spot.size || self.leads_on(&entry.spot);
+            let is_true = is_long && there.spot.record == entry.spot.record;
             let is_kept = is_true && *end == End::Crlf;
             let entry = if is_true { *entry } else { Entry { date: entry.date, ..there } };
             self.chosen.entry(entry.uid.get()).or_insert((entry, is_kept.then(|| line.clone())));
         }
     }
 
-    /// Takes a record whose message is elsewhere, or nowhere: then it stays as it is.
-    fn take_elsewhere(&mut self, known: &Known) {
+    /// Tells whether another message, or the end of the file, is where the index says that this one ends: then it is the
+    /// message's own record that does not know its size.
+    fn leads_on(&self, spot: &Spot) -> bool {
+        let place = (spot.file, spot.end());
+        self.by_place.contains_key(&place) || self.files.contains(&place)
+    }
+
+    /// Takes a record whose message is elsewhere, or nowhere: then it stays as it is. Where there is another message in
+    /// its place, one of the two UIDs is damaged: that which has no status.
+    fn take_elsewhere(&mut self, known: &Known, living: &[u32]) {
         let Known { entry, line, end } = known;
         if self.chosen.contains_key(&entry.uid.get()) {
             return;
         }
-        let choice = match self.by_uid.get(&entry.uid.get()) {
-            Some(number) => (Entry { date: entry.date, ..self.found[*number] }, None),
-            None => (*entry, (*end == End::Crlf).then(|| line.clone())),
+        let lives = |uid: u32| living.binary_search(&uid).is_ok();
+        let there = self.by_place.get(&(entry.spot.file, entry.spot.pos)).map(|number| self.found[*number]);
+        let there = there.filter(|there| lives(there.uid.get()) || !lives(entry.uid.get()));
+        let (entry, line) = match (self.by_uid.get(&entry.uid.get()), there) {
+            (Some(number), _) => (Entry { date: entry.date, ..self.found[*number] }, None),
+            (None, Some(there)) => (there, None),
+            (None, None) => (*entry, (*end == End::Crlf).then(|| line.clone())),
         };
-        self.chosen.insert(entry.uid.get(), choice);
+        self.chosen.entry(entry.uid.get()).or_insert((entry, line));
     }
 
     /// Takes messages that no record tells of: those that have a status; all, if no message has one.
@@ -345,6 +361,19 @@ fn write_index(
 }
 
 impl MixMailbox {
+    /// Takes back messages of which `.mixstatus` knows and the index does not, if they are whole. After a power loss the
+    /// index can be older than both: an old program does not sync what it writes. It can also be that a program died in
+    /// the middle of an expunge: then nobody was told that it was done.
+    pub(super) fn take_back(&mut self, held: &Held, unlisted: &[u32]) -> Result<()> {
+        let is_unlisted = |found: &Scanned| unlisted.binary_search(&found.entry.uid.get()).is_ok();
+        let found = scan(&self.opened.directory)?.found;
+        let back = found.iter().filter(|found| found.is_whole && is_unlisted(found)).count();
+        if back == 0 {
+            return held.exclusive().map_or(Ok(()), |lock| self.drop_stale_records(lock));
+        }
+        self.rebuild(held, 0, &format!("{back} message(s) missing from the mix index"))
+    }
+
     /// Puts the index together from what is readable, and takes it over. `what` was wrong with it at `offset`.
     pub(super) fn rebuild(&mut self, held: &Held, offset: u64, what: &str) -> Result<()> {
         let entries = self.write_rebuilt(held, offset, what)?;
@@ -386,7 +415,8 @@ impl MixMailbox {
             directory.tell(Manner::Silent, Level::Log, text);
             return Ok(rebuilt.entries);
         };
-        if self.is_as_written(lock, &rebuilt)? {
+        let is_damaged = !self.is_as_written(lock, &rebuilt)?;
+        if !is_damaged {
             return Ok(rebuilt.entries);
         }
         keep(directory, Part::Index, lock.index)?;

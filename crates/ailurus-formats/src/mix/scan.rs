@@ -15,10 +15,28 @@ use std::io;
 
 const BLOCK: usize = 256 * 1024;
 
-/// Returns all messages that are in the data files, by file and position. Those that were expunged are among them until
+/// A message in a data file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scanned {
+    /// What an index says of it.
+    pub(super) entry: Entry,
+    /// It has as many octets as its record says.
+    pub(super) is_whole: bool,
+}
+
+/// What is in the data files.
+#[derive(Debug, Default)]
+pub(super) struct Scanning {
+    /// The messages, by file and position.
+    pub(super) found: Vec<Scanned>,
+    /// The files and their lengths.
+    pub(super) files: Vec<(u32, u64)>,
+}
+
+/// Returns all messages that are in the data files. Those that were expunged are among them until
 /// their space is reclaimed. A message that is cut off has the size of what is left of it.
-pub(super) fn scan(directory: &Directory) -> Result<Vec<Entry>> {
-    let mut found = Vec::new();
+pub(super) fn scan(directory: &Directory) -> Result<Scanning> {
+    let mut all = Scanning::default();
     for number in directory.data_files().map_err(Error::io("read", &directory.path))? {
         let path = directory.data(number);
         let file = match directory.open(&path, false) {
@@ -29,14 +47,15 @@ pub(super) fn scan(directory: &Directory) -> Result<Vec<Entry>> {
             }
             Err(error) => return Err(Error::io("open", path)(error)),
         };
-        let mut scan = Scan::new(&file, number).map_err(Error::io("look at", &path))?;
-        scan.run(&mut found).map_err(Error::io("read", path))?;
+        let mut scan = FileScan::new(&file, number).map_err(Error::io("look at", &path))?;
+        all.files.push((number, scan.len));
+        scan.run(&mut all.found).map_err(Error::io("read", path))?;
     }
-    Ok(found)
+    Ok(all)
 }
 
 /// A scan of one file.
-struct Scan<'f> {
+struct FileScan<'f> {
     file: &'f File,
     number: u32,
     len: u64,
@@ -45,13 +64,13 @@ struct Scan<'f> {
     start: u64,
 }
 
-impl<'f> Scan<'f> {
+impl<'f> FileScan<'f> {
     fn new(file: &'f File, number: u32) -> io::Result<Self> {
         let len = file.metadata()?.len();
         Ok(Self { file, number, len, block: Vec::new(), start: 0 })
     }
 
-    fn run(&mut self, found: &mut Vec<Entry>) -> io::Result<()> {
+    fn run(&mut self, found: &mut Vec<Scanned>) -> io::Result<()> {
         let mut at = 0;
         while at < self.len {
             let Some(record) = self.record(at)? else {
@@ -70,7 +89,8 @@ impl<'f> Scan<'f> {
                 }
             };
             if end > text {
-                found.push(self.entry(at, &record, end - text)?);
+                let entry = self.entry(at, &record, end - text)?;
+                found.push(Scanned { entry, is_whole: end - text == record.size });
             }
             at = next;
         }
@@ -183,8 +203,9 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(content, 0).unwrap();
         let mut found = Vec::new();
-        Scan::new(&file, 1).unwrap().run(&mut found).unwrap();
-        found.iter().map(|entry| (entry.uid.get(), entry.spot.pos, entry.spot.size)).collect()
+        FileScan::new(&file, 1).unwrap().run(&mut found).unwrap();
+        let shown = |Scanned { entry, .. }: &Scanned| (entry.uid.get(), entry.spot.pos, entry.spot.size);
+        found.iter().map(shown).collect()
     }
 
     #[test]
@@ -229,8 +250,8 @@ mod tests {
         let content = [message(1, "a: b\r\n\r\nc"), message(2, "all of it"), message(3, &long)].concat();
         file.write_all_at(&content, 0).unwrap();
         let mut found = Vec::new();
-        Scan::new(&file, 1).unwrap().run(&mut found).unwrap();
-        let headers: Vec<_> = found.iter().map(|entry| entry.spot.header as usize).collect();
+        FileScan::new(&file, 1).unwrap().run(&mut found).unwrap();
+        let headers: Vec<_> = found.iter().map(|found| found.entry.spot.header as usize).collect();
         assert_eq!(headers, [8, 9, BLOCK + 2]);
     }
 }

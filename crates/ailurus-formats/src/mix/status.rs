@@ -113,8 +113,6 @@ pub(super) struct Shape {
     pub(super) index: u64,
     /// The sequence line and all records have the usual width, and record number n is that of message number n.
     pub(super) is_usual: bool,
-    /// There are records of messages that are gone.
-    pub(super) is_stale: bool,
     /// Something in it is no record, or there are no records in ascending order.
     pub(super) is_damaged: bool,
 }
