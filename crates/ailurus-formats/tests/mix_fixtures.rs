@@ -78,7 +78,7 @@ fn mask_line(name: &str, line: &str, named: &dyn Fn(&str) -> String) -> String {
             fields[4] = named(&fields[4]);
             fields.join(":")
         }
-        (".mixstatus", Some(':')) if fields.len() > 4 && fields[4] >= "67c2f6c0".to_owned() => {
+        (".mixstatus", Some(':')) if fields.len() > 4 && fields[4].as_str() >= "67c2f6c0" => {
             fields[4] = "*".into();
             fields.join(":")
         }

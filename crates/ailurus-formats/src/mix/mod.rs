@@ -57,6 +57,7 @@
 //! * UIDVALIDITY is not the same for two mailboxes made within one second by one process.
 
 mod append;
+mod count;
 mod data;
 mod directory;
 mod edit;
@@ -75,6 +76,7 @@ mod text;
 
 use crate::disk::Disk;
 use crate::files;
+use crate::lock::Mode;
 use ailurus_store::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, Location, Mailbox, Manner, Place,
     Rejection, Result, Status,
@@ -174,7 +176,11 @@ impl Driver for Mix {
 
     fn status(&self, at: &Location) -> Result<Status> {
         let opened = Opened::open(self.directory(at)?, at, Access::ReadOnly)?;
-        let mailbox = MixMailbox::open(opened, Manner::Silent)?;
+        let held = opened.lock(Mode::Shared)?;
+        if let Some(status) = count::count(&opened, &held)? {
+            return Ok(status);
+        }
+        let mailbox = MixMailbox::open_held(opened, Manner::Silent, &held)?;
         let snapshot = &mailbox.snapshot;
         Ok(Status::of(&snapshot.messages, snapshot.uid_next, snapshot.uid_validity))
     }

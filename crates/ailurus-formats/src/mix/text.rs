@@ -11,10 +11,10 @@ const BLOCK: usize = 4 * MOST_LINE;
 
 const fn nibbles() -> [u8; 256] {
     let mut table = [0xff; 256];
-    let mut value = 0;
+    let mut value: u8 = 0;
     while value < 16 {
-        table[b"0123456789abcdef"[value] as usize] = value as u8;
-        table[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        table[b"0123456789abcdef"[value as usize] as usize] = value;
+        table[b"0123456789ABCDEF"[value as usize] as usize] = value;
         value += 1;
     }
     table

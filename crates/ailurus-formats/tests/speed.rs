@@ -1,15 +1,16 @@
-//! How fast mbx is, against a plain read of the file: `cargo test --release --test mbx_speed -- --ignored --nocapture`.
+//! How fast mbx and mix are, against a plain read of the files:
+//! `cargo test --release --test speed -- --ignored --nocapture mix`.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod support;
 
-use ailurus_formats::Mbx;
 use ailurus_formats::disk::{Disk, Os};
-use ailurus_store::{AppendMeta, Driver, Extent};
+use ailurus_store::{AppendMeta, Extent};
 use ailurus_testkit::faulty::NoSync;
 use ailurus_types::{FlagOp, SystemFlags, UidSet};
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use support::*;
@@ -22,18 +23,40 @@ fn timed<T>(what: &str, count: u32, act: impl FnOnce() -> T) -> T {
     outcome
 }
 
+/// Reads all files of a mailbox.
+fn read_plainly(path: &Path) {
+    let directory = std::fs::read_dir(path);
+    let files = directory.map(|entries| entries.map(|entry| entry.unwrap().path()).collect());
+    for path in files.unwrap_or_else(|_| vec![path.to_path_buf()]) {
+        let (mut file, mut block) = (std::fs::File::open(path).unwrap(), vec![0; 128 * 1024]);
+        while file.read(&mut block).unwrap() > 0 {}
+    }
+}
+
 #[test]
 #[ignore = "measures, and takes its time"]
-fn figures() {
+fn mbx() {
+    figures("mbx");
+}
+
+#[test]
+#[ignore = "measures, and takes its time"]
+fn mix() {
+    figures("mix");
+}
+
+fn figures(format: &str) {
     let sizes = [(10_000u32, 6000usize), (100_000, 600), (100_000, 6000)];
     let disks: [(&str, Arc<dyn Disk>); 2] =
         [("without syncs", Arc::new(NoSync)), ("with syncs", Os::shared())];
     for ((kind, disk), (count, size)) in
         disks.iter().flat_map(|disk| sizes.iter().map(move |size| (disk, *size)))
     {
-        println!("--- {count} messages of {size} octets, {kind}");
+        println!("--- {format}, {count} messages of {size} octets, {kind}");
         let home = Home::with(disk.clone(), |_| {});
-        let (driver, at) = (Mbx::new(home.environment.clone(), home.disk.clone()), home.at_name("box"));
+        let drivers = ailurus_formats::drivers(&home.environment, &home.disk);
+        let driver = &**drivers.iter().find(|driver| driver.name() == format).unwrap();
+        let at = home.at_name("box");
         driver.create(&at).unwrap();
         let mut text = b"Subject: speed\r\nFrom: a@example.com\r\n\r\n".to_vec();
         text.resize(size, b'x');
@@ -46,13 +69,11 @@ fn figures() {
             }
             append.commit().unwrap();
         });
-        timed("plain read of the file", count, || {
-            let (mut file, mut block) = (std::fs::File::open(home.path("box")).unwrap(), vec![0; 128 * 1024]);
-            while file.read(&mut block).unwrap() > 0 {}
-        });
-        timed("open the first time", count, || open(&driver, &at).unwrap().close().unwrap());
-        let mut mailbox = timed("open again", count, || open(&driver, &at).unwrap());
+        timed("plain read", count, || read_plainly(&home.path("box")));
+        timed("open the first time", count, || open(driver, &at).unwrap().close().unwrap());
+        let mut mailbox = timed("open again", count, || open(driver, &at).unwrap());
         timed("STATUS", count, || driver.status(&at).unwrap());
+        timed("STATUS, ten times more", 10 * count, || (0..10).for_each(|_| drop(driver.status(&at))));
         timed("read headers", count, || {
             let mut out = Vec::new();
             for uid in uids_of(&*mailbox) {
@@ -74,7 +95,7 @@ fn figures() {
         timed("store, one message", 1, || store(&mut *mailbox, &uids(&[5]), &one).unwrap().is_empty());
         for n in 0..3 {
             timed(&format!("append of one small message, {n}"), 1, || {
-                append_plain(&driver, &at, b"Subject: x\r\n\r\nx\r\n").unwrap()
+                append_plain(driver, &at, b"Subject: x\r\n\r\nx\r\n").unwrap()
             });
         }
         let other =
@@ -84,7 +105,7 @@ fn figures() {
             expunge(&mut *mailbox, &third).unwrap().is_empty()
         });
         drop(other);
-        timed("reclaim of these", count / 3, || mailbox.refresh().unwrap().is_empty());
+        timed("reclaim of these", count / 3, || mailbox.checkpoint().unwrap().is_empty());
         let second: UidSet = uids_of(&*mailbox).into_iter().step_by(2).map(uid).collect();
         timed("expunge of every second, alone", count / 3, || {
             expunge(&mut *mailbox, &second).unwrap().is_empty()
