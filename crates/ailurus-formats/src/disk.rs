@@ -62,7 +62,7 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// Removes a name of a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes a directory, with exactly this mode whatever the umask says.
+    /// Makes a directory, with exactly this mode whatever the umask says, and the setgid bit if it has it from its parent.
     fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()>;
 
     /// Removes an empty directory.
@@ -165,7 +165,8 @@ impl Disk for Os {
 
     fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
         std::fs::DirBuilder::new().mode(0o700).create(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        let inherited = path.symlink_metadata()?.permissions().mode() & 0o2000;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode | inherited))
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {

@@ -11,7 +11,7 @@
 
 use crate::random::Random;
 use ailurus_formats::disk::{Disk, Os};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -166,6 +166,7 @@ impl FaultyDisk {
         for change in pending.into_iter().take(survivors) {
             apply_name(&mut state.names, change);
         }
+        drop_orphans(&self.root, &mut state.names);
         // In the order in which they were first changed, so that a seed always picks the same.
         let mut files: Vec<_> = state.files.iter().collect();
         files.sort_unstable_by_key(|(_, kept)| kept.number);
@@ -445,6 +446,16 @@ fn apply_name(names: &mut BTreeMap<PathBuf, Node>, change: NameChange) {
     }
 }
 
+/// Forgets names in directories whose own name is lost.
+fn drop_orphans(root: &Path, names: &mut BTreeMap<PathBuf, Node>) {
+    let directories: BTreeSet<PathBuf> =
+        names.iter().filter(|(_, node)| **node == Node::Directory).map(|(path, _)| path.clone()).collect();
+    names.retain(|path, _| {
+        let mut above = path.ancestors().skip(1).take_while(|path| *path != root && path.starts_with(root));
+        above.all(|path| directories.contains(path))
+    });
+}
+
 /// Returns one content that the file can have after a power loss.
 fn survivor(kept: &Kept, random: &mut Random) -> Vec<u8> {
     let mut content = kept.durable.clone();
@@ -675,6 +686,22 @@ mod tests {
             assert!(found == b"new" || found == b"???", "{found:?}");
             assert_eq!(fs::metadata(&kept).unwrap().ino(), inode_before);
         }
+    }
+
+    #[test]
+    fn what_is_in_a_directory_goes_with_it() {
+        let lost = (0..20).filter(|seed| {
+            let dir = scratch();
+            let inner = dir.path().join("inner");
+            let disk = FaultyDisk::new(dir.path(), Fault::None);
+            disk.make_dir(&inner, 0o700).unwrap();
+            disk.create_new(&inner.join("file"), 0o600).unwrap();
+            disk.sync_dir(&inner).unwrap();
+            disk.lose_power(*seed);
+            assert_eq!(inner.exists(), inner.join("file").exists());
+            !inner.exists()
+        });
+        assert!((1..20).contains(&lost.count()));
     }
 
     #[test]

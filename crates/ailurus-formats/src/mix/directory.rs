@@ -19,7 +19,8 @@ use super::text::{Sequence, hex};
 
 /// What every name of the format's own begins with.
 pub(super) const PREFIX: &[u8] = b".mix";
-/// Says that the mailbox here is deleted and only its files are left. It counts only where there is no `.mixmeta`.
+/// Says that files here are those of a mailbox that is deleted, or is only being made. It counts only where there is no
+/// `.mixmeta`.
 pub(super) const DELETED: &str = ".mixdeleted";
 
 /// A file that is rewritten.

@@ -1,8 +1,8 @@
 //! Making, deleting and renaming mailboxes.
 //!
 //! A mailbox is there when its `.mixmeta` is. It is the last file that is made and the first that goes: renamed to
-//! `.mixdeleted`, so that nobody takes the rest for a mailbox that lost it. What is left over by a process that died in
-//! between is removed by the next who makes a mailbox in that directory.
+//! `.mixdeleted`, so that nobody takes the rest for a mailbox that lost it. The same mark is there while a mailbox is made.
+//! What a process leaves that died in between is removed by the next who makes a mailbox in that directory.
 
 use super::Mix;
 use super::directory::{DELETED, Directory, Opened, PREFIX, Part};
@@ -14,7 +14,7 @@ use ailurus_types::UidValidity;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 impl Mix {
@@ -53,24 +53,33 @@ impl Mix {
         }
         sweep(directory)?;
         let meta = Meta::new(self.new_uid_validity(after), &self.environment.default_keywords);
-        let paths =
-            [directory.part(Part::Index), directory.part(Part::Status), directory.data(meta.new_file)];
+        let mark = directory.path.join(DELETED);
+        let paths = [
+            mark.clone(),
+            directory.part(Part::Index),
+            directory.part(Part::Status),
+            directory.data(meta.new_file),
+        ];
         for (number, path) in paths.iter().enumerate() {
             if let Err(error) = self.disk.create_new(path, mode) {
-                for made in &paths[..number] {
-                    self.disk.remove(made).ok();
-                }
+                self.unmake(&paths[..number]);
                 return Err(files::failure("create", at, path)(error));
             }
         }
         let published =
             directory.publish(&meta_path, mode, |file| self.disk.write_at(file, &meta.encode(), 0));
-        published.map_err(|error| {
-            for path in &paths {
-                self.disk.remove(path).ok();
-            }
-            files::failure("create", at, &meta_path)(error)
-        })
+        if let Err(error) = published {
+            self.unmake(&paths);
+            return Err(files::failure("create", at, &meta_path)(error));
+        }
+        self.disk.remove(&mark).map_err(Error::io("initialize", mark))
+    }
+
+    /// Removes files again; the first, which is the mark, last.
+    fn unmake(&self, paths: &[PathBuf]) {
+        for path in paths.iter().rev() {
+            self.disk.remove(path).ok();
+        }
     }
 
     /// Returns the time, or the next number if a mailbox was made within this second: one of the same name that was
