@@ -224,7 +224,7 @@ impl Shared {
             messages.iter().map(|message| Message { uid: None, ..message.clone() }).collect()
         };
         assert_eq!(without_uids(&copied), without_uids(&self.model), "mailutil's copy\n{:#?}", self.story);
-        std::fs::remove_file(self.user.home().join(name)).expect("it was made");
+        self.mailutil(&["delete", &name]);
     }
 
     /// Compares what ours shows, in a session of its own, with the model.
@@ -326,6 +326,11 @@ fn mbx_by_turns() {
     interleave("mbx");
 }
 
+#[test]
+fn mix_by_turns() {
+    interleave("mix");
+}
+
 /// mailutil opens a traditional mailbox that our session has open: ours gives way, saving what it had changed.
 #[test]
 fn mailutil_takes_a_mailbox_from_us() {
@@ -345,7 +350,7 @@ fn mailutil_takes_a_mailbox_from_us() {
 /// Our session asks mailutil's library for the mailbox: its programs give way too, here a slow one in the middle of its work.
 #[test]
 fn many_writers_at_once() {
-    for format in ["unix", "mbx"] {
+    for format in ["unix", "mbx", "mix"] {
         let Some(shared) = Shared::new(format, 4) else { return };
         let source = shared.user.home().join("source");
         let one = "From ada@example.test Mon Sep  7 10:00:00 2026\nSubject: theirs\n\nText.\n\n";
@@ -377,7 +382,7 @@ fn many_writers_at_once() {
 fn mailboxes_that_we_make() {
     let Some(shared) = Shared::new("unix", 5) else { return };
     let mut session = shared.connect();
-    for name in ["plain", "#driver.unix/traditional", "#driver.mbx/shared"] {
+    for name in ["plain", "#driver.unix/traditional", "#driver.mbx/shared", "#driver.mix/holder"] {
         session.client.ok(&format!("CREATE {name}"));
         let short = name.rsplit('/').next().expect("a name");
         session.client.append(short, "(\\Flagged)", "Subject: x\n\nText.\n");

@@ -343,8 +343,13 @@ mod tests {
         while let Some(line) = lines.next().unwrap() {
             assert_eq!(line.offset, again.len() as u64);
             ends.push((line.text.len(), line.end));
-            let range = line.range();
-            again.extend_from_slice(&content.as_bytes()[range.start as usize..range.end as usize]);
+            again.extend_from_slice(line.text);
+            again.extend_from_slice(match line.end {
+                End::Crlf => b"\r\n",
+                End::Lf => b"\n",
+                End::None => b"",
+            });
+            assert_eq!(line.range().end, again.len() as u64);
         }
         assert_eq!(again, content.as_bytes());
         let wanted = [
