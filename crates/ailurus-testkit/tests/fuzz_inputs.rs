@@ -69,3 +69,8 @@ fn mmdf_marks() {
 fn mbx_records() {
     run("mbx_records");
 }
+
+#[test]
+fn mix_files() {
+    run("mix_files");
+}

@@ -69,7 +69,7 @@ fn exercise(format: &str, input: &[u8]) {
 
 /// The time at which everything happens, so that runs can be repeated.
 #[derive(Debug)]
-struct Noon;
+pub(super) struct Noon;
 
 impl Clock for Noon {
     fn now(&self) -> i64 {
@@ -177,7 +177,7 @@ fn inspect(mailbox: &mut dyn Mailbox) -> Vec<Message> {
     messages
 }
 
-fn check_uids(snapshot: &Snapshot) {
+pub(super) fn check_uids(snapshot: &Snapshot) {
     assert!(snapshot.messages.is_sorted_by_key(|message| message.uid()));
     let ascending = snapshot.messages.windows(2).all(|two| two[0].uid() < two[1].uid());
     assert!(ascending, "a UID occurs twice");

@@ -6,10 +6,12 @@
 mod imap;
 mod mail;
 mod mailbox;
+mod mix;
 
 pub use imap::{framing, grammar};
 pub use mail::{addresses, mime};
 pub use mailbox::{from_lines, mbx_records, mmdf_marks};
+pub use mix::mix_files;
 
 use crate::random::Random;
 use crate::transcript;
@@ -30,7 +32,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "framing", run: framing, dictionary: "imap.dict", seeds: sessions },
     Target { name: "grammar", run: grammar, dictionary: "imap.dict", seeds: commands },
     Target { name: "addresses", run: addresses, dictionary: "addresses.dict", seeds: field_values },
@@ -38,6 +40,7 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "from_lines", run: from_lines, dictionary: "from.dict", seeds: unix_mailboxes },
     Target { name: "mmdf_marks", run: mmdf_marks, dictionary: "mmdf.dict", seeds: mmdf_mailboxes },
     Target { name: "mbx_records", run: mbx_records, dictionary: "mbx.dict", seeds: mbx_mailboxes },
+    Target { name: "mix_files", run: mix_files, dictionary: "mix.dict", seeds: mix_mailboxes },
 ];
 
 impl Target {
@@ -161,6 +164,14 @@ fn mmdf_mailboxes() -> Vec<Vec<u8>> {
 
 fn mbx_mailboxes() -> Vec<Vec<u8>> {
     contents("fixtures/mbx")
+}
+
+fn mix_mailboxes() -> Vec<Vec<u8>> {
+    let entries = fs::read_dir(checkout().join("fixtures/mix")).expect("a folder");
+    let mut directories: Vec<_> =
+        entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_dir()).collect();
+    directories.sort();
+    directories.iter().map(|directory| mix::put_together(directory)).collect()
 }
 
 /// The files of a folder of the checkout that are samples, not descriptions, and not large.
