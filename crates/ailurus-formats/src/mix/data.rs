@@ -40,7 +40,9 @@ impl Record {
         let uid = fields.short().filter(|uid| *uid != 0)?;
         let date = InternalDate::parse_compact(fields.text()?)?;
         let size = fields.number()?;
-        Some(Self { uid, date, size, len: u16::try_from(end + 1).ok()? })
+        // What a later version adds is text. A record whose line end is damaged runs on into the message.
+        let is_text = fields.0.iter().all(|octet| matches!(octet, b' '..=b'~'));
+        is_text.then_some(Self { uid, date, size, len: u16::try_from(end + 1).ok()? })
     }
 
     /// Appends a record to what is to be written.
@@ -167,6 +169,7 @@ mod tests {
             b":msg:00000001:20250201123456+0200:000000f2:",
             b":msx:00000001:20250201123456+0200:000000f2:\r\n",
             b":msg:00000001:20251301123456+0200:000000f2:\r\n",
+            b":msg:00000001:20250201123456+0200:000000f2:\r\x80Subject: x\r\n",
             b"",
         ] {
             assert_eq!(Record::parse(bad), None, "{}", String::from_utf8_lossy(bad));

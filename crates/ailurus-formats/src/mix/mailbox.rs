@@ -167,8 +167,10 @@ impl MixMailbox {
             if self.meta.uid_last != before {
                 self.write_meta(lock)?;
             }
-            if self.is_shortened {
+            if self.is_shortened && self.index.is_usual {
                 self.write_sizes(lock)?;
+            } else if self.is_shortened {
+                self.rebuild(held, 0, "messages are cut off")?;
             }
         }
         self.is_shortened = false;

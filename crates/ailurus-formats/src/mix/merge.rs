@@ -473,11 +473,16 @@ impl<'m> Merge<'m> {
         }
     }
 
+    /// Tells whether a message is where its record in the index says, and not shorter.
     fn is_there(&mut self, uid: u32, spot: &Spot) -> Result<bool> {
         let directory = &self.mailbox.opened.directory;
         let found = self.mailbox.data.look(directory, uid, spot);
         let found = found.map_err(Error::io("read", directory.data(spot.file)))?;
-        Ok(matches!(found, Found::Message | Found::OfSize(_)))
+        Ok(match found {
+            Found::Message => true,
+            Found::OfSize(size) => size > spot.size,
+            Found::Another { .. } | Found::Nothing => false,
+        })
     }
 
     /// Ends the merge, or takes back what came of new records if there was trouble.

@@ -322,9 +322,6 @@ impl MixMailbox {
 
     /// Writes down the sizes of messages that were cut off. The sequence stays: nothing changed for who knows them.
     pub(super) fn write_sizes(&mut self, lock: Exclusive<'_>) -> Result<()> {
-        if !self.index.is_usual {
-            return Ok(());
-        }
         let indices: Vec<usize> = (0..self.spots.len()).collect();
         self.patch_index(lock, &indices, place::SIZES)
     }

@@ -10,7 +10,7 @@
 //! gets the same from memory.
 
 use super::directory::{DELETED, Directory, Exclusive, Held, Opened, Part, next_sequence};
-use super::index::{Entry, Shape, Spot, is_of_the_future};
+use super::index::{Entry, Shape, Spot, hides_record, is_of_the_future};
 use super::mailbox::MixMailbox;
 use super::meta::{Meta, Readable};
 use super::scan::{Scanned, Scanning, scan};
@@ -162,9 +162,11 @@ fn records(directory: &Directory, index: &File) -> Result<Vec<Known>> {
     let (mut lines, mut known) = (Lines::new(index, 0), Vec::new());
     while let Some(line) = lines.next().map_err(directory.io("read", Part::Index))? {
         if line.text.starts_with(b":")
-            && let Ok((entry, _)) = Entry::parse(line.text)
+            && let Ok((entry, more)) = Entry::parse(line.text)
         {
-            known.push(Known { entry, line: line.range(), end: line.end });
+            // A line that ran on into the next is not to be kept as it is.
+            let end = if hides_record(more) { End::None } else { line.end };
+            known.push(Known { entry, line: line.range(), end });
         }
     }
     Ok(known)

@@ -2,10 +2,12 @@
 
 use super::mailbox::{Noon, check_uids};
 use crate::faulty::NoSync;
-use ailurus_store::{Access, AppendMeta, Driver, Environment, Extent, Location, Mailbox, Manner, Place};
-use ailurus_types::Uid;
+use ailurus_store::{
+    Access, AppendMeta, Driver, Environment, Extent, Level, Location, Mailbox, Manner, Place,
+};
+use ailurus_types::{InternalDate, Uid};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,26 +17,34 @@ use std::sync::Arc;
 const SEPARATOR: u8 = 0x0c;
 
 type Files = BTreeMap<String, Vec<u8>>;
+type Texts = BTreeMap<Uid, Option<Vec<u8>>>;
 
 /// Takes the input apart into the files of a mailbox, and opens that, to read, to write, to append and to expunge.
 ///
 /// Opening to read changes nothing. Messages have the octets that their sizes say or cannot be read, header and text are the
-/// whole, UIDs ascend below the next one. What was read before an opening to write, an append, or an expunge of another
-/// message is read after it.
+/// whole, UIDs ascend below the next one. If all is well with the data files, what was read before an opening to write, an
+/// append, or an expunge of another message is read after it.
 pub fn mix_files(input: &[u8]) {
     SCRATCH.with_borrow_mut(|scratch| {
         let scratch = scratch.get_or_insert_with(Scratch::new);
-        scratch.fill(&take_apart(input));
+        let files = take_apart(input);
+        let is_sound = are_sound(&files);
+        let assert_kept = |before: &Texts, after: &Texts, when| {
+            if is_sound {
+                assert_kept(before, after, when);
+            }
+        };
+        scratch.fill(&files);
         let driver = scratch.driver();
         let before = scratch.content();
         let Some(read) = scratch.open(&*driver, Access::ReadOnly) else {
             assert!(scratch.content() == before, "refused and changed");
             return;
         };
-        let seen = inspect(read);
+        let seen = scratch.look(read);
         assert!(scratch.content() == before, "opened to read, and changed");
         let Some(mut mailbox) = scratch.open(&*driver, Access::ReadWrite) else { return };
-        inspect_open(&mut *mailbox);
+        inspect(&mut *mailbox, &scratch.environment);
         drop(mailbox.checkpoint());
         drop(mailbox.close());
         let opened = scratch.inspect(&*driver, "after an opening to write");
@@ -73,6 +83,29 @@ fn take_apart(input: &[u8]) -> Files {
         };
     }
     files
+}
+
+/// Tells whether in all data files records lead from message to message, each with a UID of its own.
+fn are_sound(files: &Files) -> bool {
+    let mut uids = BTreeSet::new();
+    let data = files.iter().filter(|(name, _)| name.len() == 12);
+    data.map(|(_, content)| content).all(|content| {
+        let mut rest = content.as_slice();
+        while let Some((record, text)) = rest.split_at_checked(45) {
+            let number = |range| u32::from_str_radix(std::str::from_utf8(&record[range]).ok()?, 16).ok();
+            let is_record = record.starts_with(b":msg:") && record.ends_with(b":\r\n") && record[13] == b':';
+            let (Some(uid), Some(size)) = (number(5..13), number(34..42)) else { return false };
+            let date = InternalDate::parse_compact(&record[14..33]);
+            let text = text.split_at_checked(usize::try_from(size).unwrap_or(usize::MAX));
+            let Some((_, after)) =
+                text.filter(|_| is_record && size > 0 && date.is_some() && uids.insert(uid))
+            else {
+                return false;
+            };
+            rest = after;
+        }
+        rest.is_empty()
+    })
 }
 
 /// Returns the mailbox in this directory as input.
@@ -145,9 +178,13 @@ impl Scratch {
         driver.open(&self.location(), access, Manner::Session).ok()
     }
 
-    fn inspect(&self, driver: &dyn Driver, when: &str) -> BTreeMap<Uid, Option<Vec<u8>>> {
+    fn inspect(&self, driver: &dyn Driver, when: &str) -> Texts {
         let opened = driver.open(&self.location(), Access::ReadOnly, Manner::Session);
-        inspect(opened.unwrap_or_else(|error| panic!("{when}: {error}")))
+        self.look(opened.unwrap_or_else(|error| panic!("{when}: {error}")))
+    }
+
+    fn look(&self, mut mailbox: Box<dyn Mailbox>) -> Texts {
+        inspect(&mut *mailbox, &self.environment)
     }
 
     fn append(&self, driver: &dyn Driver) -> Option<Uid> {
@@ -162,17 +199,14 @@ impl Scratch {
     }
 }
 
-fn inspect(mut mailbox: Box<dyn Mailbox>) -> BTreeMap<Uid, Option<Vec<u8>>> {
-    inspect_open(&mut *mailbox)
-}
-
-/// Reads all messages that can be read, checking what must agree.
-fn inspect_open(mailbox: &mut dyn Mailbox) -> BTreeMap<Uid, Option<Vec<u8>>> {
+/// Reads all messages, checking what must agree. Of those that are damaged it is only seen that they do no harm.
+fn inspect(mailbox: &mut dyn Mailbox, environment: &Environment) -> Texts {
     let snapshot = mailbox.snapshot().clone();
     check_uids(&snapshot);
     let mut messages = BTreeMap::new();
     for message in &snapshot.messages {
         let uid = message.uid();
+        drop(environment.notices.take());
         let text = read(mailbox, uid, Extent::Whole);
         if let Some(text) = &text {
             assert_eq!(message.rfc822_size() as usize, text.len(), "size of UID {uid}");
@@ -180,7 +214,9 @@ fn inspect_open(mailbox: &mut dyn Mailbox) -> BTreeMap<Uid, Option<Vec<u8>>> {
             let parts = parts.map(|part| part.expect("it was read as a whole"));
             assert!(parts.concat() == *text, "header and text of UID {uid} are the whole");
         }
-        messages.insert(uid, text);
+        let told = environment.notices.take();
+        let is_damaged = told.iter().any(|notice| matches!(notice.level, Level::Warning | Level::Error));
+        messages.insert(uid, text.filter(|_| !is_damaged));
     }
     messages
 }
@@ -197,11 +233,12 @@ fn read(mailbox: &mut dyn Mailbox, uid: Uid, extent: Extent) -> Option<Vec<u8>> 
     }
 }
 
-/// What could be read can be read, under whatever UID.
-fn assert_kept(before: &BTreeMap<Uid, Option<Vec<u8>>>, after: &BTreeMap<Uid, Option<Vec<u8>>>, when: &str) {
+/// What could be read can be read, under whatever UID; a message may have been put right that the index had shortened.
+fn assert_kept(before: &Texts, after: &Texts, when: &str) {
     let mut left: Vec<_> = after.values().flatten().collect();
     for (uid, text) in before.iter().filter_map(|(uid, text)| Some((uid, text.as_ref()?))) {
-        let found = left.iter().position(|other| *other == text);
+        let same = left.iter().position(|other| *other == text);
+        let found = same.or_else(|| left.iter().position(|other| other.starts_with(text)));
         let shown = String::from_utf8_lossy(text);
         left.swap_remove(found.unwrap_or_else(|| panic!("{when}: UID {uid} is lost: {shown:?}\n{after:?}")));
     }
