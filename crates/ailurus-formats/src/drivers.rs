@@ -4,6 +4,7 @@ use crate::disk::Disk;
 use crate::dummy::Dummy;
 use crate::mbx::Mbx;
 use crate::mh::Mh;
+use crate::mx::Mx;
 use crate::phile::Phile;
 use crate::unix::Unix;
 use ailurus_store::{Driver, Environment};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub fn drivers(environment: &Arc<Environment>, disk: &Arc<dyn Disk>) -> Vec<Arc<dyn Driver>> {
     let (env, disk) = (|| Arc::clone(environment), || Arc::clone(disk));
     vec![
+        Arc::new(Mx::new(env(), disk())),
         Arc::new(Mbx::new(env(), disk())),
         Arc::new(Mh::new(env(), disk())),
         Arc::new(Unix::new(environment.as_ref().clone(), disk())),
@@ -32,6 +34,6 @@ mod tests {
         let environment = Environment::new("alice", "/home".into(), "/spool".into(), "mail.example.com");
         let drivers = drivers(&Arc::new(environment), &Os::shared());
         let names: Vec<_> = drivers.iter().map(|driver| driver.name()).collect();
-        assert_eq!(names, ["mbx", "mh", "unix", "phile", "dummy"]);
+        assert_eq!(names, ["mx", "mbx", "mh", "unix", "phile", "dummy"]);
     }
 }

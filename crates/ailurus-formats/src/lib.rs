@@ -16,6 +16,7 @@ mod flag_bits;
 mod from_line;
 mod mbx;
 mod mh;
+mod mx;
 #[allow(dead_code, unused_imports, reason = "the formats that need it come next")]
 mod numbered;
 mod phile;
@@ -27,5 +28,6 @@ pub use drivers::drivers;
 pub use dummy::Dummy;
 pub use mbx::Mbx;
 pub use mh::Mh;
+pub use mx::Mx;
 pub use phile::Phile;
 pub use unix::Unix;
