@@ -115,7 +115,11 @@ impl MxMailbox {
         self.adopt();
         // Who only reads writes nothing but a UIDVALIDITY that nobody would find again.
         if differs && locked.writable && (self.snapshot.writable || before.0 == 0) {
-            self.write(locked)?;
+            // What is shown is true all the same: UIDs are the names of files.
+            if let Err(error) = self.write(locked) {
+                self.environment.notices.tell(Level::Log, error.to_string());
+                self.must_scan = true;
+            }
         }
         self.index_seen = locked.seen();
         Ok(())
