@@ -2,9 +2,9 @@
 
 use super::Mh;
 use super::mailbox::{MhMailbox, Synchronized};
-use super::table::{Filed, N, Note};
+use super::table::{N, Note};
 use crate::files;
-use crate::numbered::{Encoder, Folder, Incoming, Names, Written, remove};
+use crate::numbered::{Encoder, Filed, Folder, Incoming, Names, Written, remove};
 use crate::sidecar::{Event, Lock, Sidecar, State};
 use ailurus_store::{Append, AppendMeta, Appended, Error, Level, Location, Result};
 use ailurus_types::{Flags, Keyword, KeywordMask, Keywords, SystemFlags, Uid};

@@ -6,8 +6,8 @@
 
 use super::mailbox::{Keeping, MhMailbox};
 use super::profile;
-use super::table::{Filed, N, Table};
-use crate::numbered::{FileId, Look, Measure, Names, Stamp, tidy};
+use super::table::{N, Table};
+use crate::numbered::{FileId, Filed, Look, Measure, Names, Stamp, tidy};
 use crate::sidecar::{Event, State};
 use ailurus_store::{Error, Level, Result};
 use ailurus_types::{Flags, SystemFlags, Uid};

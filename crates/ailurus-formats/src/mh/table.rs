@@ -1,12 +1,12 @@
 //! The messages of an open folder.
 
-use crate::numbered::{FileId, Measure, Stamp};
+use crate::numbered::{FileId, Filed, Measure, Stamp};
 use crate::sidecar::{Event, Reader, Record};
 use ailurus_store::{Changes, MessageInfo, Snapshot};
 use ailurus_types::{Flags, InternalDate, SystemFlags, Uid};
 
 /// Octets of an identity in the sidecar.
-pub(super) const N: usize = 44;
+pub(super) const N: usize = Filed::LEN;
 
 /// What is known of a message's file; with [`MessageInfo`] 64 octets of memory. The seconds of its modification time are
 /// the message's internal date.
@@ -23,49 +23,10 @@ pub(super) struct Entry {
     sum: u32,
 }
 
-/// A message's file with all that the sidecar keeps of it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Filed {
-    pub(super) number: u32,
-    pub(super) id: FileId,
-    /// Octets of the message in CRLF form.
-    pub(super) size: u32,
-    pub(super) header: u32,
-    pub(super) sum: u32,
-}
-
-impl Filed {
-    pub(super) fn new(number: u32, id: FileId, measure: &Measure) -> Self {
-        let cut = |octets: u64| u32::try_from(octets).unwrap_or(u32::MAX);
-        Self { number, id, size: cut(measure.size), header: cut(measure.header), sum: measure.sum }
-    }
-
-    pub(super) fn encode(&self) -> [u8; N] {
-        let FileId { inode, size, modified: (seconds, nanoseconds), changed } = self.id;
-        let mut out = [0; N];
-        let (long, short) = out.split_at_mut(16);
-        for (place, field) in long.as_chunks_mut::<8>().0.iter_mut().zip([inode, seconds.cast_unsigned()]) {
-            *place = field.to_le_bytes();
-        }
-        let fields = [size, nanoseconds, changed, self.number, self.size, self.header, self.sum];
-        for (place, field) in short.as_chunks_mut::<4>().0.iter_mut().zip(fields) {
-            *place = field.to_le_bytes();
-        }
-        out
-    }
-
-    pub(super) fn decode(octets: &[u8; N]) -> Self {
-        let (long, short) = octets.split_at(16);
-        let long = |at: usize| u64::from_le_bytes(long.as_chunks::<8>().0[at]);
-        let short = |at: usize| u32::from_le_bytes(short.as_chunks::<4>().0[at]);
-        let modified = (long(1).cast_signed(), short(1));
-        let id = FileId { inode: long(0), size: short(0), modified, changed: short(2) };
-        Self { number: short(3), id, size: short(4), header: short(5), sum: short(6) }
-    }
-
-    fn entry(&self) -> Entry {
-        let FileId { inode, size, modified: (_, nanoseconds), changed } = self.id;
-        Entry { inode, size, nanoseconds, changed, number: self.number, header: self.header, sum: self.sum }
+impl Entry {
+    fn of(filed: &Filed) -> Self {
+        let FileId { inode, size, modified: (_, nanoseconds), changed } = filed.id;
+        Self { inode, size, nanoseconds, changed, number: filed.number, header: filed.header, sum: filed.sum }
     }
 }
 
@@ -128,7 +89,7 @@ impl Table {
     pub(super) fn push(&mut self, uid: Uid, flags: Flags, filed: &Filed) {
         let date = InternalDate::from_timestamp(filed.id.modified.0, 0);
         self.snapshot.messages.push(MessageInfo::new(uid, flags, date, filed.size.into()));
-        self.entries.push(filed.entry());
+        self.entries.push(Entry::of(filed));
     }
 
     /// Returns all messages as the sidecar takes them.
@@ -227,7 +188,7 @@ impl Reader<N> for Table {
                 let filed = Filed::decode(&identity);
                 match place(uid) {
                     Ok(index) => {
-                        self.entries[index] = filed.entry();
+                        self.entries[index] = Entry::of(&filed);
                         self.set_flags(index, flags);
                     }
                     Err(index) if index == messages.len() => {
@@ -324,10 +285,6 @@ mod tests {
 
     #[test]
     fn what_is_kept_comes_back() {
-        let modified = (1_700_000_000, 999_999_999);
-        let id = FileId { inode: u64::MAX, size: 5, modified, changed: u32::MAX };
-        let filed = Filed { number: 7, id, size: 9, header: 3, sum: u32::MAX };
-        assert_eq!(Filed::decode(&filed.encode()), filed);
         let stamp = Stamp::decode(&[7; Stamp::LEN]);
         let note = Note { stamp, complete: true, highest: 9, messages: 4, unseen: 3, recent: 2 };
         assert_eq!(Note::decode(&note.encode()), Some(note));

@@ -4,7 +4,7 @@ use super::edit::MxEdit;
 use super::file::{Locked, Seen, look};
 use super::index::{Index, SLOTS};
 use crate::disk::Disk;
-use crate::numbered::{FileId, Folder, Names, Stamp, tidy};
+use crate::numbered::{FileId, Folder, Kept, Names, Stamp, tidy};
 use ailurus_store::{
     Access, Changes, Edit, Environment, Error, Extent, Level, Mailbox, Manner, MessageInfo, PermanentFlags,
     Result, Snapshot, Wake,
@@ -16,20 +16,6 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What is known of a message's file; with [`MessageInfo`] 56 octets of memory. Its number is the UID, its size that of
-/// the message.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Entry {
-    inode: u64,
-    nanoseconds: u32,
-    changed: u32,
-    size: u32,
-    /// Octets of its header; [`UNKNOWN`] until somebody asks.
-    header: u32,
-}
-
-const UNKNOWN: u32 = u32::MAX;
-
 /// An open mailbox.
 pub(super) struct MxMailbox {
     pub(super) environment: Arc<Environment>,
@@ -37,7 +23,7 @@ pub(super) struct MxMailbox {
     pub(super) folder: Folder,
     pub(super) snapshot: Snapshot,
     /// In the order of `snapshot.messages`.
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<Kept>,
     /// The index as it was read or written last, without its messages.
     pub(super) index: Index,
     pub(super) pending: Changes,
@@ -220,7 +206,7 @@ impl MxMailbox {
                 if before.is_some() {
                     self.pending.flags.insert(uid);
                 }
-                (message, Entry::new(&id))
+                (message, Kept::new(&id, Kept::UNKNOWN))
             });
             self.snapshot.messages.push(message);
             self.entries.push(entry);
@@ -293,7 +279,7 @@ impl MxMailbox {
     /// Returns how many octets the header of a message has; its file is open.
     fn header(&mut self, position: usize, size: u64) -> Result<u64> {
         const BLOCK: usize = 4096;
-        if self.entries[position].header != UNKNOWN {
+        if self.entries[position].header != Kept::UNKNOWN {
             return Ok(self.entries[position].header.into());
         }
         let mut ahead = std::mem::take(&mut self.ahead);
@@ -317,20 +303,8 @@ impl MxMailbox {
             at += (read.saturating_sub(3)).max(1) as u64;
         }
         self.ahead = ahead;
-        self.entries[position].header = u32::try_from(header).unwrap_or(UNKNOWN - 1);
+        self.entries[position].header = u32::try_from(header).unwrap_or(Kept::UNKNOWN - 1);
         Ok(header)
-    }
-}
-
-impl Entry {
-    fn new(id: &FileId) -> Self {
-        let FileId { inode, size, modified: (_, nanoseconds), changed } = *id;
-        Self { inode, nanoseconds, changed, size, header: UNKNOWN }
-    }
-
-    fn id(&self, message: &MessageInfo) -> FileId {
-        let modified = (message.internal_date().timestamp(), self.nanoseconds);
-        FileId { inode: self.inode, size: self.size, modified, changed: self.changed }
     }
 }
 
@@ -419,14 +393,4 @@ pub(super) fn positions<'a>(snapshot: &'a Snapshot, uids: &'a UidSet) -> impl It
         let end = snapshot.messages.partition_point(|message| message.uid().get() <= *last);
         start..end
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_takes_at_most_64_octets() {
-        assert!(size_of::<Entry>() + size_of::<MessageInfo>() <= 64);
-    }
 }

@@ -25,14 +25,18 @@
 //! | `.ailurus-new.…/` | messages of an append of several, locked by its writer | removed; finished, if all were there |
 //! | `.ailurus-gone.…` | a message on its way out, its identity in its name | removed if it is that one, else put back |
 
+mod filed;
 mod fileid;
 mod incoming;
+mod kept;
 mod names;
 mod remove;
 mod text;
 
+pub(crate) use filed::Filed;
 pub(crate) use fileid::{FileId, Folder, Look, Stamp};
 pub(crate) use incoming::{Incoming, Written};
+pub(crate) use kept::Kept;
 pub(crate) use names::{Names, is_number_like};
 pub(crate) use remove::{Removed, remove};
 pub(crate) use text::{Encoder, LineReader, Measure};
