@@ -5,6 +5,7 @@ use crate::dummy::Dummy;
 use crate::mbx::Mbx;
 use crate::mh::Mh;
 use crate::mx::Mx;
+use crate::news::News;
 use crate::phile::Phile;
 use crate::unix::Unix;
 use ailurus_store::{Driver, Environment};
@@ -19,6 +20,7 @@ pub fn drivers(environment: &Arc<Environment>, disk: &Arc<dyn Disk>) -> Vec<Arc<
         Arc::new(Mbx::new(env(), disk())),
         Arc::new(Mh::new(env(), disk())),
         Arc::new(Unix::new(environment.as_ref().clone(), disk())),
+        Arc::new(News::new(env(), disk())),
         Arc::new(Phile::new(env(), disk())),
         Arc::new(Dummy::new(env(), disk())),
     ]
@@ -34,6 +36,6 @@ mod tests {
         let environment = Environment::new("alice", "/home".into(), "/spool".into(), "mail.example.com");
         let drivers = drivers(&Arc::new(environment), &Os::shared());
         let names: Vec<_> = drivers.iter().map(|driver| driver.name()).collect();
-        assert_eq!(names, ["mx", "mbx", "mh", "unix", "phile", "dummy"]);
+        assert_eq!(names, ["mx", "mbx", "mh", "unix", "news", "phile", "dummy"]);
     }
 }

@@ -17,7 +17,7 @@ mod from_line;
 mod mbx;
 mod mh;
 mod mx;
-#[allow(dead_code, unused_imports, reason = "the formats that need it come next")]
+mod news;
 mod numbered;
 mod phile;
 #[allow(dead_code, unused_imports, reason = "the formats that need it come next")]
@@ -29,5 +29,6 @@ pub use dummy::Dummy;
 pub use mbx::Mbx;
 pub use mh::Mh;
 pub use mx::Mx;
+pub use news::News;
 pub use phile::Phile;
 pub use unix::Unix;

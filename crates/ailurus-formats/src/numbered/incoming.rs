@@ -53,11 +53,6 @@ impl Incoming {
         Self { disk, directory: directory.into(), mode, unnamed: None, shelf: None, count: 0, current: None }
     }
 
-    /// Returns how many messages were begun.
-    pub(crate) fn count(&self) -> u32 {
-        self.count
-    }
-
     /// Begins a message.
     pub(crate) fn begin(&mut self) -> io::Result<()> {
         let file = match self.count {
