@@ -4,6 +4,8 @@ use crate::disk::Disk;
 use crate::dummy::Dummy;
 use crate::mbx::Mbx;
 use crate::mh::Mh;
+use crate::mix::Mix;
+use crate::mtx::Mtx;
 use crate::mx::Mx;
 use crate::news::News;
 use crate::phile::Phile;
@@ -16,9 +18,13 @@ use std::sync::Arc;
 pub fn drivers(environment: &Arc<Environment>, disk: &Arc<dyn Disk>) -> Vec<Arc<dyn Driver>> {
     let (env, disk) = (|| Arc::clone(environment), || Arc::clone(disk));
     vec![
+        Arc::new(Mix::new(env(), disk())),
         Arc::new(Mx::new(env(), disk())),
         Arc::new(Mbx::new(env(), disk())),
+        Arc::new(Mtx::tenex(env(), disk())),
+        Arc::new(Mtx::new(env(), disk())),
         Arc::new(Mh::new(env(), disk())),
+        Arc::new(Unix::mmdf(environment.as_ref().clone(), disk())),
         Arc::new(Unix::new(environment.as_ref().clone(), disk())),
         Arc::new(News::new(env(), disk())),
         Arc::new(Phile::new(env(), disk())),
@@ -36,6 +42,7 @@ mod tests {
         let environment = Environment::new("alice", "/home".into(), "/spool".into(), "mail.example.com");
         let drivers = drivers(&Arc::new(environment), &Os::shared());
         let names: Vec<_> = drivers.iter().map(|driver| driver.name()).collect();
-        assert_eq!(names, ["mx", "mbx", "mh", "unix", "news", "phile", "dummy"]);
+        let expected = ["mix", "mx", "mbx", "tenex", "mtx", "mh", "mmdf", "unix", "news", "phile", "dummy"];
+        assert_eq!(names, expected);
     }
 }

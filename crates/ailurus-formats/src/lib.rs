@@ -8,26 +8,36 @@ pub mod journal;
 pub mod lock;
 pub mod rewrite;
 
+mod ahead;
+mod checksum;
 mod crlf;
 mod drivers;
 mod dummy;
+mod file_times;
 mod files;
 mod flag_bits;
 mod from_line;
+mod incoming;
+mod mail_file;
 mod mbx;
 mod mh;
+mod mix;
+mod mtx;
 mod mx;
 mod news;
 mod numbered;
 mod phile;
-#[allow(dead_code, unused_imports, reason = "the formats that need it come next")]
 mod sidecar;
+mod spool;
 mod unix;
+mod window;
 
 pub use drivers::drivers;
 pub use dummy::Dummy;
 pub use mbx::Mbx;
 pub use mh::Mh;
+pub use mix::Mix;
+pub use mtx::Mtx;
 pub use mx::Mx;
 pub use news::News;
 pub use phile::Phile;

@@ -11,7 +11,6 @@
 
 use crate::random::Random;
 use ailurus_formats::disk::{Disk, Os};
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -31,7 +30,7 @@ pub enum Fault {
     KillBefore(usize),
     /// The process is killed within change number n: half of a write is done, other changes are not.
     TearAt(usize),
-    /// The disk takes so many more octets, then it is full.
+    /// Files can grow by so many more octets, then the disk is full.
     FullAfter(u64),
     /// Every sync from number n on fails, as a dying disk's do.
     SyncFails(usize),
@@ -40,14 +39,16 @@ pub enum Fault {
 /// See the module.
 #[derive(Debug)]
 pub struct FaultyDisk {
-    fault: Fault,
     is_old: bool,
+    by_pages: bool,
     root: PathBuf,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    fault: Fault,
+    made: Vec<PathBuf>,
     changes: usize,
     syncs: usize,
     written: u64,
@@ -62,8 +63,17 @@ type Inode = (u64, u64);
 /// A file's durable content, and what was done to it since.
 #[derive(Debug)]
 struct Kept {
+    number: usize,
     durable: Vec<u8>,
     since: Vec<DataChange>,
+}
+
+impl State {
+    /// Notes that a file is durable as it is; a new one gets the next number.
+    fn keep(&mut self, inode: Inode, durable: Vec<u8>) {
+        let number = self.files.get(&inode).map_or(self.files.len(), |kept| kept.number);
+        self.files.insert(inode, Kept { number, durable, since: Vec::new() });
+    }
 }
 
 #[derive(Debug)]
@@ -106,8 +116,8 @@ impl FaultyDisk {
     pub fn new(root: &Path, fault: Fault) -> Self {
         let mut names = BTreeMap::new();
         walk(root, &mut names).expect("the test's own directory can be read");
-        let state = State { names, ..State::default() };
-        Self { fault, is_old: false, root: root.into(), state: Mutex::new(state) }
+        let state = State { fault, names, ..State::default() };
+        Self { is_old: false, by_pages: false, root: root.into(), state: Mutex::new(state) }
     }
 
     /// Makes it a file system that has neither files without names nor a rename that replaces nothing.
@@ -117,16 +127,43 @@ impl FaultyDisk {
         self
     }
 
+    /// Makes each page of a write a change of its own: a killed process leaves a write done up to the end of a page.
+    #[must_use]
+    pub fn by_pages(mut self) -> Self {
+        self.by_pages = true;
+        self
+    }
+
+    /// Puts another fault in the place of the one to come; [`Fault::None`]: the disk is well again. Room counts from
+    /// now on.
+    pub fn set_fault(&self, fault: Fault) {
+        let mut state = self.state();
+        (state.fault, state.written) = (fault, 0);
+    }
+
     /// Returns how many changes were asked for so far.
     #[must_use]
     pub fn changes(&self) -> usize {
         self.state().changes
     }
 
-    /// Tells whether the kill has happened.
+    /// Returns the names that were made so far, in their order.
+    #[must_use]
+    pub fn made(&self) -> Vec<PathBuf> {
+        self.state().made.clone()
+    }
+
+    /// Tells whether the kill or a power loss has happened.
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.state().dead
+    }
+
+    /// Tells whether the kill has happened.
+    #[must_use]
+    pub fn was_killed(&self) -> bool {
+        let state = self.state();
+        matches!(state.fault, Fault::KillBefore(at) | Fault::TearAt(at) if state.changes > at)
     }
 
     /// Turns the tree below the root into one that a power loss now could have left; `seed` picks which.
@@ -141,8 +178,11 @@ impl FaultyDisk {
         for change in pending.into_iter().take(survivors) {
             apply_name(&mut state.names, change);
         }
+        // In the order in which they were first changed, so that a seed always picks the same.
+        let mut files: Vec<_> = state.files.iter().collect();
+        files.sort_unstable_by_key(|(_, kept)| kept.number);
         let contents: HashMap<Inode, Vec<u8>> =
-            state.files.iter().map(|(inode, kept)| (*inode, survivor(kept, &mut random))).collect();
+            files.into_iter().map(|(inode, kept)| (*inode, survivor(kept, &mut random))).collect();
         rebuild(&self.root, &state.names, &contents).expect("the test's own directory can be changed");
         state.dead = true;
     }
@@ -155,7 +195,7 @@ impl FaultyDisk {
     fn change(&self, state: &mut State, octets: u64) -> io::Result<bool> {
         let number = state.changes;
         state.changes += 1;
-        match self.fault {
+        match state.fault {
             Fault::KillBefore(at) if number >= at => state.dead = true,
             Fault::TearAt(at) if number > at => state.dead = true,
             Fault::TearAt(at) if number == at => {
@@ -163,7 +203,7 @@ impl FaultyDisk {
                 return Ok(false);
             }
             Fault::FullAfter(most) if octets > 0 && state.written.saturating_add(octets) > most => {
-                return Err(io::Error::from(io::ErrorKind::StorageFull));
+                return Err(full());
             }
             _ => {}
         }
@@ -172,6 +212,30 @@ impl FaultyDisk {
         }
         state.written += octets;
         Ok(true)
+    }
+
+    fn write(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+        let mut state = self.state();
+        // What a file holds already needs no more room when it is written over.
+        let grows = (offset + data.len() as u64).saturating_sub(file.metadata()?.len());
+        let (count, outcome) = match self.change(&mut state, grows) {
+            Ok(true) => (data.len(), Ok(())),
+            Ok(false) => (data.len() / 2, Err(killed())),
+            // What there is room for is written.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                let Fault::FullAfter(most) = state.fault else { return Err(error) };
+                let missing = usize::try_from(grows - (most - state.written)).expect("less than the data");
+                state.written = most;
+                (data.len().saturating_sub(missing), Err(error))
+            }
+            Err(error) => return Err(error),
+        };
+        let data = &data[..count];
+        remember(&mut state, file)?;
+        file.write_all_at(data, offset)?;
+        let kept = state.files.get_mut(&inode(file)?).expect("remembered above");
+        kept.since.push(DataChange::Write { offset, data: data.into() });
+        outcome
     }
 
     fn name_change(&self, change: NameChange, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
@@ -188,6 +252,9 @@ impl FaultyDisk {
             remember(&mut state, &File::open(path)?)?;
         }
         act()?;
+        if let NameChange::Add(path, _) | NameChange::Rename(_, path) = &change {
+            state.made.push(path.clone());
+        }
         state.pending.push(change);
         Ok(())
     }
@@ -201,7 +268,8 @@ impl Disk for FaultyDisk {
         }
         let file = Os.create_new(path, mode)?;
         let inode = inode(&file)?;
-        state.files.insert(inode, Kept { durable: Vec::new(), since: Vec::new() });
+        state.keep(inode, Vec::new());
+        state.made.push(path.into());
         state.pending.push(NameChange::Add(path.into(), Node::File(inode)));
         Ok(file)
     }
@@ -215,7 +283,7 @@ impl Disk for FaultyDisk {
             return Err(killed());
         }
         let file = Os.create_unnamed(directory, mode)?;
-        state.files.insert(inode(&file)?, Kept { durable: Vec::new(), since: Vec::new() });
+        state.keep(inode(&file)?, Vec::new());
         Ok(file)
     }
 
@@ -225,14 +293,17 @@ impl Disk for FaultyDisk {
     }
 
     fn write_at(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
-        let mut state = self.state();
-        let whole = self.change(&mut state, data.len() as u64)?;
-        let data = if whole { data } else { &data[..data.len() / 2] };
-        remember(&mut state, file)?;
-        file.write_all_at(data, offset)?;
-        let kept = state.files.get_mut(&inode(file)?).expect("remembered above");
-        kept.since.push(DataChange::Write { offset, data: data.into() });
-        if whole { Ok(()) } else { Err(killed()) }
+        if !self.by_pages || data.is_empty() {
+            return self.write(file, data, offset);
+        }
+        let (mut rest, mut at) = (data, offset);
+        while !rest.is_empty() {
+            let in_page = usize::try_from(at % PAGE as u64).expect("less than a page");
+            let (page, after) = rest.split_at(rest.len().min(PAGE - in_page));
+            self.write(file, page, at)?;
+            (rest, at) = (after, at + page.len() as u64);
+        }
+        Ok(())
     }
 
     fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
@@ -253,11 +324,10 @@ impl Disk for FaultyDisk {
             return Err(killed());
         }
         state.syncs += 1;
-        if matches!(self.fault, Fault::SyncFails(from) if state.syncs > from) {
+        if matches!(state.fault, Fault::SyncFails(from) if state.syncs > from) {
             return Err(io::Error::other("the disk does not answer"));
         }
-        let durable = content(file)?;
-        state.files.insert(inode(file)?, Kept { durable, since: Vec::new() });
+        state.keep(inode(file)?, content(file)?);
         Ok(())
     }
 
@@ -317,6 +387,17 @@ impl Disk for FaultyDisk {
         }
         Os.set_times(file, accessed, modified)
     }
+
+    fn reserve(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
+        let mut state = self.state();
+        if !self.change(&mut state, 0)? {
+            return Err(killed());
+        }
+        if matches!(state.fault, Fault::FullAfter(most) if state.written + to.saturating_sub(from) > most) {
+            return Err(full());
+        }
+        Os.reserve(file, from, to)
+    }
 }
 
 impl NameChange {
@@ -330,6 +411,10 @@ fn killed() -> io::Error {
     io::Error::other("this process was killed by its test")
 }
 
+fn full() -> io::Error {
+    io::ErrorKind::StorageFull.into()
+}
+
 fn inode(file: &File) -> io::Result<Inode> {
     let meta = file.metadata()?;
     Ok((meta.dev(), meta.ino()))
@@ -337,8 +422,9 @@ fn inode(file: &File) -> io::Result<Inode> {
 
 /// Keeps the content of a file that is about to change for the first time.
 fn remember(state: &mut State, file: &File) -> io::Result<()> {
-    if let Entry::Vacant(place) = state.files.entry(inode(file)?) {
-        place.insert(Kept { durable: content(file)?, since: Vec::new() });
+    let inode = inode(file)?;
+    if !state.files.contains_key(&inode) {
+        state.keep(inode, content(file)?);
     }
     Ok(())
 }
@@ -490,6 +576,76 @@ fn survives(names: &BTreeMap<PathBuf, Node>, now: &BTreeMap<PathBuf, Node>, file
     links.any(|(path, node)| node.is_same(now.get(path)))
 }
 
+/// The real disk without its syncs, which take most of the time of a test and matter only when the power fails.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoSync;
+
+impl Disk for NoSync {
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<File> {
+        Os.create_new(path, mode)
+    }
+
+    fn write_at(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+        Os.write_at(file, data, offset)
+    }
+
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
+        Os.set_len(file, len)
+    }
+
+    fn sync(&self, _: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Os.rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Os.link(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Os.remove(path)
+    }
+
+    fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        Os.make_dir(path, mode)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        Os.remove_dir(path)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Os.rename_new(from, to)
+    }
+
+    fn create_unnamed(&self, directory: &Path, mode: u32) -> io::Result<File> {
+        Os.create_unnamed(directory, mode)
+    }
+
+    fn name(&self, file: &File, to: &Path) -> io::Result<()> {
+        Os.name(file, to)
+    }
+
+    fn set_mode(&self, file: &File, mode: u32) -> io::Result<()> {
+        Os.set_mode(file, mode)
+    }
+
+    fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {
+        Os.set_times(file, accessed, modified)
+    }
+
+    fn reserve(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
+        Os.reserve(file, from, to)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -520,13 +676,26 @@ mod tests {
     }
 
     #[test]
+    fn a_write_by_pages_is_done_up_to_the_end_of_one() {
+        let dir = scratch();
+        let disk = FaultyDisk::new(dir.path(), Fault::KillBefore(3)).by_pages();
+        let file = disk.create_new(&dir.path().join("a"), 0o600).unwrap();
+        assert!(disk.write_at(&file, &[7; 10_000], 4000).is_err());
+        assert_eq!(fs::metadata(dir.path().join("a")).unwrap().len(), 8192);
+    }
+
+    #[test]
     fn a_full_disk_takes_no_more_and_lets_go() {
         let dir = scratch();
         let disk = FaultyDisk::new(dir.path(), Fault::FullAfter(4));
         let file = disk.create_new(&dir.path().join("a"), 0o600).unwrap();
         disk.write_at(&file, b"abcd", 0).unwrap();
         assert_eq!(disk.write_at(&file, b"e", 4).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(disk.reserve(&file, 4, 5).is_err());
         disk.set_len(&file, 0).unwrap();
+        let disk = FaultyDisk::new(dir.path(), Fault::FullAfter(3));
+        assert!(disk.write_at(&file, b"abcd", 0).is_err());
+        assert_eq!(fs::read(dir.path().join("a")).unwrap(), b"abc");
     }
 
     #[test]

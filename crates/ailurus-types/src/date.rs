@@ -156,6 +156,40 @@ impl InternalDate {
         }
     }
 
+    /// Parses `yyyymmddhhmmss+zzzz`, as the mix format has it; `None` where it is none, or a field is out of its range.
+    #[must_use]
+    pub fn parse_compact(text: &[u8]) -> Option<Self> {
+        let text: &[u8; 19] = text.try_into().ok()?;
+        let digit = |at: usize| text[at].is_ascii_digit().then(|| text[at] - b'0');
+        let two = |at: usize| Some(digit(at)? * 10 + digit(at + 1)?);
+        let mut date = Self::default();
+        date.set_day(u32::from(two(0)?) * 100 + u32::from(two(2)?), two(4)?.into(), two(6)?.into())?;
+        (date.hour, date.minute, date.second) = (two(8)?, two(10)?, two(12)?);
+        date.offset = numeric_zone(text[14], &text[15..])?;
+        let good =
+            date.hour <= 23 && date.minute <= 59 && date.second <= 60 && matches!(text[14], b'+' | b'-');
+        good.then_some(date)
+    }
+
+    /// Appends the 19 octets that [`InternalDate::parse_compact`] takes.
+    pub fn append_compact_to(&self, out: &mut Vec<u8>) {
+        let mut two = |value: u16| {
+            let value = u8::try_from(value % 100).unwrap_or(0);
+            out.extend_from_slice(&[b'0' + value / 10, b'0' + value % 10]);
+        };
+        two(self.year / 100);
+        two(self.year);
+        for part in [self.month, self.day, self.hour, self.minute, self.second] {
+            two(part.into());
+        }
+        out.push(if self.offset < 0 { b'-' } else { b'+' });
+        let minutes = self.offset.unsigned_abs();
+        for part in [minutes / 60, minutes % 60] {
+            let part = u8::try_from(part).unwrap_or(0);
+            out.extend_from_slice(&[b'0' + part / 10 % 10, b'0' + part % 10]);
+        }
+    }
+
     /// Fills in fields from the text as far as they go; `None` at the first fault.
     fn read(&mut self, text: &[u8], local_offset: i16) -> Option<()> {
         let mut text = Reader(text);
@@ -297,7 +331,7 @@ fn full_year(year: u32) -> u32 {
 fn zone_offset(text: &[u8], local: i16) -> i16 {
     match text {
         [b' ', sign @ (b'+' | b'-'), digits @ ..] => numeric_zone(*sign, digits).unwrap_or(local),
-        [b' ' | b'-', name @ ..] => named_zone(name).map_or(local, |hours| hours * 60),
+        [b' ' | b'-', name @ ..] => named_zone(name).unwrap_or(local),
         _ => local,
     }
 }
@@ -318,10 +352,12 @@ fn numeric_zone(sign: u8, digits: &[u8]) -> Option<i16> {
     Some(if sign == b'-' { -minutes } else { minutes })
 }
 
-/// Returns the hours east of UTC of a zone name as mail has used them (spec/storage-common.md §8).
-fn named_zone(name: &[u8]) -> Option<i16> {
+/// Returns the minutes east of UTC of a zone by its name: those of RFC 822, its military letters with the signs that they
+/// were meant to have, and some that mail has besides (spec/storage-common.md §8).
+#[must_use]
+pub fn named_zone(name: &[u8]) -> Option<i16> {
     let upper = name.to_ascii_uppercase();
-    Some(match upper.as_slice() {
+    let hours = match upper.as_slice() {
         b"UT" | b"UTC" | b"GMT" | b"Z" => 0,
         b"MET" | b"A" => 1,
         b"EET" | b"B" => 2,
@@ -341,11 +377,13 @@ fn named_zone(name: &[u8]) -> Option<i16> {
         b"X" => -11,
         b"Y" => -12,
         _ => return None,
-    })
+    };
+    Some(hours * 60)
 }
 
 /// Returns the days from 1970-01-01 to a date of the proleptic Gregorian calendar.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+#[must_use]
+pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     // Years start in March, so that the leap day is the last one.
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -438,5 +476,32 @@ mod tests {
             InternalDate::from_timestamp(1_740_830_400, 120).to_string(),
             " 1-Mar-2025 14:00:00 +0200"
         );
+    }
+
+    #[test]
+    fn compact_dates_are_given_back_as_they_were() {
+        for text in
+            ["20250201123456+0200", "20240305010203-0830", "19700101000000+0000", "20971231235960-2359"]
+        {
+            let date = InternalDate::parse_compact(text.as_bytes()).unwrap();
+            let mut out = Vec::new();
+            date.append_compact_to(&mut out);
+            assert_eq!(out, text.as_bytes());
+        }
+        let date = InternalDate::parse_compact(b"20240305010203-0830").unwrap();
+        assert_eq!(date.to_string(), " 5-Mar-2024 01:02:03 -0830");
+        for text in [
+            "20250201123456 0200",
+            "20250201123456+2460",
+            "20251301123456+0200",
+            "20250200123456+0200",
+            "20250201243456+0200",
+            "20980201123456+0200",
+            "2025020112345x+0200",
+            "20250201123456+020",
+            "20250201123456+02000",
+        ] {
+            assert_eq!(InternalDate::parse_compact(text.as_bytes()), None, "{text}");
+        }
     }
 }

@@ -4,13 +4,14 @@ use super::Mbx;
 use super::file::MbxFile;
 use super::header::{Header, Intent, SIZE};
 use super::line::{Field, Line, MOST};
-use super::spool::Spool;
-use super::torn::{self, Sum};
+use super::torn;
 use super::uids::Uids;
 use super::walk::{Step, Walk};
+use crate::checksum::Sum;
+use crate::incoming::{Incoming, LineEnds, Waiting};
 use crate::lock::{Mode, NameLock, Wait, lock_file};
 use crate::{files, mbx::fields};
-use ailurus_store::{Append, AppendMeta, Appended, Error, Level, Location, Result};
+use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Result};
 use ailurus_types::{Flags, InternalDate, KeywordMask, Uid, UidValidity};
 use std::fs::File;
 use std::io;
@@ -22,31 +23,13 @@ pub(super) struct MbxAppend<'d> {
     driver: &'d Mbx,
     at: Location,
     path: PathBuf,
-    spool: Spool,
-    messages: Vec<Waiting>,
-    /// The message being written, and how many octets of it are missing.
-    current: Option<u64>,
-}
-
-/// A message in the spool.
-struct Waiting {
-    meta: AppendMeta,
-    start: u64,
+    incoming: Incoming,
 }
 
 impl<'d> MbxAppend<'d> {
     pub(super) fn new(driver: &'d Mbx, at: &Location, path: &Path) -> Self {
-        let directory = path.parent().unwrap_or(Path::new("/")).to_path_buf();
-        let spool = Spool::new([directory, driver.environment.lock_dir.clone()]);
-        Self { driver, at: at.clone(), path: path.into(), spool, messages: Vec::new(), current: None }
-    }
-
-    fn missing(&mut self) -> Result<&mut u64> {
-        self.current.as_mut().ok_or_else(|| Error::Refused("no message was begun".into()))
-    }
-
-    fn wrong_size() -> Error {
-        Error::Refused("message does not have the size it was announced with".into())
+        let incoming = Incoming::new(path, &driver.environment, LineEnds::Crlf);
+        Self { driver, at: at.clone(), path: path.into(), incoming }
     }
 
     /// Opens the mailbox and locks it; the file can be replaced in between.
@@ -66,7 +49,7 @@ impl<'d> MbxAppend<'d> {
 
     fn open_or_create(&self) -> Result<File> {
         let failed = files::failure("open", &self.at, &self.path);
-        match File::options().read(true).write(true).open(&self.path) {
+        match files::open(&self.path, Access::ReadWrite) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.at.path().is_none() => {
                 let (mode, _) = self.driver.environment.modes(&self.at.name);
                 self.driver.disk.create_new(&self.path, mode).map_err(failed)
@@ -80,8 +63,9 @@ impl<'d> MbxAppend<'d> {
         if file.metadata()?.len() > 0 {
             return file.header().map_err(|_| Error::WrongFormat { format: "mbx", path: self.path.clone() });
         }
+        // Without its header the file is nobody's mailbox: it must be safe before anything comes behind.
         let mut header = self.driver.new_header();
-        if let Err(error) = file.write_header(&mut header) {
+        if let Err(error) = file.write_header(&mut header).and_then(|()| file.sync()) {
             file.disk.set_len(&file.file, 0).ok();
             return Err(error);
         }
@@ -92,7 +76,7 @@ impl<'d> MbxAppend<'d> {
     fn lines(&self, header: &mut Header) -> Result<(Vec<Vec<u8>>, Vec<Uid>)> {
         let (mut lines, mut uids) = (Vec::new(), Vec::new());
         let clock = &self.driver.environment.clock;
-        for Waiting { meta, .. } in &self.messages {
+        for Waiting { meta, .. } in self.incoming.messages()? {
             let last = header.uid_last.checked_add(1).and_then(Uid::new);
             let uid = last.ok_or_else(|| Error::Refused("no UID is left in this mailbox".into()))?;
             header.uid_last = uid.get();
@@ -115,11 +99,9 @@ impl<'d> MbxAppend<'d> {
 
     /// Gives lines and messages in pieces as they will be in the file.
     fn give(&self, lines: &[Vec<u8>], give: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        for (line, waiting) in lines.iter().zip(&self.messages) {
+        for (line, waiting) in lines.iter().zip(self.incoming.messages()?) {
             give(line)?;
-            let end = waiting.start + waiting.meta.size;
-            let failed = |error| Error::io("read what is to append to", &self.path)(error);
-            self.spool.read(waiting.start, end, failed, give)?;
+            self.incoming.give(waiting, u64::MAX, give)?;
         }
         Ok(())
     }
@@ -159,35 +141,19 @@ impl<'d> MbxAppend<'d> {
 
 impl Append for MbxAppend<'_> {
     fn begin(&mut self, meta: AppendMeta) -> Result<()> {
-        if meta.size == 0 {
-            return Err(Error::Refused("Append of zero-length message".into()));
-        }
-        if self.current.is_some() {
-            return Err(Self::wrong_size());
-        }
-        self.current = Some(meta.size);
-        self.messages.push(Waiting { meta, start: self.spool.len() });
-        Ok(())
+        self.incoming.begin(meta)
     }
 
     fn write(&mut self, octets: &[u8]) -> Result<()> {
-        let missing = self.missing()?;
-        *missing = missing.checked_sub(octets.len() as u64).ok_or_else(Self::wrong_size)?;
-        self.spool.write(octets).map_err(Error::io("store what is to append to", &self.path))
+        self.incoming.write(octets)
     }
 
     fn end(&mut self) -> Result<()> {
-        if *self.missing()? != 0 {
-            return Err(Self::wrong_size());
-        }
-        self.current = None;
-        Ok(())
+        self.incoming.end()
     }
 
     fn commit(self: Box<Self>) -> Result<Appended> {
-        if self.current.is_some() {
-            return Err(Self::wrong_size());
-        }
+        let messages = self.incoming.messages()?;
         let (file, lock) = self.open()?;
         let before = file.metadata()?;
         let mut header = self.header(&file)?;
@@ -214,8 +180,8 @@ impl Append for MbxAppend<'_> {
             files::sync_parent(&*self.driver.disk, &self.path)?;
         }
         file.touch(1, before.mtime());
-        if let (Some(line), Some(last), Some(uid)) = (lines.last(), self.messages.last(), uids.last()) {
-            let at = end - last.meta.size - line.len() as u64;
+        if let (Some(line), Some(last), Some(uid)) = (lines.last(), messages.last(), uids.last()) {
+            let at = end - last.size - line.len() as u64;
             self.driver.remember(&file, &header, at, uid.get());
         }
         drop(lock);
@@ -256,17 +222,16 @@ impl Mbx {
                         assigned.push((fields::Place { at, number: assigned.len() + 1 }, field));
                     }
                 }
-                Step::End => break false,
-                Step::Torn => break true,
+                Step::End => break None,
+                Step::Torn(rest) => break Some(rest),
             }
         };
         let (end, uids) = (walk.at, walk.uids);
-        if torn {
-            torn::mend(file, lock, end, size)?;
+        if let Some(rest) = torn {
+            torn::mend(file, lock, rest, end, size)?;
         }
         if uids.rebuilt {
-            let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);
-            header.uid_validity = now.max(header.uid_validity.saturating_add(1));
+            header.uid_validity = files::next_validity(&self.environment, header.uid_validity);
             self.warn("Invalid UIDs in mailbox, rebuilding UIDs".into());
         }
         header.uid_last = uids.last;

@@ -44,12 +44,15 @@
 //! | behind an append | all is there, and still announced | the messages | take the announcement away |
 //!
 //! An append is announced in the NUL fill at 1600, which the reference neither reads nor keeps, as
-//! `append START END SUM` in hexadecimal. For several messages it is synced before they are written. For
-//! one, a single sync follows all writes, so a power loss can keep any of the pages. If it loses that of the header, UIDLAST is one below the UID of the torn message: nothing but an
-//! append that was not finished leaves that. If it loses that of the line, there are NULs up to the end of the
-//! page. Nobody was told that such messages are there, so cutting them off loses nothing. Messages which
-//! another program appended behind a torn one (delivery does not read what is before) are kept; the torn octets
-//! then become a hidden message.
+//! `append START END SUM` in hexadecimal. For several messages it is synced before they are written. For one, a
+//! single sync follows all writes, so a power loss can keep any of the pages. If it loses that of the header, UIDLAST
+//! is one below the UID of the torn message: nothing but an append that was not finished leaves that. If it loses that
+//! of the line, there are NULs up to the end of the page. Nobody was told that such messages are there, so cutting
+//! them off loses nothing. Messages which another program appended behind a torn one (delivery does not read what is
+//! before) are kept; the torn octets then become a hidden message.
+//!
+//! NULs are also what a disk leaves that lost a page of good mail. So nothing is cut where a message is found behind
+//! them, and octets that follow them are kept in a file beside the mailbox.
 //!
 //! All other damage is reported with its offset, and such a file is not written.
 
@@ -61,11 +64,9 @@ mod header;
 mod line;
 mod mailbox;
 mod reclaim;
-mod spool;
 mod torn;
 mod uids;
 mod walk;
-mod window;
 
 use crate::disk::Disk;
 use crate::files;
@@ -74,15 +75,13 @@ use ailurus_store::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, Level, Location, Mailbox, Manner, Place,
     Rejection, Result, Status,
 };
-use ailurus_types::SystemFlags;
 use append::{MbxAppend, Walked};
 use file::MbxFile;
 use header::Header;
 use mailbox::MbxMailbox;
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -113,7 +112,7 @@ impl Mbx {
 
     fn file(&self, path: &Path, file: File) -> MbxFile {
         let (environment, disk) = (Arc::clone(&self.environment), Arc::clone(&self.disk));
-        MbxFile { environment, disk, path: path.into(), file }
+        MbxFile { format: "mbx", environment, disk, path: path.into(), file }
     }
 
     fn walked(&self) -> MutexGuard<'_, HashMap<(u64, u64), Walked>> {
@@ -121,8 +120,7 @@ impl Mbx {
     }
 
     fn new_header(&self) -> Header {
-        let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);
-        Header::new(now.max(1), &self.environment.default_keywords)
+        Header::new(files::next_validity(&self.environment, 0), &self.environment.default_keywords)
     }
 
     /// Opens a file that must be an mbx mailbox, to read and write unless that is not allowed.
@@ -131,14 +129,9 @@ impl Mbx {
         if !path.metadata().map_err(files::failure("open", at, &path))?.is_file() {
             return Err(Error::WrongFormat { format: "mbx", path });
         }
-        let open = |write| File::options().read(true).write(write).custom_flags(nonblock()).open(&path);
-        let mut writable = access == Access::ReadWrite;
-        let mut opened = open(writable);
-        if writable && opened.as_ref().is_err_and(may_not_write) {
-            writable = false;
-            opened = open(false);
-        }
-        let file = self.file(&path, opened.map_err(files::failure("open", at, &path))?);
+        let (file, writable) =
+            files::open_as_allowed(&path, access).map_err(files::failure("open", at, &path))?;
+        let file = self.file(&path, file);
         if file.metadata()?.len() < header::SIZE as u64 {
             return Err(Error::WrongFormat { format: "mbx", path });
         }
@@ -177,22 +170,24 @@ impl Driver for Mbx {
             keywords: header::SLOTS,
             shared_access: true,
             shared_expunge: true,
-            inferiors: false,
             crlf: true,
             creatable: true,
+            ..Abilities::default()
         }
     }
 
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Ok(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
-        Ok(match probe(&*self.disk, &path) {
-            Ok(true) => Claim::Valid,
-            Ok(false) if is_empty_file(&path) => Claim::Empty,
-            Ok(false) => Claim::No(Rejection::WrongFormat),
+        match probe(&*self.disk, &path) {
+            Ok(true) => Ok(Claim::Valid),
+            Ok(false) if files::is_empty(&path) => Ok(Claim::Empty),
+            Ok(false) => Ok(Claim::No(Rejection::WrongFormat)),
             // An append would make it.
-            Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => Claim::Empty,
-            Err(error) => Claim::No(files::rejection(&error)),
-        })
+            Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => {
+                Ok(Claim::Empty)
+            }
+            Err(error) => files::unclaimed("look at", &path, error),
+        }
     }
 
     fn create(&self, at: &Location) -> Result<()> {
@@ -219,17 +214,7 @@ impl Driver for Mbx {
         let (file, _) = self.open_file(at, Access::ReadOnly)?;
         let mailbox = MbxMailbox::open(file, false, Manner::Silent)?;
         let snapshot = &mailbox.snapshot;
-        let count = |wanted: &dyn Fn(&ailurus_store::MessageInfo) -> bool| {
-            let count = snapshot.messages.iter().filter(|message| wanted(message)).count();
-            u32::try_from(count).unwrap_or(u32::MAX)
-        };
-        Ok(Status {
-            messages: count(&|_| true),
-            recent: count(&|message| message.is_recent()),
-            unseen: count(&|message| !message.flags().system.contains(SystemFlags::SEEN)),
-            uid_next: snapshot.uid_next,
-            uid_validity: snapshot.uid_validity,
-        })
+        Ok(Status::of(&snapshot.messages, snapshot.uid_next, snapshot.uid_validity))
     }
 
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {
@@ -254,35 +239,8 @@ impl Driver for Mbx {
     }
 }
 
-fn nonblock() -> i32 {
-    i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("open flags are small")
-}
-
-fn may_not_write(error: &io::Error) -> bool {
-    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
-    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
-}
-
-fn is_empty_file(path: &Path) -> bool {
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0)
-}
-
-/// Looks at the header, and puts the times back if reading it made new mail look old.
+/// Looks at the header.
 fn probe(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
-    let before = path.metadata()?;
-    if !before.is_file() || before.len() < header::SIZE as u64 {
-        return Ok(false);
-    }
-    let file = File::options().read(true).custom_flags(nonblock()).open(path)?;
-    let mut raw = vec![0; header::SIZE];
-    let valid = file.read_exact_at(&mut raw, 0).is_ok() && Header::parse(&raw).is_some();
-    let looked_new = before.ctime() > before.atime();
-    if looked_new && file.metadata().is_ok_and(|after| accessed(&after) != accessed(&before)) {
-        disk.set_times(&file, before.atime(), before.mtime()).ok();
-    }
-    Ok(valid)
-}
-
-fn accessed(meta: &Metadata) -> (i64, i64) {
-    (meta.atime(), meta.atime_nsec())
+    let head = files::peek(disk, path, header::SIZE)?;
+    Ok(head.is_some_and(|head| Header::parse(&head).is_some()))
 }

@@ -166,7 +166,10 @@ impl Append for MhAppend<'_> {
     }
 
     fn end(&mut self) -> Result<()> {
-        let Some((meta, 0)) = self.current.take() else { return Err(Self::wrong_size()) };
+        // One that is too short stays: there is no commit then.
+        let Some((meta, _)) = self.current.take_if(|(_, missing)| *missing == 0) else {
+            return Err(Self::wrong_size());
+        };
         self.encoded.clear();
         self.encoder.finish(&mut self.encoded);
         self.incoming.write(&self.encoded).map_err(self.failed())?;

@@ -2,10 +2,11 @@
 
 use super::mailbox::{MhMailbox, indices};
 use super::scan::Work;
-use crate::numbered::{Removed, remove};
+use super::table::Table;
+use crate::numbered::{Removed, changed, remove};
 use crate::sidecar::{Event, Lock, State};
 use ailurus_store::{Changes, Edit, Error, Level, Result, Snapshot};
-use ailurus_types::{FlagChange, FlagOp, Flags, Keyword, KeywordMask, Keywords, UidSet};
+use ailurus_types::{FlagChange, FlagOp, Flags, Keyword, KeywordMask, Keywords, Uid, UidSet};
 use std::io;
 
 /// A change under way. What it changes in memory is put back if it is dropped.
@@ -50,23 +51,18 @@ impl<'m> MhEdit<'m> {
         (flags, refused)
     }
 
-    /// Writes changed flags and keywords down.
-    fn save_flags(&mut self) -> Result<()> {
-        let mut touched: Vec<_> = self.before.iter().map(|(index, _)| *index).collect();
-        touched.sort_unstable();
-        touched.dedup();
+    /// Writes changed flags and keywords down; returns the messages whose flags changed.
+    fn save_flags(&mut self) -> Result<Vec<Uid>> {
+        let touched = changed(self.before.clone(), |index| self.mailbox.table.flags(index));
         let new_keywords = self.state.keywords != self.mailbox.state.keywords;
         if touched.is_empty() && !new_keywords {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let table = &self.mailbox.table;
-        let uids: Vec<_> = touched.iter().map(|index| (table.uid(*index), table.flags(*index))).collect();
-        let events = uids.iter().map(|(uid, flags)| Event::Flags { uid: *uid, flags: *flags });
-        self.save(events)?;
-        let pending = &mut self.mailbox.table.pending;
-        pending.keywords |= new_keywords;
-        uids.iter().for_each(|(uid, _)| pending.flags.insert(*uid));
-        Ok(())
+        let told: Vec<_> = touched.iter().map(|index| (table.uid(*index), table.flags(*index))).collect();
+        self.save(told.iter().map(|(uid, flags)| Event::Flags { uid: *uid, flags: *flags }))?;
+        self.mailbox.table.pending.keywords |= new_keywords;
+        Ok(told.into_iter().map(|(uid, _)| uid).collect())
     }
 
     fn save(&mut self, events: impl IntoIterator<Item = Event<{ super::table::N }>>) -> Result<()> {
@@ -153,14 +149,17 @@ impl Edit for MhEdit<'_> {
     }
 
     fn commit(mut self: Box<Self>) -> Result<Changes> {
-        self.save_flags()?;
+        let flagged = self.save_flags()?;
         // What is on the disk is no longer to be put back.
         self.before.clear();
         self.done = true;
         let expunge = std::mem::take(&mut self.expunge);
-        if !expunge.is_empty() {
-            self.remove_files(&expunge)?;
+        let removed = if expunge.is_empty() { Ok(()) } else { self.remove_files(&expunge) };
+        let Table { snapshot, pending, .. } = &mut self.mailbox.table;
+        for uid in flagged.into_iter().filter(|uid| snapshot.message(*uid).is_some()) {
+            pending.flags.insert(uid);
         }
+        removed?;
         Ok(self.mailbox.take_changes())
     }
 }

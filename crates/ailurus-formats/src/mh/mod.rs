@@ -57,7 +57,7 @@ use ailurus_store::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, ListQuery, Listed, Location, Mailbox,
     Manner, Place, Rejection, Result, Status,
 };
-use ailurus_types::{Keywords, SystemFlags};
+use ailurus_types::Keywords;
 use append::MhAppend;
 use mailbox::MhMailbox;
 use profile::{Profile, Profiles};
@@ -164,20 +164,25 @@ impl Driver for Mh {
             inferiors: true,
             crlf: false,
             creatable: true,
+            unguarded: true,
+            utc_dates: true,
+            keeps_crs: true,
+            any_directory: true,
+            ..Abilities::default()
         }
     }
 
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Some((path, _)) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
-        Ok(match path.metadata() {
-            Ok(found) if found.is_dir() => Claim::Valid,
-            Ok(_) => Claim::No(Rejection::WrongFormat),
+        match path.metadata() {
+            Ok(found) if found.is_dir() => Ok(Claim::Valid),
+            Ok(_) => Ok(Claim::No(Rejection::WrongFormat)),
             // Opening it makes it.
             Err(error) if error.kind() == io::ErrorKind::NotFound && names::is_inbox(at.name.as_bytes()) => {
-                Claim::Valid
+                Ok(Claim::Valid)
             }
-            Err(error) => Claim::No(files::rejection(&error)),
-        })
+            Err(error) => files::unclaimed("look at", &path, error),
+        }
     }
 
     fn create(&self, at: &Location) -> Result<()> {
@@ -231,17 +236,7 @@ impl Driver for Mh {
         let mailbox =
             MhMailbox::open(&self.environment, &self.disk, profile, place, Access::ReadOnly, Manner::Silent)?;
         let snapshot = &mailbox.table.snapshot;
-        let count = |wanted: &dyn Fn(&ailurus_store::MessageInfo) -> bool| {
-            let count = snapshot.messages.iter().filter(|message| wanted(message)).count();
-            u32::try_from(count).unwrap_or(u32::MAX)
-        };
-        Ok(Status {
-            messages: count(&|_| true),
-            recent: count(&|message| message.is_recent()),
-            unseen: count(&|message| !message.flags().system.contains(SystemFlags::SEEN)),
-            uid_next: snapshot.uid_next,
-            uid_validity: snapshot.uid_validity,
-        })
+        Ok(Status::of(&snapshot.messages, snapshot.uid_next, snapshot.uid_validity))
     }
 
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {

@@ -93,7 +93,10 @@ impl Append for MxAppend<'_> {
     }
 
     fn end(&mut self) -> Result<()> {
-        let Some((meta, 0)) = self.current.take() else { return Err(Self::wrong_size()) };
+        // One that is too short stays: there is no commit then.
+        let Some((meta, _)) = self.current.take_if(|(_, missing)| *missing == 0) else {
+            return Err(Self::wrong_size());
+        };
         let now = self.driver.environment.clock.now();
         let modified = meta.internal_date.map_or(now, |date| date.timestamp());
         let written = self.incoming.end(now, modified).map_err(self.failed())?;

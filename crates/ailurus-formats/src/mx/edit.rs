@@ -3,7 +3,7 @@
 use super::file::Locked;
 use super::index::SLOTS;
 use super::mailbox::{MxMailbox, positions};
-use crate::numbered::{Removed, remove};
+use crate::numbered::{Removed, changed, remove};
 use ailurus_store::{Changes, Edit, Error, Level, Result, Snapshot};
 use ailurus_types::{FlagChange, FlagOp, Flags, Keyword, KeywordMask, Keywords, Uid, UidSet};
 
@@ -128,21 +128,24 @@ impl Edit for MxEdit<'_> {
 
     fn commit(mut self: Box<Self>) -> Result<Changes> {
         let new_keywords = self.mailbox.index.keywords != self.keywords_before;
-        if !self.before.is_empty() || new_keywords {
+        let touched =
+            changed(self.before.clone(), |position| self.mailbox.snapshot.messages[position].flags());
+        let flagged: Vec<_> =
+            touched.into_iter().map(|position| self.mailbox.snapshot.messages[position].uid()).collect();
+        if !flagged.is_empty() || new_keywords {
             self.mailbox.write(&self.locked)?;
-            let mailbox = &mut *self.mailbox;
-            mailbox.pending.keywords |= new_keywords;
-            for (position, _) in &self.before {
-                mailbox.pending.flags.insert(mailbox.snapshot.messages[*position].uid());
-            }
+            self.mailbox.pending.keywords |= new_keywords;
         }
         // What is on the disk is no longer to be put back.
         self.before.clear();
         self.done = true;
         let expunge = std::mem::take(&mut self.expunge);
-        if !expunge.is_empty() {
-            self.expunge_now(&expunge)?;
+        let removed = if expunge.is_empty() { Ok(()) } else { self.expunge_now(&expunge) };
+        let MxMailbox { snapshot, pending, .. } = &mut *self.mailbox;
+        for uid in flagged.into_iter().filter(|uid| snapshot.message(*uid).is_some()) {
+            pending.flags.insert(uid);
         }
+        removed?;
         Ok(self.mailbox.take_changes())
     }
 }

@@ -39,10 +39,9 @@ use crate::disk::Disk;
 use crate::files;
 use crate::numbered::{Names, is_number_like, tidy};
 use ailurus_store::{
-    Abilities, Access, Append, Claim, Driver, Environment, Error, Level, Location, Mailbox, Manner,
-    MessageInfo, Place, Rejection, Result, Status,
+    Abilities, Access, Append, Claim, Driver, Environment, Error, Level, Location, Mailbox, Manner, Place,
+    Rejection, Result, Status,
 };
-use ailurus_types::SystemFlags;
 use append::MxAppend;
 use file::{Locked, NAME};
 use index::{Index, SLOTS};
@@ -152,18 +151,24 @@ impl Driver for Mx {
             inferiors: true,
             crlf: true,
             creatable: true,
+            unguarded: true,
+            utc_dates: true,
+            forgets_recent: true,
+            ..Abilities::default()
         }
     }
 
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Some(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
-        Ok(match is_mailbox(&path) {
-            Ok(true) => Claim::Valid,
-            Ok(false) => Claim::No(Rejection::WrongFormat),
+        match is_mailbox(&path) {
+            Ok(true) => Ok(Claim::Valid),
+            Ok(false) => Ok(Claim::No(Rejection::WrongFormat)),
             // An append would make it.
-            Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => Claim::Empty,
-            Err(error) => Claim::No(files::rejection(&error)),
-        })
+            Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => {
+                Ok(Claim::Empty)
+            }
+            Err(error) => files::unclaimed("look at", &path, error),
+        }
     }
 
     fn create(&self, at: &Location) -> Result<()> {
@@ -220,17 +225,7 @@ impl Driver for Mx {
         let mailbox =
             MxMailbox::open(&self.environment, &self.disk, &path, Access::ReadOnly, Manner::Silent)?;
         let snapshot = mailbox.snapshot();
-        let count = |wanted: &dyn Fn(&MessageInfo) -> bool| {
-            let count = snapshot.messages.iter().filter(|message| wanted(message)).count();
-            u32::try_from(count).unwrap_or(u32::MAX)
-        };
-        Ok(Status {
-            messages: count(&|_| true),
-            recent: count(&|message| message.is_recent()),
-            unseen: count(&|message| !message.flags().system.contains(SystemFlags::SEEN)),
-            uid_next: snapshot.uid_next,
-            uid_validity: snapshot.uid_validity,
-        })
+        Ok(Status::of(&snapshot.messages, snapshot.uid_next, snapshot.uid_validity))
     }
 
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {

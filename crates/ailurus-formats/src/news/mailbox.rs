@@ -3,7 +3,7 @@
 use super::cache::Cache;
 use super::newsrc::{Newsrc, State, ranges};
 use crate::disk::Disk;
-use crate::numbered::{Filed, Folder, Kept, LineReader, Look, Measure, Names, Stamp};
+use crate::numbered::{Filed, Folder, Kept, LineReader, Look, Measure, Names, Stamp, changed};
 use ailurus_store::{
     Changes, Edit, Environment, Error, Extent, Level, Mailbox, Manner, MessageInfo, PermanentFlags, Result,
     Snapshot, Wake,
@@ -348,11 +348,12 @@ impl Edit for NewsEdit<'_> {
     fn commit(mut self: Box<Self>) -> Result<Changes> {
         let before = std::mem::take(&mut self.before);
         let mailbox = &mut *self.mailbox;
-        for (position, old) in before {
-            let message = mailbox.snapshot.messages[position];
-            let was_read = |flags: Flags| flags.system.contains(SystemFlags::DELETED);
-            mailbox.dirty |= was_read(old) != was_read(message.flags());
-            mailbox.pending.flags.insert(message.uid());
+        let is_read = |flags: Flags| flags.system.contains(SystemFlags::DELETED);
+        let flags = |position: usize| mailbox.snapshot.messages[position].flags();
+        // A change that was taken back costs a look at `.newsrc`, no more.
+        mailbox.dirty |= before.iter().any(|(position, old)| is_read(*old) != is_read(flags(*position)));
+        for position in changed(before, flags) {
+            mailbox.pending.flags.insert(mailbox.snapshot.messages[position].uid());
         }
         Ok(std::mem::take(&mut mailbox.pending))
     }

@@ -79,7 +79,14 @@ impl Driver for News {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { sticky_uids: true, shared_access: true, ..Abilities::default() }
+        Abilities {
+            sticky_uids: true,
+            shared_access: true,
+            read_only: true,
+            unguarded: true,
+            utc_dates: true,
+            ..Abilities::default()
+        }
     }
 
     fn probe(&self, at: &Location) -> Result<Claim> {

@@ -42,9 +42,19 @@ pub(crate) use remove::{Removed, remove};
 pub(crate) use text::{Encoder, LineReader, Measure};
 
 use crate::disk::Disk;
+use ailurus_types::Flags;
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
+
+/// Returns the positions of the messages whose flags are others than before an edit, ascending. `before` has the flags
+/// that messages had, by position, in the order of the changes; what came back to what it was is no change.
+pub(crate) fn changed(mut before: Vec<(usize, Flags)>, now: impl Fn(usize) -> Flags) -> Vec<usize> {
+    before.sort_by_key(|(position, _)| *position);
+    before.dedup_by_key(|(position, _)| *position);
+    before.retain(|(position, flags)| now(*position) != *flags);
+    before.into_iter().map(|(position, _)| position).collect()
+}
 
 /// How the names of what we leave behind begin.
 const NEW: &str = ".ailurus-new.";

@@ -1,0 +1,403 @@
+//! `ailurus check`: looks over the host, and says every problem at once with what to do about it.
+
+mod certificates;
+mod passwords;
+
+use crate::imapd::CERTIFICATE_NAME;
+use crate::login::Passwords;
+use crate::settings::{CONFIG_FILE, Settings};
+use crate::tls::CertificateStore;
+use crate::{personal, surroundings};
+use ailurus_formats::lock::LOCK_PROGRAMS;
+use ailurus_store::{Access, Error};
+use ailurus_types::MailboxName;
+use certificates::certificates;
+use passwords::{passwords, plaintext, private_file};
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Weight {
+    /// As it should be.
+    Good,
+    /// Works, but see.
+    Note,
+    /// Does not work, or is not safe.
+    Problem,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Finding {
+    /// How much it matters.
+    pub weight: Weight,
+    /// What was found.
+    pub what: String,
+    /// What to do, if anything.
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    fn good(what: impl Into<String>) -> Self {
+        Self { weight: Weight::Good, what: what.into(), remedy: None }
+    }
+
+    fn note(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { weight: Weight::Note, what: what.into(), remedy: Some(remedy.into()) }
+    }
+
+    fn problem(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { weight: Weight::Problem, what: what.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.weight {
+            Weight::Good => "ok     ",
+            Weight::Note => "note   ",
+            Weight::Problem => "PROBLEM",
+        };
+        write!(f, "{mark}  {}", self.what)?;
+        match &self.remedy {
+            Some(remedy) => write!(f, "\n         -> {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Runs `ailurus check`: of the mail host for root, of one's own server for anyone else.
+#[must_use]
+pub fn check() -> ExitCode {
+    let root = rustix::process::geteuid().is_root();
+    let findings = if root { of_host() } else { of_person() };
+    for finding in &findings {
+        println!("{finding}");
+    }
+    let problems = findings.iter().filter(|finding| finding.weight == Weight::Problem).count();
+    match problems {
+        0 => println!("No problems found."),
+        1 => println!("1 problem found."),
+        n => println!("{n} problems found."),
+    }
+    if problems == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Looks over everything that the mail server of the host depends on.
+#[must_use]
+pub fn of_host() -> Vec<Finding> {
+    let settings = Settings::read(Path::new(CONFIG_FILE));
+    let mut findings =
+        certificates(&CertificateStore::system(CERTIFICATE_NAME), jiff::Timestamp::now().as_second());
+    findings.extend(passwords());
+    findings.extend(plaintext(&settings, &Passwords::of_host()));
+    findings.extend(lock_directory(Path::new("/tmp")));
+    findings.push(spool_directory(surroundings::spool_directory()));
+    findings.push(mlock());
+    findings.extend(config_file(Path::new(CONFIG_FILE), &settings));
+    findings.extend([143, 993].map(port));
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    findings.extend(accounts(&passwd));
+    findings.extend(mbx_inboxes(&passwd));
+    for (path, effect, remedy) in FILES {
+        if Path::new(path).exists() {
+            findings.push(Finding::note(format!("{path} exists: {effect}"), remedy));
+        }
+    }
+    findings
+}
+
+/// Files of the original that change what the server does by being there.
+const FILES: [(&str, &str, &str); 4] = [
+    ("/etc/nologin", "nobody is served while it exists", "remove it when it is over"),
+    ("/etc/imapd.alert", "it is shown to every client", "remove it when it is over"),
+    ("/etc/anonymous.newsgroups", "anonymous login is not there yet", "keep the original for that"),
+    ("/etc/imapd.nntp", "news is not there yet", "keep the original for that"),
+];
+
+/// Looks over everything that a person's own server depends on.
+#[must_use]
+pub fn of_person() -> Vec<Finding> {
+    let own = match personal::own() {
+        Ok(own) => own,
+        Err(error) => return vec![Finding::problem(error, "ask the administrator for an account")],
+    };
+    let mut findings = Vec::new();
+    if own.password_file().exists() {
+        findings.push(private_file(&own.password_file(), "chmod 600"));
+        let now = jiff::Timestamp::now().as_second();
+        findings.extend(certificates(&own.certificates(), now));
+    } else {
+        findings.push(Finding::note(
+            "your own server has not been started yet",
+            "`ailurus serve` makes a password and a certificate",
+        ));
+    }
+    findings.extend(lock_directory(Path::new("/tmp")));
+    findings.push(spool_directory(own.spool.parent().unwrap_or(Path::new("/"))));
+    findings.push(mlock());
+    findings.extend([1143, 1993].map(port));
+    findings.extend(mbx_inbox(&own.user, &own.home.join("INBOX")));
+    findings.extend(mailboxes(surroundings::Surroundings {
+        user: own.user,
+        home: own.home,
+        spool: own.spool,
+        host: "localhost".into(),
+        shared: Default::default(),
+    }));
+    findings
+}
+
+/// Session locks are in /tmp, where all mail programs look for them.
+fn lock_directory(path: &Path) -> Vec<Finding> {
+    let mut findings = vec![match fs::metadata(path) {
+        Err(error) => Finding::problem(
+            format!("cannot use {}: {error}", path.display()),
+            format!("mkdir -m 1777 {}: mailboxes are opened read-only without", path.display()),
+        ),
+        Ok(metadata) if metadata.mode() & 0o1777 != 0o1777 => Finding::problem(
+            format!(
+                "{} has mode {:o}, and session locks cannot be made",
+                path.display(),
+                metadata.mode() & 0o7777
+            ),
+            format!("chmod 1777 {}", path.display()),
+        ),
+        Ok(_) => Finding::good(format!("{} has mode 1777", path.display())),
+    }];
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    if mounts.lines().any(|line| is_private_tmp(line, path)) {
+        findings.push(Finding::problem(
+            format!(
+                "{} is this service's own (PrivateTmp), and locks are not seen by other programs",
+                path.display()
+            ),
+            "set PrivateTmp=no in the unit",
+        ));
+    }
+    findings
+}
+
+/// systemd mounts `/tmp/systemd-private-…/tmp` (or the like below /var/tmp) on /tmp.
+fn is_private_tmp(mount: &str, path: &Path) -> bool {
+    let mut fields = mount.split(' ').skip(3);
+    let (root, point) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""));
+    Path::new(point) == path && root.contains("systemd-private-")
+}
+
+fn spool_directory(path: &Path) -> Finding {
+    let shown = path.display();
+    let Ok(metadata) = fs::metadata(path) else {
+        return Finding::problem(
+            format!("the spool directory {shown} does not exist"),
+            format!("mkdir -m 1777 {shown}, or install a mail transfer agent"),
+        );
+    };
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o1777 == 0o1777 {
+        return Finding::good(format!("spool directory {shown} has mode 1777"));
+    }
+    if mode & 0o002 != 0 {
+        return Finding::problem(
+            format!("anybody can remove other users' mail from {shown} (mode {mode:o})"),
+            format!("chmod 1777 {shown}"),
+        );
+    }
+    if mode & 0o020 != 0 && mlock_path().is_some() {
+        return Finding::good(format!(
+            "spool directory {shown} has mode {mode:o}, and mlock makes locks in it"
+        ));
+    }
+    Finding::note(
+        format!(
+            "users cannot make lock files in {shown} (mode {mode:o}): \"Mailbox vulnerable\" is what they see"
+        ),
+        format!("chmod 1777 {shown}, or install mlock with group mail and mode 2755"),
+    )
+}
+
+fn mlock_path() -> Option<&'static str> {
+    LOCK_PROGRAMS.into_iter().find(|path| Path::new(path).exists())
+}
+
+fn mlock() -> Finding {
+    let Some(path) = mlock_path() else {
+        return Finding::good("no mlock, which only spool directories without mode 1777 need");
+    };
+    let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode() & 0o7777);
+    if mode & 0o2000 != 0 {
+        Finding::good(format!("{path} is set-group-id"))
+    } else {
+        Finding::problem(
+            format!("{path} is not set-group-id (mode {mode:o})"),
+            format!("chgrp mail {path} && chmod 2755 {path}"),
+        )
+    }
+}
+
+/// The original's configuration file: what of it is not obeyed.
+fn config_file(path: &Path, settings: &Settings) -> Vec<Finding> {
+    if !path.exists() {
+        return Vec::new();
+    }
+    if settings.complaints.is_empty() {
+        return vec![Finding::good(format!("{} is obeyed", path.display()))];
+    }
+    let complain = |line| Finding::problem(line, "correct the line, or remove it if the default suits you");
+    settings.complaint_lines().map(complain).collect()
+}
+
+fn port(port: u16) -> Finding {
+    let address = if port < 1024 { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+    match TcpListener::bind((address, port)) {
+        Ok(_) => Finding::good(format!("port {port} is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Finding::note(
+            format!("port {port} is in use"),
+            "fine if that is `ailurus serve` or inetd; else stop the other server",
+        ),
+        Err(error) => Finding::problem(
+            format!("cannot listen on port {port}: {error}"),
+            "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE",
+        ),
+    }
+}
+
+/// Accounts that share a user id have each other's mail; those with id 0 cannot log in.
+fn accounts(passwd: &str) -> Vec<Finding> {
+    let mut by_uid: HashMap<u32, Vec<&str>> = HashMap::new();
+    for line in passwd.lines() {
+        let mut fields = line.split(':');
+        if let (Some(name), Some(uid)) = (fields.next(), fields.nth(1).and_then(|uid| uid.parse().ok())) {
+            by_uid.entry(uid).or_default().push(name);
+        }
+    }
+    let mut shared: Vec<_> = by_uid.into_iter().filter(|(_, names)| names.len() > 1).collect();
+    shared.sort();
+    let note = |(uid, names): (u32, Vec<&str>)| {
+        let names = names.join(", ");
+        if uid == 0 {
+            return Finding::note(
+                format!("user id 0 has the names {names}"),
+                "none of them can log in to IMAP",
+            );
+        }
+        Finding::note(
+            format!("{names} share user id {uid} and can read each other's mail"),
+            "give each an id of its own, unless that is meant",
+        )
+    };
+    shared.into_iter().map(note).collect()
+}
+
+/// New mail is not moved from the spool to an INBOX in mbx format yet: its owner would not see it.
+fn mbx_inboxes(passwd: &str) -> Vec<Finding> {
+    let homes = passwd.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        Some((fields.next()?, fields.nth(4)?))
+    });
+    homes.filter_map(|(user, home)| mbx_inbox(user, &Path::new(home).join("INBOX"))).collect()
+}
+
+fn mbx_inbox(user: &str, inbox: &Path) -> Option<Finding> {
+    use std::io::Read;
+    let mut start = [0; 5];
+    // Neither a FIFO nor a device.
+    fs::symlink_metadata(inbox).ok().filter(fs::Metadata::is_file)?;
+    fs::File::open(inbox).and_then(|mut file| file.read_exact(&mut start)).ok()?;
+    (&start == b"*mbx*").then(|| {
+        Finding::problem(
+            format!("the INBOX of {user} is {}: new mail in the spool is not shown", inbox.display()),
+            "rename that file, or keep the original's imapd until new mail is moved there",
+        )
+    })
+}
+
+/// Opens every mailbox for reading.
+fn mailboxes(surroundings: surroundings::Surroundings) -> Vec<Finding> {
+    let settings = Settings::read(Path::new(CONFIG_FILE));
+    let mailboxes = match surroundings::environment(surroundings, &settings) {
+        Ok(environment) => surroundings::mailboxes(environment),
+        Err(error) => return vec![Finding::problem(error, "ask the administrator")],
+    };
+    let mut names = vec![MailboxName::inbox()];
+    let mut found = |listed: ailurus_store::Listed| names.push(MailboxName::new(listed.name));
+    if let Err(error) = mailboxes.lsub(b"", b"*", &mut found) {
+        return vec![Finding::problem(format!("cannot list mailboxes: {error}"), "check the home directory")];
+    }
+    names.dedup_by(|a, b| a.is_inbox() && b.is_inbox());
+    let mut findings = Vec::new();
+    let mut opened = 0;
+    for name in names {
+        match mailboxes.select(&name, Access::ReadOnly) {
+            Ok(mailbox) => {
+                opened += 1;
+                drop(mailbox);
+            }
+            Err(Error::NotFound(_)) if name.is_inbox() => opened += 1,
+            Err(error) => findings.push(Finding::problem(
+                format!("{name} cannot be opened: {error}"),
+                "see whether the file is damaged or belongs to somebody else",
+            )),
+        }
+    }
+    findings.push(Finding::good(format!("{opened} mailboxes (INBOX and those subscribed to) can be opened")));
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn weights(findings: &[Finding]) -> Vec<Weight> {
+        findings.iter().map(|finding| finding.weight).collect()
+    }
+
+    #[test]
+    fn a_directory_of_locks_must_be_everybodys() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let mode = |mode| {
+            fs::set_permissions(scratch.path(), fs::Permissions::from_mode(mode)).expect("ours");
+            lock_directory(scratch.path())
+        };
+        assert_eq!(weights(&mode(0o755)), [Weight::Problem]);
+        assert_eq!(weights(&mode(0o1777)), [Weight::Good]);
+        assert_eq!(weights(&lock_directory(&scratch.path().join("missing"))), [Weight::Problem]);
+        let line = "30 24 8:1 /tmp/systemd-private-0f-imap.service-x/tmp /tmp rw - ext4 /dev/sda1 rw";
+        assert!(is_private_tmp(line, Path::new("/tmp")));
+        assert!(!is_private_tmp("30 24 0:26 / /tmp rw - tmpfs tmpfs rw", Path::new("/tmp")));
+    }
+
+    #[test]
+    fn shared_user_ids_are_noted() {
+        let text =
+            "root:x:0:0::/root:/bin/sh\ntoor:x:0:0::/root:/bin/sh\nada:x:1000:1::/a:\nben:x:1001:1::/b:\n";
+        let findings = accounts(text);
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].what, "user id 0 has the names root, toor");
+    }
+
+    #[test]
+    fn an_inbox_that_gets_no_mail_is_found() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let passwd = format!("ada:x:1000:1000:Ada:{}:/bin/sh\nben:x:1001:1001\n", scratch.path().display());
+        assert_eq!(mbx_inboxes(&passwd), []);
+        fs::write(scratch.path().join("INBOX"), "From ada").expect("ours");
+        assert_eq!(mbx_inboxes(&passwd), []);
+        fs::write(scratch.path().join("INBOX"), "*mbx*\r\n").expect("ours");
+        assert_eq!(weights(&mbx_inboxes(&passwd)), [Weight::Problem]);
+    }
+
+    #[test]
+    fn ports_in_use_are_noted() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let taken = listener.local_addr().expect("bound").port();
+        assert_eq!(port(taken).weight, Weight::Note);
+    }
+}

@@ -1,0 +1,24 @@
+//! The formats that the conformance suite is run over; see `ailurus_testkit::conformance`.
+
+use ailurus_testkit::conformance::{Format, mbox_delivery};
+
+ailurus_testkit::conformance! {
+    unix: Format { delivery: Some(mbox_delivery), ..Format::of("unix") };
+    mbx: Format::of("mbx");
+    mmdf: Format { delivery: Some(mmdf_delivery), ..Format::of("mmdf") };
+    mtx: Format::of("mtx");
+    tenex: Format::of("tenex");
+    mix: Format::of("mix");
+    mx: Format::of("mx");
+    mh: Format { prefix: "#mh/", furnish: write_mh_profile, ..Format::of("mh") };
+}
+
+fn write_mh_profile(home: &std::path::Path) {
+    std::fs::write(home.join(".mh_profile"), "Path: Mail\n").expect("the test's own home");
+    std::fs::create_dir(home.join("Mail")).expect("the test's own home");
+}
+
+fn mmdf_delivery(message: &str) -> Vec<u8> {
+    let mark = "\u{1}\u{1}\u{1}\u{1}\n";
+    format!("{mark}From ada@example.com Sat Feb  1 12:34:56 2025\n{message}{mark}").into_bytes()
+}
