@@ -19,7 +19,7 @@ chmod 755 "$directory" "$directory/home"
 cd "$directory/home"
 env -i HOME="$directory/home" PATH="$PATH" TZ=UTC AILURUS_LOG=stderr \
     setpriv --reuid nobody --regid nogroup --clear-groups \
-    "$directory/ailurus" serve --listen "127.0.0.1:$port" --tls-listen "127.0.0.1:$((port + 1))" 2> "$directory/log" &
+    "$directory/ailurus" serve --listen "127.0.0.1:$port" --tls-listen "127.0.0.1:$((port + 1))" > "$directory/log" 2>&1 &
 server=$!
 trap 'kill $server; wait $server' EXIT INT TERM
 secret=$directory/home/.local/state/ailurus/password

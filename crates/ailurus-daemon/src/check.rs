@@ -3,10 +3,12 @@
 use crate::imapd::CERTIFICATE_NAME;
 use crate::login::{PAM_DIRECTORIES, PAM_SERVICE, Passwords};
 use crate::settings::{CONFIG_FILE, Settings};
-use crate::tls::{self, CertificateStore};
+use crate::tls::{self, CertificateFiles, CertificateStore};
 use crate::{personal, surroundings};
 use ailurus_auth::CramDatabase;
 use ailurus_auth::cram_database::suspect_lines;
+use ailurus_formats::lock::LOCK_PROGRAMS;
+use ailurus_server::Plaintext;
 use ailurus_store::{Access, Error};
 use ailurus_sys::{pam, shadow, users};
 use ailurus_types::MailboxName;
@@ -90,25 +92,34 @@ pub fn check() -> ExitCode {
 /// Looks over everything that the mail server of the host depends on.
 #[must_use]
 pub fn of_host() -> Vec<Finding> {
-    let mut findings = Vec::new();
-    findings
-        .push(certificate(&CertificateStore::system(CERTIFICATE_NAME), jiff::Timestamp::now().as_second()));
+    let settings = Settings::read(Path::new(CONFIG_FILE));
+    let mut findings =
+        certificates(&CertificateStore::system(CERTIFICATE_NAME), jiff::Timestamp::now().as_second());
     findings.extend(passwords());
+    findings.extend(plaintext(&settings, &Passwords::of_host()));
     findings.extend(lock_directory(Path::new("/tmp")));
     findings.push(spool_directory(surroundings::spool_directory()));
     findings.push(mlock());
-    findings.extend(config_file(Path::new(CONFIG_FILE)));
+    findings.extend(config_file(Path::new(CONFIG_FILE), &settings));
     findings.extend([143, 993].map(port));
-    findings.extend(accounts(&fs::read_to_string("/etc/passwd").unwrap_or_default()));
-    for (path, effect) in
-        [("/etc/nologin", "nobody is served while it exists"), ("/etc/imapd.alert", "shown to every client")]
-    {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    findings.extend(accounts(&passwd));
+    findings.extend(mbx_inboxes(&passwd));
+    for (path, effect, remedy) in FILES {
         if Path::new(path).exists() {
-            findings.push(Finding::note(format!("{path} exists: {effect}"), "remove it when it is over"));
+            findings.push(Finding::note(format!("{path} exists: {effect}"), remedy));
         }
     }
     findings
 }
+
+/// Files of the original that change what the server does by being there.
+const FILES: [(&str, &str, &str); 4] = [
+    ("/etc/nologin", "nobody is served while it exists", "remove it when it is over"),
+    ("/etc/imapd.alert", "it is shown to every client", "remove it when it is over"),
+    ("/etc/anonymous.newsgroups", "anonymous login is not there yet", "keep the original for that"),
+    ("/etc/imapd.nntp", "news is not there yet", "keep the original for that"),
+];
 
 /// Looks over everything that a person's own server depends on.
 #[must_use]
@@ -121,7 +132,7 @@ pub fn of_person() -> Vec<Finding> {
     if own.password_file().exists() {
         findings.push(private_file(&own.password_file(), "chmod 600"));
         let now = jiff::Timestamp::now().as_second();
-        findings.push(certificate(&own.certificates(), now));
+        findings.extend(certificates(&own.certificates(), now));
     } else {
         findings.push(Finding::note(
             "your own server has not been started yet",
@@ -132,6 +143,7 @@ pub fn of_person() -> Vec<Finding> {
     findings.push(spool_directory(own.spool.parent().unwrap_or(Path::new("/"))));
     findings.push(mlock());
     findings.extend([1143, 1993].map(port));
+    findings.extend(mbx_inbox(&own.user, &own.home.join("INBOX")));
     findings.extend(mailboxes(surroundings::Surroundings {
         user: own.user,
         home: own.home,
@@ -142,16 +154,29 @@ pub fn of_person() -> Vec<Finding> {
     findings
 }
 
-fn certificate(store: &CertificateStore, now: i64) -> Finding {
-    const DAY: i64 = 86_400;
-    let Some(files) = store.find(None) else {
-        return Finding::problem(
+/// Looks at every certificate that some connection can get.
+fn certificates(store: &CertificateStore, now: i64) -> Vec<Finding> {
+    let all = store.all();
+    if all.is_empty() {
+        return vec![Finding::problem(
             format!("no certificate: {} does not exist", store.expected().display()),
             "put the certificate chain there and the key beside it or into the directory of keys, as one PEM file \
              each; until then there is no TLS, and passwords are accepted from this host only",
-        );
-    };
-    let certified = match tls::load(&files) {
+        )];
+    }
+    let mut findings: Vec<_> = all.iter().map(|files| certificate(files, now)).collect();
+    if store.find(None).is_none() {
+        findings.push(Finding::note(
+            format!("{} does not exist", store.expected().display()),
+            "connections to addresses that have no certificate of their own get no TLS",
+        ));
+    }
+    findings
+}
+
+fn certificate(files: &CertificateFiles, now: i64) -> Finding {
+    const DAY: i64 = 86_400;
+    let certified = match tls::load(files) {
         Ok(certified) => certified,
         Err(error) => {
             return Finding::problem(
@@ -200,10 +225,65 @@ fn passwords() -> Vec<Finding> {
             findings
         }
         Passwords::Pam(service) => {
-            vec![Finding::good(format!("passwords are checked by PAM, service {service}"))]
+            let found = PAM_DIRECTORIES.iter().map(|d| Path::new(d).join(service)).find(|file| file.exists());
+            let findings = found.map(|file| pam_service(&file)).unwrap_or_default();
+            if findings.is_empty() {
+                return vec![Finding::good(format!("passwords are checked by PAM, service {service}"))];
+            }
+            findings
         }
         Passwords::Shadow => vec![shadow_passwords()],
     }
+}
+
+/// What is wrong with the file of a PAM service: nobody logs in then, and PAM says why in its own log at best.
+fn pam_service(file: &Path) -> Vec<Finding> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let mut findings = Vec::new();
+    let (mut kinds, mut included) = (Vec::new(), false);
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let kind = words.next().unwrap_or_default().trim_start_matches('-');
+        let other = match kind {
+            "@include" => words.next(),
+            _ => {
+                words.next().filter(|word| ["include", "substack"].contains(word)).and_then(|_| words.next())
+            }
+        };
+        if let Some(other) = other {
+            included |= kind == "@include";
+            if !file.with_file_name(other).exists() {
+                findings.push(Finding::problem(
+                    format!("{} includes {other}, which does not exist: nobody can log in", file.display()),
+                    "name the file that this system has for it",
+                ));
+            }
+        }
+        kinds.push(kind);
+    }
+    for needed in ["auth", "account"] {
+        if !included && !kinds.contains(&needed) {
+            findings.push(Finding::problem(
+                format!(
+                    "{} has no line of the kind {needed}: PAM's service \"other\" decides",
+                    file.display()
+                ),
+                "see packaging/pam for what belongs there",
+            ));
+        }
+    }
+    findings
+}
+
+/// Passwords forbidden where nothing else is offered.
+fn plaintext(settings: &Settings, passwords: &Passwords) -> Option<Finding> {
+    let never = settings.plaintext == Some(Plaintext::Never) && settings.plaintext_clients.is_empty();
+    (never && passwords.secrets().is_none()).then(|| {
+        Finding::problem(
+            format!("{CONFIG_FILE} forbids passwords even inside TLS, and there is no other way to log in"),
+            "set disable-plaintext 2 (inside TLS only), or make CRAM-MD5 secrets with `ailurus passwd USER`",
+        )
+    })
 }
 
 fn database(path: &Path, text: &[u8]) -> Vec<Finding> {
@@ -237,9 +317,13 @@ fn database(path: &Path, text: &[u8]) -> Vec<Finding> {
 fn shadow_passwords() -> Finding {
     let looked = PAM_DIRECTORIES.join(", ");
     if pam::available() {
+        // Common mistakes.
+        let other = ["imapd", "imaps", "simap", "imap4"].map(|name| Path::new("/etc/pam.d").join(name));
+        let other = other.iter().find(|file| file.exists());
+        let other = other.map_or(String::new(), |file| format!(" ({} is not looked at)", file.display()));
         return Finding::note(
             format!(
-                "no PAM service file \"{PAM_SERVICE}\" in {looked}: passwords are checked against shadow"
+                "no PAM service file \"{PAM_SERVICE}\" in {looked}{other}: passwords are checked against shadow"
             ),
             format!(
                 "to use PAM, make /etc/pam.d/{PAM_SERVICE} (on Debian: @include common-auth, common-account)"
@@ -314,16 +398,16 @@ fn spool_directory(path: &Path) -> Finding {
     if mode & 0o1777 == 0o1777 {
         return Finding::good(format!("spool directory {shown} has mode 1777"));
     }
-    if mode & 0o020 != 0 && mlock_path().is_some() {
-        return Finding::good(format!(
-            "spool directory {shown} has mode {mode:o}, and mlock makes locks in it"
-        ));
-    }
     if mode & 0o002 != 0 {
         return Finding::problem(
             format!("anybody can remove other users' mail from {shown} (mode {mode:o})"),
             format!("chmod 1777 {shown}"),
         );
+    }
+    if mode & 0o020 != 0 && mlock_path().is_some() {
+        return Finding::good(format!(
+            "spool directory {shown} has mode {mode:o}, and mlock makes locks in it"
+        ));
     }
     Finding::note(
         format!(
@@ -333,10 +417,8 @@ fn spool_directory(path: &Path) -> Finding {
     )
 }
 
-const MLOCK: [&str; 2] = ["/etc/mlock", "/usr/sbin/mlock"];
-
 fn mlock_path() -> Option<&'static str> {
-    MLOCK.into_iter().find(|path| Path::new(path).exists())
+    LOCK_PROGRAMS.into_iter().find(|path| Path::new(path).exists())
 }
 
 fn mlock() -> Finding {
@@ -355,21 +437,15 @@ fn mlock() -> Finding {
 }
 
 /// The original's configuration file: what of it is not obeyed.
-fn config_file(path: &Path) -> Vec<Finding> {
+fn config_file(path: &Path, settings: &Settings) -> Vec<Finding> {
     if !path.exists() {
         return Vec::new();
     }
-    let complaints = Settings::read(path).complaints;
-    if complaints.is_empty() {
+    if settings.complaints.is_empty() {
         return vec![Finding::good(format!("{} is obeyed", path.display()))];
     }
-    let complain = |(line, why): (usize, String)| {
-        Finding::problem(
-            format!("{} line {line}: {why}", path.display()),
-            "correct the line, or remove it if the default suits you",
-        )
-    };
-    complaints.into_iter().map(complain).collect()
+    let complain = |line| Finding::problem(line, "correct the line, or remove it if the default suits you");
+    settings.complaint_lines().map(complain).collect()
 }
 
 fn port(port: u16) -> Finding {
@@ -414,10 +490,34 @@ fn accounts(passwd: &str) -> Vec<Finding> {
     shared.into_iter().map(note).collect()
 }
 
+/// New mail is not moved from the spool to an INBOX in mbx format yet: its owner would not see it.
+fn mbx_inboxes(passwd: &str) -> Vec<Finding> {
+    let homes = passwd.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        Some((fields.next()?, fields.nth(4)?))
+    });
+    homes.filter_map(|(user, home)| mbx_inbox(user, &Path::new(home).join("INBOX"))).collect()
+}
+
+fn mbx_inbox(user: &str, inbox: &Path) -> Option<Finding> {
+    use std::io::Read;
+    let mut start = [0; 5];
+    // Neither a FIFO nor a device.
+    fs::symlink_metadata(inbox).ok().filter(fs::Metadata::is_file)?;
+    fs::File::open(inbox).and_then(|mut file| file.read_exact(&mut start)).ok()?;
+    (&start == b"*mbx*").then(|| {
+        Finding::problem(
+            format!("the INBOX of {user} is {}: new mail in the spool is not shown", inbox.display()),
+            "rename that file, or keep the original's imapd until new mail is moved there",
+        )
+    })
+}
+
 /// Opens every mailbox for reading.
 fn mailboxes(surroundings: surroundings::Surroundings) -> Vec<Finding> {
-    let mailboxes = match surroundings::mailboxes(surroundings, &Settings::read(Path::new(CONFIG_FILE))) {
-        Ok(mailboxes) => mailboxes,
+    let settings = Settings::read(Path::new(CONFIG_FILE));
+    let mailboxes = match surroundings::environment(surroundings, &settings) {
+        Ok(environment) => surroundings::mailboxes(environment),
         Err(error) => return vec![Finding::problem(error, "ask the administrator")],
     };
     let mut names = vec![MailboxName::inbox()];
@@ -490,23 +590,67 @@ mod tests {
     }
 
     #[test]
+    fn an_inbox_that_gets_no_mail_is_found() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let passwd = format!("ada:x:1000:1000:Ada:{}:/bin/sh\nben:x:1001:1001\n", scratch.path().display());
+        assert_eq!(mbx_inboxes(&passwd), []);
+        fs::write(scratch.path().join("INBOX"), "From ada").expect("ours");
+        assert_eq!(mbx_inboxes(&passwd), []);
+        fs::write(scratch.path().join("INBOX"), "*mbx*\r\n").expect("ours");
+        assert_eq!(weights(&mbx_inboxes(&passwd)), [Weight::Problem]);
+    }
+
+    #[test]
     fn certificates_are_judged() {
         let scratch = tempfile::tempdir().expect("a directory");
         let store = CertificateStore::directory(scratch.path(), "imapd");
         let now = jiff::Timestamp::now().as_second();
         let year = 365 * 86_400;
-        assert!(certificate(&store, now).what.starts_with("no certificate"));
+        assert!(certificates(&store, now)[0].what.starts_with("no certificate"));
         let path = store.expected();
         fs::write(&path, tls::self_signed(&["localhost".into()]).expect("made")).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("ours");
-        assert!(certificate(&store, now).what.starts_with("everybody can read the key"));
+        assert!(certificates(&store, now)[0].what.starts_with("everybody can read the key"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("ours");
-        assert_eq!(certificate(&store, now).weight, Weight::Good);
-        assert!(certificate(&store, now + 3 * year).what.contains("expired"));
-        assert!(certificate(&store, now - year).what.contains("not valid yet"));
-        assert_eq!(certificate(&store, now + 2 * year - 10 * 86_400).weight, Weight::Note);
+        assert_eq!(certificates(&store, now)[0].weight, Weight::Good);
+        assert!(certificates(&store, now + 3 * year)[0].what.contains("expired"));
+        assert!(certificates(&store, now - year)[0].what.contains("not valid yet"));
+        assert_eq!(certificates(&store, now + 2 * year - 10 * 86_400)[0].weight, Weight::Note);
         fs::write(&path, "nothing").expect("written");
-        assert_eq!(certificate(&store, now).weight, Weight::Problem);
+        assert_eq!(certificates(&store, now)[0].weight, Weight::Problem);
+    }
+
+    #[test]
+    fn every_certificate_is_looked_at() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let store = CertificateStore::directory(scratch.path(), "imapd");
+        let now = jiff::Timestamp::now().as_second();
+        fs::write(scratch.path().join("imapd-192.0.2.1.pem"), "nothing").expect("written");
+        assert_eq!(weights(&certificates(&store, now)), [Weight::Problem, Weight::Note]);
+    }
+
+    #[test]
+    fn services_of_pam_are_read() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let file = scratch.path().join("imap");
+        let said = |text: &str| {
+            fs::write(&file, text).expect("written");
+            pam_service(&file).into_iter().map(|finding| finding.what).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(said("auth required pam_unix.so\n-account required pam_unix.so\n"), "");
+        assert!(said("# auth\naccount required pam_unix.so\n").contains("no line of the kind auth"));
+        assert!(said("@include common-auth\n").contains("includes common-auth, which does not exist"));
+        assert!(said("auth include password-auth\naccount required x\n").contains("includes password-auth"));
+        fs::write(scratch.path().join("common-auth"), "").expect("written");
+        assert_eq!(said("@include common-auth\n"), "");
+    }
+
+    #[test]
+    fn a_host_where_nobody_can_log_in_is_told() {
+        let never = Settings::parse(b"set disable-plaintext 1\n");
+        assert!(plaintext(&never, &Passwords::Shadow).is_some());
+        assert!(plaintext(&never, &Passwords::Database("/x".into())).is_none());
+        assert!(plaintext(&Settings::parse(b"set disable-plaintext 2\n"), &Passwords::Shadow).is_none());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! the mailbox by the real one. Likewise it is the store that gives an append to the driver of new mailboxes.
 
 use crate::disk::Disk;
-use crate::files::{self, failure, invalid, rejection};
+use crate::files::{self, failure, invalid, unclaimed};
 use ailurus_store::{
     Abilities, Access, Append, Changes, Claim, Driver, Edit, Environment, Error, Extent, Location, Mailbox,
     Manner, PermanentFlags, Place, Rejection, Result, Snapshot, Status, Wake,
@@ -39,8 +39,7 @@ impl Dummy {
     }
 
     fn uid_validity(&self) -> UidValidity {
-        let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);
-        UidValidity::new(now).unwrap_or(UidValidity::MIN)
+        UidValidity::new(files::next_validity(&self.environment, 0)).unwrap_or(UidValidity::MIN)
     }
 
     /// An error unless there is nothing at the location that could be mail.
@@ -70,13 +69,15 @@ impl Driver for Dummy {
     /// Claims directories and any regular file, for DELETE and RENAME; opening is another matter.
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Ok(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
-        Ok(match path.metadata() {
-            Ok(meta) if meta.is_file() && meta.len() == 0 => Claim::Empty,
-            Ok(meta) if meta.is_file() || meta.is_dir() => Claim::Valid,
-            Ok(_) => Claim::No(Rejection::WrongFormat),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && at.place == Place::Inbox => Claim::Empty,
-            Err(error) => Claim::No(rejection(&error)),
-        })
+        match path.metadata() {
+            Ok(meta) if meta.is_file() && meta.len() == 0 => Ok(Claim::Empty),
+            Ok(meta) if meta.is_file() || meta.is_dir() => Ok(Claim::Valid),
+            Ok(_) => Ok(Claim::No(Rejection::WrongFormat)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && at.place == Place::Inbox => {
+                Ok(Claim::Empty)
+            }
+            Err(error) => unclaimed("look at", path, error),
+        }
     }
 
     fn create(&self, at: &Location) -> Result<()> {

@@ -1,11 +1,24 @@
 //! What every format does whose mailboxes are plain files: making, removing and renaming them, and their modes.
 
 use crate::disk::Disk;
-use ailurus_store::{Environment, Error, Location, Rejection, Result};
-use std::fs::File;
+use ailurus_store::{Access, Claim, Environment, Error, Location, Rejection, Result};
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+/// Opens a mailbox file. What is no regular file is refused without waiting for anything: somebody could have put a
+/// FIFO in the place of the file that was looked at.
+pub(crate) fn open(path: &Path, access: Access) -> io::Result<File> {
+    let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("open flags are small");
+    let write = access == Access::ReadWrite;
+    let file = File::options().read(true).write(write).custom_flags(nonblock).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+}
 
 /// Makes an empty file, or a directory when the name ends in `/`.
 pub(crate) fn create(environment: &Environment, disk: &dyn Disk, at: &Location) -> Result<()> {
@@ -114,13 +127,39 @@ pub(crate) fn sync_parent(disk: &dyn Disk, path: &Path) -> Result<()> {
     disk.sync_dir(parent).map_err(Error::io("sync", parent))
 }
 
-/// Returns why a file that cannot be looked at is no mailbox.
-pub(crate) fn rejection(error: &io::Error) -> Rejection {
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Rejection::Missing,
-        io::ErrorKind::PermissionDenied => Rejection::Denied,
-        _ => Rejection::WrongFormat,
+/// Puts the times of a file back if reading it made new mail look old; `before` is from before it was read.
+pub(crate) fn restore_times(disk: &dyn Disk, file: &File, before: &Metadata) {
+    let accessed = |found: &Metadata| (found.atime(), found.atime_nsec());
+    if file.metadata().is_ok_and(|now| accessed(&now) != accessed(before)) {
+        // Biff programs tell new mail by these; who does not own the file cannot set them.
+        disk.set_times(file, before.atime(), before.mtime()).ok();
     }
+}
+
+/// Returns a UID validity value for a mailbox whose UIDs start anew: the time, or more if the old value (0: none) was
+/// not less (RFC 3501 §2.3.1.1). Past the largest, the time again: it is another one at least.
+pub(crate) fn next_validity(environment: &Environment, old: u32) -> u32 {
+    let now = u32::try_from(environment.clock.now().max(1)).unwrap_or(u32::MAX);
+    match old.checked_add(1) {
+        Some(least) => now.max(least),
+        None if now == u32::MAX => 1,
+        None => now,
+    }
+}
+
+/// Returns what it means for a probe that a file could not be looked at. What says nothing about whether there is a
+/// mailbox (a disk that does not answer) is an error: it must not look like none.
+pub(crate) fn unclaimed(op: &'static str, path: &Path, error: io::Error) -> Result<Claim> {
+    use rustix::io::Errno;
+    let is = |errno: Errno| error.raw_os_error() == Some(errno.raw_os_error());
+    Ok(Claim::No(match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Rejection::Missing,
+        // A loop of links, or a name that no file can have.
+        _ if is(Errno::LOOP) || is(Errno::NAMETOOLONG) => Rejection::Missing,
+        io::ErrorKind::PermissionDenied => Rejection::Denied,
+        io::ErrorKind::InvalidInput => Rejection::WrongFormat,
+        _ => return Err(Error::io(op, path)(error)),
+    }))
 }
 
 /// Returns a closure for `map_err` that knows what the caller can do about a failure.
@@ -134,5 +173,42 @@ pub(crate) fn failure<'a>(
         io::ErrorKind::AlreadyExists => Error::AlreadyExists(at.name.clone()),
         io::ErrorKind::DirectoryNotEmpty => Error::NotEmpty(at.name.clone()),
         _ => Error::io(op, path)(source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ailurus_store::Clock;
+    use std::sync::Arc;
+
+    #[derive(Debug)]
+    struct At(i64);
+
+    impl Clock for At {
+        fn now(&self) -> i64 {
+            self.0
+        }
+        fn local_offset(&self) -> i16 {
+            0
+        }
+    }
+
+    #[test]
+    fn a_new_uid_validity_value_is_never_the_old_one() {
+        let mut environment = Environment::new("alice", "/home".into(), "/spool".into(), "h");
+        for (now, old, new) in [
+            (1000, 0, 1000),
+            (1000, 999, 1000),
+            (1000, 1000, 1001),
+            (1000, 5000, 5001),
+            (1000, u32::MAX, 1000),
+            (i64::MAX, u32::MAX, 1),
+            (-5, 0, 1),
+            (0, 0, 1),
+        ] {
+            environment.clock = Arc::new(At(now));
+            assert_eq!(next_validity(&environment, old), new, "{now} {old}");
+        }
     }
 }

@@ -37,8 +37,7 @@ pub(crate) struct Waiting {
 impl Incoming {
     /// Returns an append without messages to the mailbox at this path.
     pub(crate) fn new(path: &Path, environment: &Environment, line_ends: LineEnds) -> Self {
-        let directory = path.parent().unwrap_or(Path::new("/")).to_path_buf();
-        let spool = Spool::new([directory, environment.lock_dir.clone()]);
+        let spool = Spool::new(environment, path);
         let (messages, block) = (Vec::new(), Vec::new());
         Self { path: path.into(), line_ends, spool, messages, current: None, block }
     }

@@ -1,9 +1,10 @@
 //! A mailbox file that many sessions share, with what is needed to work on it.
 
 use crate::disk::Disk;
+use crate::files;
 use crate::journal::{Places, recover};
 use crate::lock::{Mode, NameLock, NameLockError, Wait, lock_file};
-use ailurus_store::{Environment, Error, Result};
+use ailurus_store::{Access, Environment, Error, Result};
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -41,7 +42,7 @@ impl MailFile {
             return Ok(());
         }
         // Who only reads has no descriptor to write with.
-        let file = File::options().read(true).write(true).open(&self.path).map_err(self.io("repair"))?;
+        let file = files::open(&self.path, Access::ReadWrite).map_err(self.io("repair"))?;
         if !lock_file(&file, Mode::Exclusive, Wait::No).map_err(self.io("lock"))? {
             return Err(Error::InUse { path: self.path.clone() });
         }
@@ -78,6 +79,11 @@ impl MailFile {
     pub(crate) fn is_current(&self) -> bool {
         let (Ok(named), Ok(ours)) = (self.path.metadata(), self.file.metadata()) else { return false };
         (named.dev(), named.ino()) == (ours.dev(), ours.ino())
+    }
+
+    pub(crate) fn replaced(&self) -> Error {
+        let what = "Unexpected changes to mailbox (try restarting): it was replaced".into();
+        Error::Lost { path: self.path.clone(), what }
     }
 
     pub(crate) fn damaged(&self, offset: u64, what: String) -> Error {

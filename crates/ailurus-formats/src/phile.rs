@@ -24,7 +24,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fs::{File, Metadata};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -57,16 +57,16 @@ impl Driver for Phile {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities::default()
+        Abilities { read_only: true, ..Abilities::default() }
     }
 
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Place::Path(path) = &at.place else { return Ok(Claim::No(Rejection::BadName)) };
-        Ok(match path.metadata() {
-            Ok(meta) if meta.is_file() && (meta.len() > 0 || self.takes_empty(path)) => Claim::Valid,
-            Ok(_) => Claim::No(Rejection::WrongFormat),
-            Err(error) => Claim::No(files::rejection(&error)),
-        })
+        match path.metadata() {
+            Ok(meta) if meta.is_file() && (meta.len() > 0 || self.takes_empty(path)) => Ok(Claim::Valid),
+            Ok(_) => Ok(Claim::No(Rejection::WrongFormat)),
+            Err(error) => files::unclaimed("look at", path, error),
+        }
     }
 
     fn create(&self, at: &Location) -> Result<()> {
@@ -135,22 +135,13 @@ fn path_of(at: &Location) -> Result<&Path> {
     at.path().ok_or_else(|| Error::NotSelectable(at.name.clone()))
 }
 
-/// Opens a file that is a regular one, without waiting for a FIFO's other end if it no longer is.
 fn open_regular(at: &Location, path: &Path) -> Result<(File, Metadata)> {
     let meta = path.metadata().map_err(files::failure("open", at, path))?;
     if !meta.is_file() {
         return Err(Error::NotSelectable(at.name.clone()));
     }
-    let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("open flags are small");
-    let file = File::options()
-        .read(true)
-        .custom_flags(nonblock)
-        .open(path)
-        .map_err(files::failure("open", at, path))?;
+    let file = files::open(path, Access::ReadOnly).map_err(files::failure("open", at, path))?;
     let meta = file.metadata().map_err(Error::io("look at", path))?;
-    if !meta.is_file() {
-        return Err(Error::NotSelectable(at.name.clone()));
-    }
     Ok((file, meta))
 }
 

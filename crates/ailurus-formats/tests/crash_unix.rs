@@ -1,17 +1,17 @@
 //! A process that is killed between any two of its changes loses no mail and uses no UID twice.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-mod common;
+mod support;
 
 use ailurus_formats::Unix;
 use ailurus_formats::disk::Disk;
-use ailurus_store::{Access, Driver, Environment, Extent, Manner, Result};
+use ailurus_store::{Access, AppendMeta, Appended, Driver, Environment, Extent, Manner, Result};
 use ailurus_testkit::faulty::{Fault, FaultyDisk};
-use ailurus_types::{FlagChange, FlagOp, SystemFlags, Uid, UidSet};
-use common::{append, at, environment, fixture, open, read_all, unix};
+use ailurus_types::{FlagChange, FlagOp, Keyword, SystemFlags, Uid, UidSet};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use support::paths::{append, at, environment, fixture, open, read_all, unix};
 
 /// What is in a mailbox: UID to content.
 fn content(env: &Environment, path: &Path) -> Content {
@@ -177,6 +177,182 @@ fn an_append() {
             assert!(after.1.len() <= before.1.len() + 1);
         });
     }
+}
+
+/// Messages to be appended together: small ones, or one that no single write brings.
+fn much() -> [Vec<Vec<u8>>; 2] {
+    let small = |n: usize| format!("Subject: {n}\r\n\r\n{}", "text\r\n".repeat(n)).into_bytes();
+    [(1000..1003).map(small).collect(), vec![small(60_000)]]
+}
+
+fn append_all(driver: &Unix, path: &Path, messages: &[Vec<u8>]) -> Result<Appended> {
+    let mut append = driver.append(&at(path))?;
+    for message in messages {
+        append.begin(AppendMeta { size: message.len() as u64, ..AppendMeta::default() })?;
+        append.write(message)?;
+        append.end()?;
+    }
+    append.commit()
+}
+
+/// Checks that what was there is there, and of the messages all or none, all if they were acknowledged.
+fn all_or_none(before: &Content, after: &Content, messages: &[Vec<u8>], done: Option<&Appended>) {
+    all_kept(before, after);
+    let text = |message: &Vec<u8>| {
+        let end = message.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+        message[end..].to_vec()
+    };
+    let mut new: Vec<_> = after.1.iter().filter(|(uid, _)| !before.1.contains_key(uid)).collect();
+    new.retain(|(_, text)| text.as_slice() != b"later\r\n");
+    assert!(new.is_empty() || new.len() == messages.len(), "{} of {}", new.len(), messages.len());
+    for ((_, found), message) in new.iter().zip(messages) {
+        assert!(**found == text(message));
+    }
+    if let Some(appended) = done {
+        assert_eq!(new.len(), messages.len());
+        if let Some((validity, uids)) = &appended.uids {
+            assert_eq!(validity.get(), after.0);
+            assert!(uids.iter().map(|uid| uid.get()).eq(new.iter().map(|(uid, _)| **uid)));
+        }
+    }
+}
+
+#[test]
+fn several_messages_and_large_ones_arrive_whole_or_not_at_all() {
+    let originals = ["unix/02-appended", "unix/20-g-imapbase", "unix/20-n-nosep"];
+    for messages in much() {
+        for original in originals {
+            let original = std::fs::read(fixture(original)).unwrap();
+            killed_everywhere(
+                &original,
+                |driver, path| append_all(driver, path, &messages),
+                |before, after, done| {
+                    // A file whose last line had no end got one.
+                    let mut before = before.clone();
+                    for (uid, text) in &mut before.1 {
+                        if after.1.get(uid) == Some(&[text, &b"\r\n"[..]].concat()) {
+                            text.extend_from_slice(b"\r\n");
+                        }
+                    }
+                    all_or_none(&before, after, &messages, done.as_ref());
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn power_lost_while_messages_arrive() {
+    for messages in much() {
+        for original in [std::fs::read(fixture("unix/02-appended")).unwrap(), Vec::new()] {
+            for (n, seed) in (0..).flat_map(|n| (0..4).map(move |seed| (n, seed + 1000 * n as u64))) {
+                let directory = tempfile::tempdir().unwrap();
+                let mut env = environment(directory.path());
+                env.dot_lock_timeout = 0;
+                let path = directory.path().join("box");
+                std::fs::write(&path, &original).unwrap();
+                let mut before = if original.is_empty() { Content::default() } else { content(&env, &path) };
+                std::fs::write(&path, &original).unwrap();
+                let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::KillBefore(n)));
+                let driver = Unix::new(env.clone(), Arc::clone(&disk) as Arc<dyn Disk>);
+                let done = append_all(&driver, &path, &messages).ok();
+                disk.lose_power(seed);
+                let is_empty = std::fs::metadata(&path).unwrap().len() == 0;
+                let is_sealed = std::fs::read_dir(directory.path()).unwrap().count() > 3;
+                if is_empty && !is_sealed && done.is_none() {
+                    continue;
+                }
+                let after = content(&env, &path);
+                if original.is_empty() {
+                    before.0 = after.0;
+                }
+                all_or_none(&before, &after, &messages, done.as_ref());
+                if !disk.was_killed() {
+                    assert!(done.is_some());
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The session that has the mailbox sees all or none, be the appender dead or not.
+#[test]
+fn messages_arrive_whole_while_another_session_has_the_mailbox() {
+    for messages in much() {
+        for n in 0.. {
+            let directory = tempfile::tempdir().unwrap();
+            let mut env = environment(directory.path());
+            env.dot_lock_timeout = 0;
+            let path = directory.path().join("box");
+            std::fs::copy(fixture("unix/02-appended"), &path).unwrap();
+            let before = content(&env, &path);
+            let mut session = open(&unix(&env), &path);
+            let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::KillBefore(n)).by_pages());
+            let driver = Unix::new(env.clone(), Arc::clone(&disk) as Arc<dyn Disk>);
+            let done = append_all(&driver, &path, &messages).ok();
+            let mut edit = session.edit().unwrap();
+            let change = FlagChange { op: FlagOp::Add, system: SystemFlags::SEEN, keywords: Vec::new() };
+            edit.store(&UidSet::all(), &change).unwrap();
+            drop(edit.commit().unwrap());
+            drop(session.checkpoint().unwrap());
+            session.close().unwrap();
+            let after = content(&env, &path);
+            all_or_none(&before, &after, &messages, done.as_ref());
+            if done.is_some() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_the_mailbox_as_it_was() {
+    let original = std::fs::read(fixture("unix/02-appended")).unwrap();
+    let flags = FlagChange { op: FlagOp::Add, system: SystemFlags::FLAGGED, keywords: Vec::new() };
+    type Work<'w> = &'w dyn Fn(&Unix, &Path) -> Result<()>;
+    let works: [Work<'_>; 4] = [
+        &|driver, path| append_all(driver, path, &much()[0][..1]).map(drop),
+        &|driver, path| append_all(driver, path, &much()[0]).map(drop),
+        &|driver, path| {
+            let mut mailbox = driver.open(&at(path), Access::ReadWrite, Manner::Session)?;
+            let mut edit = mailbox.edit()?;
+            edit.store(&UidSet::all(), &FlagChange { keywords: keywords(), ..flags.clone() })?;
+            drop(edit.commit()?);
+            mailbox.close()
+        },
+        &|driver, path| {
+            let mut mailbox = driver.open(&at(path), Access::ReadWrite, Manner::Session)?;
+            let mut edit = mailbox.edit()?;
+            edit.expunge(&Uid::new(1).into_iter().collect())?;
+            drop(edit.commit()?);
+            mailbox.close()
+        },
+    ];
+    for (number, work) in works.into_iter().enumerate() {
+        let mut room = 0;
+        loop {
+            let directory = tempfile::tempdir().unwrap();
+            let env = environment(directory.path());
+            let path = directory.path().join("box");
+            std::fs::write(&path, &original).unwrap();
+            let before = content(&env, &path);
+            let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::FullAfter(room)));
+            let driver = Unix::new(env.clone(), Arc::clone(&disk) as Arc<dyn Disk>);
+            let length = std::fs::metadata(&path).unwrap().len();
+            let Err(error) = work(&driver, &path) else { break };
+            assert!(error.is_full(), "{number}, {room}: {error}");
+            // The last UID may be higher now.
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), length, "{number}, {room}");
+            assert_eq!(content(&env, &path), before, "{number}, {room}");
+            assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "{number}, {room}");
+            room += 1 + room / 7;
+        }
+    }
+}
+
+fn keywords() -> Vec<Keyword> {
+    (0..10).map(|n| Keyword::new(format!("keyword{n}").as_bytes()).unwrap()).collect()
 }
 
 #[test]

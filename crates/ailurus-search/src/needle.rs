@@ -7,6 +7,10 @@
 use ailurus_charset::casemap;
 use memchr::{memchr_iter, memchr2_iter, memmem};
 
+/// A longer key takes the long way, whose time does not grow with the key: in text made for it every place may be the
+/// beginning of one.
+const LONG: usize = 64;
+
 /// A text to be looked for.
 pub(crate) struct Needle {
     /// In canonical form.
@@ -66,6 +70,9 @@ impl Needle {
     pub(crate) fn is_in_ascii(&self, octets: &[u8]) -> bool {
         let needle = self.text.as_bytes();
         let Some(&rarest) = needle.get(self.rarest) else { return true };
+        if needle.len() > LONG {
+            return memmem::find(&octets.to_ascii_uppercase(), needle).is_some();
+        }
         let matches = |at: usize| {
             let Some(start) = at.checked_sub(self.rarest) else { return false };
             let found = octets.get(start..start.saturating_add(needle.len()));
@@ -115,6 +122,9 @@ mod tests {
         ] {
             assert!(found(needle, text), "{needle} in {text}");
         }
+        let long = "It is a truth universally acknowledged. ".repeat(10);
+        assert!(found(&long.to_lowercase(), &format!("x{}x", long.to_uppercase())));
+        assert!(!found(&long, &long[1..]));
         for (needle, text) in [("café", "cafe"), ("lunch", "lunc"), ("lunch", "unch"), ("a", "")] {
             assert!(!found(needle, text), "{needle} in {text}");
         }

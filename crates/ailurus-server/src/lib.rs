@@ -4,7 +4,7 @@
 //! connection, checks passwords, becomes users, wakes it up in time. Mailboxes are reached through the traits of
 //! `ailurus-store`; which formats there are is not known here.
 //!
-//! One file per command; [`session`](Session) holds the state machine and the order of things:
+//! One file per command; [`session`](Session) holds the state machine, `input` takes commands apart. The order of things:
 //!
 //! ```text
 //! input -> Splitter -> head -> allowed in this state? -> arguments -> command -> (work, done in steps)
@@ -12,7 +12,7 @@
 //!                tagged response <- notices <- EXPUNGE, EXISTS, FLAGS, FETCH <- refresh
 //! ```
 //!
-//! Work that can be long (FETCH, SEARCH, STORE, COPY, MOVE, announcing changes) is done in steps as the peer takes the
+//! Work that can be long (FETCH, SEARCH, STORE, COPY, MOVE, LIST, announcing changes) is done in steps as the peer takes the
 //! output, so that what is held in memory is bounded however slowly it reads, and signals and timers are seen.
 //!
 //! # Where the reference is left on purpose
@@ -40,6 +40,7 @@ mod event;
 mod expunge;
 mod fetch;
 mod idle;
+mod input;
 mod list;
 mod login;
 mod mailboxes;

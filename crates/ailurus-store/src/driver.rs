@@ -1,6 +1,6 @@
 //! The traits that a mailbox format implements.
 
-use crate::{Changes, ListQuery, Listed, Location, Result, Snapshot};
+use crate::{Changes, ListQuery, Listed, Location, MessageInfo, Result, Snapshot};
 use ailurus_types::{FlagChange, InternalDate, Keyword, SystemFlags, Uid, UidSet, UidValidity};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -68,7 +68,9 @@ pub trait Driver: Send + Sync {
     }
 }
 
-/// What a format can do.
+/// What a format can do, and where it falls short of what the conformance suite (`ailurus-testkit`) demands.
+///
+/// The words of the second kind come last, and are false by default: who says nothing is held to all of it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Abilities {
     /// UIDs survive the session.
@@ -81,10 +83,23 @@ pub struct Abilities {
     pub shared_expunge: bool,
     /// A mailbox is a directory and can hold others.
     pub inferiors: bool,
-    /// Messages are stored with CRLF.
+    /// Messages are stored with CRLF. Else bare CRs are lost, and bare LFs become CRLF.
     pub crlf: bool,
     /// Can be created by name (`phile` and `dummy` cannot).
     pub creatable: bool,
+    /// Messages are neither added nor expunged through it.
+    pub read_only: bool,
+    /// Knows no sessions: what one has open can be deleted and renamed under it.
+    pub unguarded: bool,
+    /// A line that starts with `From ` comes back with a `>` before it.
+    pub quotes_from: bool,
+    /// UIDs and flags are in header fields (`Status`, `X-UID`, …): a message's own of these names come back as
+    /// `X-Original-…`.
+    pub own_fields: bool,
+    /// A last line without its end comes back with it, a header without its empty line with both.
+    pub ends_lines: bool,
+    /// Internal dates come back as the same moment in UTC.
+    pub utc_dates: bool,
 }
 
 /// What [`Driver::probe`] found.
@@ -143,6 +158,24 @@ pub struct Status {
     pub uid_next: Option<Uid>,
     /// The UID validity value.
     pub uid_validity: UidValidity,
+}
+
+impl Status {
+    /// Counts messages.
+    #[must_use]
+    pub fn of(messages: &[MessageInfo], uid_next: Option<Uid>, uid_validity: UidValidity) -> Self {
+        let count = |wanted: fn(&MessageInfo) -> bool| {
+            let count = messages.iter().filter(|message| wanted(message)).count();
+            u32::try_from(count).unwrap_or(u32::MAX)
+        };
+        Self {
+            messages: count(|_| true),
+            recent: count(MessageInfo::is_recent),
+            unseen: count(|message| !message.flags().system.contains(SystemFlags::SEEN)),
+            uid_next,
+            uid_validity,
+        }
+    }
 }
 
 /// Which octets of a message are meant; all in CRLF form.

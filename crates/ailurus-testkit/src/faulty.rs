@@ -39,7 +39,6 @@ pub enum Fault {
 /// See the module.
 #[derive(Debug)]
 pub struct FaultyDisk {
-    fault: Fault,
     is_old: bool,
     by_pages: bool,
     root: PathBuf,
@@ -48,6 +47,8 @@ pub struct FaultyDisk {
 
 #[derive(Debug, Default)]
 struct State {
+    fault: Fault,
+    made: Vec<PathBuf>,
     changes: usize,
     syncs: usize,
     written: u64,
@@ -103,8 +104,8 @@ impl FaultyDisk {
     pub fn new(root: &Path, fault: Fault) -> Self {
         let mut names = BTreeMap::new();
         walk(root, &mut names).expect("the test's own directory can be read");
-        let state = State { names, ..State::default() };
-        Self { fault, is_old: false, by_pages: false, root: root.into(), state: Mutex::new(state) }
+        let state = State { fault, names, ..State::default() };
+        Self { is_old: false, by_pages: false, root: root.into(), state: Mutex::new(state) }
     }
 
     /// Makes it a file system that has neither files without names nor a rename that replaces nothing.
@@ -121,10 +122,23 @@ impl FaultyDisk {
         self
     }
 
+    /// Puts another fault in the place of the one to come; [`Fault::None`]: the disk is well again. Room counts from
+    /// now on.
+    pub fn set_fault(&self, fault: Fault) {
+        let mut state = self.state();
+        (state.fault, state.written) = (fault, 0);
+    }
+
     /// Returns how many changes were asked for so far.
     #[must_use]
     pub fn changes(&self) -> usize {
         self.state().changes
+    }
+
+    /// Returns the names that were made so far, in their order.
+    #[must_use]
+    pub fn made(&self) -> Vec<PathBuf> {
+        self.state().made.clone()
     }
 
     /// Tells whether the kill or a power loss has happened.
@@ -136,8 +150,8 @@ impl FaultyDisk {
     /// Tells whether the kill has happened.
     #[must_use]
     pub fn was_killed(&self) -> bool {
-        let changes = self.changes();
-        matches!(self.fault, Fault::KillBefore(at) | Fault::TearAt(at) if changes > at)
+        let state = self.state();
+        matches!(state.fault, Fault::KillBefore(at) | Fault::TearAt(at) if state.changes > at)
     }
 
     /// Turns the tree below the root into one that a power loss now could have left; `seed` picks which.
@@ -169,7 +183,7 @@ impl FaultyDisk {
     fn change(&self, state: &mut State, octets: u64) -> io::Result<bool> {
         let number = state.changes;
         state.changes += 1;
-        match self.fault {
+        match state.fault {
             Fault::KillBefore(at) if number >= at => state.dead = true,
             Fault::TearAt(at) if number > at => state.dead = true,
             Fault::TearAt(at) if number == at => {
@@ -197,7 +211,7 @@ impl FaultyDisk {
             Ok(false) => (data.len() / 2, Err(killed())),
             // What there is room for is written.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                let Fault::FullAfter(most) = self.fault else { return Err(error) };
+                let Fault::FullAfter(most) = state.fault else { return Err(error) };
                 let missing = usize::try_from(grows - (most - state.written)).expect("less than the data");
                 state.written = most;
                 (data.len().saturating_sub(missing), Err(error))
@@ -226,6 +240,9 @@ impl FaultyDisk {
             remember(&mut state, &File::open(path)?)?;
         }
         act()?;
+        if let NameChange::Add(path, _) | NameChange::Rename(_, path) = &change {
+            state.made.push(path.clone());
+        }
         state.pending.push(change);
         Ok(())
     }
@@ -240,6 +257,7 @@ impl Disk for FaultyDisk {
         let file = Os.create_new(path, mode)?;
         let inode = inode(&file)?;
         state.keep(inode, Vec::new());
+        state.made.push(path.into());
         state.pending.push(NameChange::Add(path.into(), Node::File(inode)));
         Ok(file)
     }
@@ -294,7 +312,7 @@ impl Disk for FaultyDisk {
             return Err(killed());
         }
         state.syncs += 1;
-        if matches!(self.fault, Fault::SyncFails(from) if state.syncs > from) {
+        if matches!(state.fault, Fault::SyncFails(from) if state.syncs > from) {
             return Err(io::Error::other("the disk does not answer"));
         }
         state.keep(inode(file)?, content(file)?);
@@ -363,7 +381,7 @@ impl Disk for FaultyDisk {
         if !self.change(&mut state, 0)? {
             return Err(killed());
         }
-        if matches!(self.fault, Fault::FullAfter(most) if state.written + to.saturating_sub(from) > most) {
+        if matches!(state.fault, Fault::FullAfter(most) if state.written + to.saturating_sub(from) > most) {
             return Err(full());
         }
         Os.reserve(file, from, to)
@@ -515,6 +533,76 @@ fn rebuild(
         }
     }
     Ok(())
+}
+
+/// The real disk without its syncs, which take most of the time of a test and matter only when the power fails.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoSync;
+
+impl Disk for NoSync {
+    fn create_new(&self, path: &Path, mode: u32) -> io::Result<File> {
+        Os.create_new(path, mode)
+    }
+
+    fn write_at(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+        Os.write_at(file, data, offset)
+    }
+
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
+        Os.set_len(file, len)
+    }
+
+    fn sync(&self, _: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Os.rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Os.link(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Os.remove(path)
+    }
+
+    fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
+        Os.make_dir(path, mode)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        Os.remove_dir(path)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Os.rename_new(from, to)
+    }
+
+    fn create_unnamed(&self, directory: &Path, mode: u32) -> io::Result<File> {
+        Os.create_unnamed(directory, mode)
+    }
+
+    fn name(&self, file: &File, to: &Path) -> io::Result<()> {
+        Os.name(file, to)
+    }
+
+    fn set_mode(&self, file: &File, mode: u32) -> io::Result<()> {
+        Os.set_mode(file, mode)
+    }
+
+    fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {
+        Os.set_times(file, accessed, modified)
+    }
+
+    fn reserve(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
+        Os.reserve(file, from, to)
+    }
 }
 
 #[cfg(test)]

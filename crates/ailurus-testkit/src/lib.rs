@@ -1,6 +1,7 @@
-//! What tests of several crates share: a disk that fails, mail that looks real.
+//! What tests of several crates share: the conformance suite, a disk that fails, mail that looks real.
 #![forbid(unsafe_code)]
 
+pub mod conformance;
 pub mod corpus;
 pub mod faulty;
 pub mod fuzz;

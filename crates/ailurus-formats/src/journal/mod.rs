@@ -1,7 +1,7 @@
 //! The redo journal of a file that is rewritten in place.
 //!
 //! Mailboxes that other programs hold open by inode cannot be replaced by rename, and moving octets about inside
-//! one would lose mail if we were killed half way. So [`Rewrite`](crate::rewrite::Rewrite) first writes all that
+//! one would lose mail if we were killed half way. So [`Rewrite`] first writes all that
 //! will be different into a journal, syncs it, and only then touches the mailbox. Whoever of us opens the mailbox
 //! next finds the journal and finishes the work with [`recover`].
 //!

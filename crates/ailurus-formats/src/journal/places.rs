@@ -17,7 +17,7 @@ const MOST_NAME: usize = 200;
 #[derive(Clone, Debug)]
 pub struct Places {
     pub(super) paths: [PathBuf; 2],
-    pub(super) owner: u32,
+    owner: u32,
     group: u32,
     mode: u32,
     pub(super) device: u64,
@@ -66,6 +66,19 @@ impl Places {
     #[must_use]
     pub fn any(&self) -> bool {
         self.paths.iter().any(|path| !matches!(self.find(path), Found::Nothing))
+    }
+
+    /// Tells whether a journal can be made at all, as far as rights go.
+    pub(crate) fn may_be_made(&self) -> bool {
+        let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        let may_write = |path: &Path| path.parent().is_some_and(|it| rustix::fs::access(it, access).is_ok());
+        self.candidates().any(may_write)
+    }
+
+    /// Returns where a journal may be made, best first. At our home others would not find that of their mailbox.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = &Path> {
+        let own = self.owner == rustix::process::geteuid().as_raw();
+        self.paths.iter().map(PathBuf::as_path).take(if own { 2 } else { 1 })
     }
 
     /// Writes octets of the mailbox that are to be taken out of it into a file of their own, beside the mailbox or in

@@ -39,9 +39,7 @@ impl Writer {
                 name.push(".new");
                 vec![PathBuf::from(name)]
             }
-            // Others would not find it at our home.
-            None if places.owner != rustix::process::geteuid().as_raw() => vec![places.paths[0].clone()],
-            None => places.paths.to_vec(),
+            None => places.candidates().map(Path::to_owned).collect(),
         };
         for path in candidates {
             // Recovery comes before any rewrite, so this was never finished, or could not even be put aside. One that

@@ -11,7 +11,7 @@ use crate::checksum::Sum;
 use crate::incoming::{Incoming, LineEnds, Waiting};
 use crate::lock::{Mode, NameLock, Wait, lock_file};
 use crate::{files, mbx::fields};
-use ailurus_store::{Append, AppendMeta, Appended, Error, Level, Location, Result};
+use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Result};
 use ailurus_types::{Flags, InternalDate, KeywordMask, Uid, UidValidity};
 use std::fs::File;
 use std::io;
@@ -49,7 +49,7 @@ impl<'d> MbxAppend<'d> {
 
     fn open_or_create(&self) -> Result<File> {
         let failed = files::failure("open", &self.at, &self.path);
-        match File::options().read(true).write(true).open(&self.path) {
+        match files::open(&self.path, Access::ReadWrite) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.at.path().is_none() => {
                 let (mode, _) = self.driver.environment.modes(&self.at.name);
                 self.driver.disk.create_new(&self.path, mode).map_err(failed)
@@ -63,8 +63,9 @@ impl<'d> MbxAppend<'d> {
         if file.metadata()?.len() > 0 {
             return file.header().map_err(|_| Error::WrongFormat { format: "mbx", path: self.path.clone() });
         }
+        // Without its header the file is nobody's mailbox: it must be safe before anything comes behind.
         let mut header = self.driver.new_header();
-        if let Err(error) = file.write_header(&mut header) {
+        if let Err(error) = file.write_header(&mut header).and_then(|()| file.sync()) {
             file.disk.set_len(&file.file, 0).ok();
             return Err(error);
         }
@@ -230,8 +231,7 @@ impl Mbx {
             torn::mend(file, lock, rest, end, size)?;
         }
         if uids.rebuilt {
-            let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);
-            header.uid_validity = now.max(header.uid_validity.saturating_add(1));
+            header.uid_validity = files::next_validity(&self.environment, header.uid_validity);
             self.warn("Invalid UIDs in mailbox, rebuilding UIDs".into());
         }
         header.uid_last = uids.last;

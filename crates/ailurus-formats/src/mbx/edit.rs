@@ -77,11 +77,16 @@ impl<'m> MbxEdit<'m> {
         mailbox.file.sync()
     }
 
-    /// Flags that came back to what they were are no change.
-    fn tell_changed_flags(&mut self) {
+    /// Flags that came back to what a message had first are no change, nor are those of one that goes.
+    fn tell_changed_flags(&mut self, expunge: &UidSet) {
+        self.before.sort_by_key(|(index, _)| *index);
+        self.before.dedup_by_key(|(index, _)| *index);
         let mailbox = &mut *self.mailbox;
-        for (index, _) in &self.before {
-            mailbox.pending.flags.insert(mailbox.snapshot.messages[*index].uid());
+        for (index, old) in &self.before {
+            let message = &mailbox.snapshot.messages[*index];
+            if message.flags() != *old && !expunge.contains(message.uid()) {
+                mailbox.pending.flags.insert(message.uid());
+            }
         }
         mailbox.pending.keywords |= mailbox.header.keywords != self.header_before.keywords;
     }
@@ -120,7 +125,7 @@ impl Edit for MbxEdit<'_> {
         let new_keywords = self.mailbox.header != self.header_before;
         if !self.before.is_empty() || new_keywords {
             self.write_fields(&UidSet::new())?;
-            self.tell_changed_flags();
+            self.tell_changed_flags(&expunge);
         }
         // What is in the file is no longer to be put back.
         self.before.clear();

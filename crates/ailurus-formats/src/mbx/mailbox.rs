@@ -10,6 +10,7 @@ use super::uids::Uids;
 use super::walk::{Met, Step, Walk};
 use crate::ahead::Ahead;
 use crate::file_times::FileTimes;
+use crate::files::next_validity;
 use crate::lock::{Mode, NameLock, Wait, lock_file};
 use crate::window::Window;
 use ailurus_store::{
@@ -77,7 +78,7 @@ impl MbxMailbox {
     pub(super) fn open(file: MbxFile, writable: bool, manner: Manner) -> Result<Self> {
         let lock = file.lock()?;
         if !file.is_current() {
-            return Err(Error::Lost { path: file.path.clone(), what: "mailbox was replaced".into() });
+            return Err(file.replaced());
         }
         file.recover(&lock)?;
         lock_file(&file.file, Mode::Shared, Wait::Block).map_err(file.io("lock"))?;
@@ -119,6 +120,10 @@ impl MbxMailbox {
     /// Parses what is new in the file. The flag `sweep` of the outcome tells that flags of known messages may have
     /// changed.
     pub(super) fn parse(&mut self, lock: &NameLock) -> Result<Sweep> {
+        if !self.file.is_current() {
+            // What is written here now nobody will find.
+            return Err(self.file.replaced());
+        }
         let times = FileTimes::of(&self.file.metadata()?);
         self.check_size(times.size)?;
         let mut header = self.file.header()?;
@@ -211,8 +216,7 @@ impl MbxMailbox {
         (self.end, self.uids) = (at, uids);
         self.header.uid_last = uids.last;
         if uids.rebuilt {
-            let now = u32::try_from(self.file.environment.clock.now()).unwrap_or(u32::MAX);
-            self.header.uid_validity = now.max(self.header.uid_validity.saturating_add(1));
+            self.header.uid_validity = next_validity(&self.file.environment, self.header.uid_validity);
             self.pending.uid_validity |= known > 0;
         }
         self.pending.arrived |= self.spots.len() > known;

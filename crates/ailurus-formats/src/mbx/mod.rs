@@ -75,15 +75,14 @@ use ailurus_store::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, Level, Location, Mailbox, Manner, Place,
     Rejection, Result, Status,
 };
-use ailurus_types::SystemFlags;
 use append::{MbxAppend, Walked};
 use file::MbxFile;
 use header::Header;
 use mailbox::MbxMailbox;
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -122,8 +121,7 @@ impl Mbx {
     }
 
     fn new_header(&self) -> Header {
-        let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);
-        Header::new(now.max(1), &self.environment.default_keywords)
+        Header::new(files::next_validity(&self.environment, 0), &self.environment.default_keywords)
     }
 
     /// Opens a file that must be an mbx mailbox, to read and write unless that is not allowed.
@@ -132,12 +130,11 @@ impl Mbx {
         if !path.metadata().map_err(files::failure("open", at, &path))?.is_file() {
             return Err(Error::WrongFormat { format: "mbx", path });
         }
-        let open = |write| File::options().read(true).write(write).custom_flags(nonblock()).open(&path);
+        let mut opened = files::open(&path, access);
         let mut writable = access == Access::ReadWrite;
-        let mut opened = open(writable);
         if writable && opened.as_ref().is_err_and(may_not_write) {
             writable = false;
-            opened = open(false);
+            opened = files::open(&path, Access::ReadOnly);
         }
         let file = self.file(&path, opened.map_err(files::failure("open", at, &path))?);
         if file.metadata()?.len() < header::SIZE as u64 {
@@ -178,22 +175,24 @@ impl Driver for Mbx {
             keywords: header::SLOTS,
             shared_access: true,
             shared_expunge: true,
-            inferiors: false,
             crlf: true,
             creatable: true,
+            ..Abilities::default()
         }
     }
 
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Ok(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
-        Ok(match probe(&*self.disk, &path) {
-            Ok(true) => Claim::Valid,
-            Ok(false) if is_empty_file(&path) => Claim::Empty,
-            Ok(false) => Claim::No(Rejection::WrongFormat),
+        match probe(&*self.disk, &path) {
+            Ok(true) => Ok(Claim::Valid),
+            Ok(false) if is_empty_file(&path) => Ok(Claim::Empty),
+            Ok(false) => Ok(Claim::No(Rejection::WrongFormat)),
             // An append would make it.
-            Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => Claim::Empty,
-            Err(error) => Claim::No(files::rejection(&error)),
-        })
+            Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => {
+                Ok(Claim::Empty)
+            }
+            Err(error) => files::unclaimed("look at", &path, error),
+        }
     }
 
     fn create(&self, at: &Location) -> Result<()> {
@@ -220,17 +219,7 @@ impl Driver for Mbx {
         let (file, _) = self.open_file(at, Access::ReadOnly)?;
         let mailbox = MbxMailbox::open(file, false, Manner::Silent)?;
         let snapshot = &mailbox.snapshot;
-        let count = |wanted: &dyn Fn(&ailurus_store::MessageInfo) -> bool| {
-            let count = snapshot.messages.iter().filter(|message| wanted(message)).count();
-            u32::try_from(count).unwrap_or(u32::MAX)
-        };
-        Ok(Status {
-            messages: count(&|_| true),
-            recent: count(&|message| message.is_recent()),
-            unseen: count(&|message| !message.flags().system.contains(SystemFlags::SEEN)),
-            uid_next: snapshot.uid_next,
-            uid_validity: snapshot.uid_validity,
-        })
+        Ok(Status::of(&snapshot.messages, snapshot.uid_next, snapshot.uid_validity))
     }
 
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {
@@ -255,10 +244,6 @@ impl Driver for Mbx {
     }
 }
 
-fn nonblock() -> i32 {
-    i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("open flags are small")
-}
-
 fn may_not_write(error: &io::Error) -> bool {
     use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
     matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
@@ -274,16 +259,15 @@ fn probe(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
     if !before.is_file() || before.len() < header::SIZE as u64 {
         return Ok(false);
     }
-    let file = File::options().read(true).custom_flags(nonblock()).open(path)?;
+    let file = files::open(path, Access::ReadOnly)?;
     let mut raw = vec![0; header::SIZE];
-    let valid = file.read_exact_at(&mut raw, 0).is_ok() && Header::parse(&raw).is_some();
-    let looked_new = before.ctime() > before.atime();
-    if looked_new && file.metadata().is_ok_and(|after| accessed(&after) != accessed(&before)) {
-        disk.set_times(&file, before.atime(), before.mtime()).ok();
+    let valid = match file.read_exact_at(&mut raw, 0) {
+        Ok(()) => Header::parse(&raw).is_some(),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
+        Err(error) => return Err(error),
+    };
+    if before.ctime() > before.atime() {
+        files::restore_times(disk, &file, &before);
     }
     Ok(valid)
-}
-
-fn accessed(meta: &Metadata) -> (i64, i64) {
-    (meta.atime(), meta.atime_nsec())
 }

@@ -6,20 +6,26 @@ use super::render::{Base, Old, append_arrival_fields, append_block};
 use super::write::{Recent, Target, write_out};
 use super::{Shared, io_error, not_found_or};
 use crate::crlf::{DECIDING, Internal};
+use crate::files;
 use crate::from_line::{FROM, FromLine};
 use crate::journal::{BLOCK, Places, read_up_to, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::{Rewrite, RewriteError};
-use ailurus_store::{Append, AppendMeta, Appended, Error, Level, Location, Manner, Place, Result};
+use crate::spool::Spool;
+use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Manner, Place, Result};
 use ailurus_types::{Flags, InternalDate, KeywordMask, Keywords, Uid, UidValidity};
 use memchr::memchr2;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 const LONGEST_JUDGED: usize = 1024;
+/// More than this goes through a journal.
+const MOST_AT_ONCE: u64 = BLOCK as u64;
+/// So much is held before it is written: with From_ line and status block, what comes at once is one write.
+const MOST_HELD: usize = 2 * BLOCK;
 
 /// Messages on their way into a mailbox.
 pub(super) struct Appending<'d> {
@@ -41,7 +47,8 @@ struct Arriving {
 
 impl<'d> Appending<'d> {
     pub(super) fn new(shared: &'d Arc<Shared>, at: Location, path: PathBuf) -> Self {
-        Self { shared, at, path, spool: Spool::default(), messages: Vec::new(), open: None }
+        let spool = Spool::new(&shared.env, &path);
+        Self { shared, at, path, spool, messages: Vec::new(), open: None }
     }
 }
 
@@ -53,7 +60,7 @@ impl Append for Appending<'_> {
         if meta.size == 0 {
             return Err(Error::Refused("Append of zero-length message".into()));
         }
-        let header = self.spool.length;
+        let header = self.spool.len();
         self.messages.push(Arriving { meta, header, text: header, end: header });
         self.open = Some(Converter::new(self.shared.env.from_widget_header_only));
         Ok(())
@@ -63,21 +70,28 @@ impl Append for Appending<'_> {
         let (Some(converter), Some(message)) = (&mut self.open, self.messages.last_mut()) else {
             return Err(Error::Refused("no message was begun".into()));
         };
-        converter.taken += octets.len() as u64;
+        converter.taken = converter.taken.saturating_add(octets.len() as u64);
         if converter.taken > message.meta.size {
             return Err(wrong_size());
         }
-        converter.take(octets, &mut self.spool, message)
+        let taken = converter.take(octets, &mut self.spool, message);
+        if taken.is_err() {
+            converter.taken = u64::MAX;
+        }
+        taken.map_err(Error::io("store what is to append to", &self.path))
     }
 
     fn end(&mut self) -> Result<()> {
-        let (Some(mut converter), Some(message)) = (self.open.take(), self.messages.last_mut()) else {
+        let (Some(converter), Some(message)) = (&mut self.open, self.messages.last_mut()) else {
             return Err(Error::Refused("no message was begun".into()));
         };
         if converter.taken != message.meta.size {
             return Err(wrong_size());
         }
-        converter.finish(&mut self.spool, message)
+        let finished = converter.finish(&mut self.spool, message);
+        finished.map_err(Error::io("store what is to append to", &self.path))?;
+        self.open = None;
+        Ok(())
     }
 
     fn commit(self: Box<Self>) -> Result<Appended> {
@@ -90,7 +104,7 @@ impl Append for Appending<'_> {
         let file = self.destination()?;
         let Shared { disk, env, .. } = &**self.shared;
         let session = SessionLock::acquire(disk, env, &file, Manner::Silent);
-        let opening = Opening { mode: Mode::Exclusive, manner: Manner::Session, write: true };
+        let opening = Opening { mode: Mode::Exclusive, manner: Manner::Session, access: Access::ReadWrite };
         let locked =
             LockedFile::open(disk, env, &self.path, opening).map_err(Error::io("lock", &self.path))?;
         if !is_same(locked.file(), &file) {
@@ -111,15 +125,13 @@ impl Appending<'_> {
     /// Opens the mailbox, making an INBOX that is not there.
     fn destination(&self) -> Result<File> {
         let Shared { disk, env, .. } = &**self.shared;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        match options.open(&self.path) {
+        match files::open(&self.path, Access::ReadWrite) {
             Ok(file) => Ok(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.at.place == Place::Inbox => {
                 match disk.create_new(&self.path, env.modes(&self.at.name).0) {
                     Ok(file) => Ok(file),
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        options.open(&self.path).map_err(Error::io("open", &self.path))
+                        files::open(&self.path, Access::ReadWrite).map_err(Error::io("open", &self.path))
                     }
                     Err(error) => Err(io_error("create", &self.path, error)),
                 }
@@ -226,8 +238,15 @@ impl Appending<'_> {
         rewrite.literal(text.as_bytes()).map_err(rewriting)?;
         let after = rewrite.position();
         rewrite.copy(after..length).map_err(rewriting)?;
-        rewrite.finish_with_next_sync().map_err(rewriting)?;
+        // A journal must not know of what a power loss can take back.
+        let finished = if self.is_much() { rewrite.finish() } else { rewrite.finish_with_next_sync() };
+        finished.map_err(rewriting)?;
         Ok(true)
+    }
+
+    /// Tells whether there is more than one write can bring.
+    fn is_much(&self) -> bool {
+        self.messages.len() > 1 || self.spool.len() >= MOST_AT_ONCE
     }
 
     /// Returns what is known of the file from our last append to it, if nobody touched it since.
@@ -310,9 +329,17 @@ struct Tail<'t> {
     file: &'t File,
     out: Vec<u8>,
     start: u64,
-    position: u64,
+    way: Way<'t>,
     times: (i64, i64, i64),
     finished: bool,
+}
+
+/// How a tail comes into the file.
+enum Way<'t> {
+    /// Written from this offset on; a single write is done or not when a process is killed.
+    Written(u64),
+    /// By the journal: several messages arrive together, and none in part.
+    Journaled(Box<Rewrite<'t>>),
 }
 
 impl<'t> Tail<'t> {
@@ -328,13 +355,23 @@ impl<'t> Tail<'t> {
             [.., b'\n'] => b"\n",
             _ => b"\n\n",
         };
+        let Shared { disk, env, .. } = &**appending.shared;
+        let places = Places::of(path, file, &env.home).map_err(Error::io("examine", path))?;
+        let way = if appending.is_much() && places.may_be_made() {
+            let failed = |error: RewriteError| io_error("append to", path, error.into_io());
+            let mut rewrite = Rewrite::begin(disk, &places, file).map_err(failed)?;
+            rewrite.copy(0..start).map_err(failed)?;
+            Way::Journaled(Box::new(rewrite))
+        } else {
+            Way::Written(start)
+        };
         Ok(Self {
             shared: appending.shared,
             path,
             file,
             out: supplied.to_vec(),
             start,
-            position: start,
+            way,
             times: (found.atime(), found.mtime(), found.ctime()),
             finished: false,
         })
@@ -345,33 +382,56 @@ impl<'t> Tail<'t> {
     }
 
     fn copy(&mut self, spool: &Spool, range: std::ops::Range<u64>) -> Result<()> {
-        let mut from = range.start;
-        while from < range.end {
-            let count = usize::try_from(range.end - from).unwrap_or(BLOCK).min(BLOCK);
-            spool.read(from, count, &mut self.out).map_err(Error::io("read scratch file for", self.path))?;
-            from += count as u64;
-            if self.out.len() >= BLOCK {
-                self.flush()?;
-            }
-        }
-        Ok(())
+        let path = self.path;
+        let failed = |error| Error::io("read what is to append to", path)(error);
+        spool.read(range.start, range.end, failed, &mut |piece| {
+            self.out.extend_from_slice(piece);
+            self.flush()
+        })
     }
 
+    /// Writes what there is, if it is much.
     fn flush(&mut self) -> Result<()> {
-        let written = self.shared.disk.write_at(self.file, &self.out, self.position);
-        written.map_err(Error::io("append to", self.path))?;
-        self.position += self.out.len() as u64;
+        if self.out.len() >= MOST_HELD { self.write().map_err(self.failed()) } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), RewriteError> {
+        match &mut self.way {
+            Way::Written(position) => {
+                let written = self.shared.disk.write_at(self.file, &self.out, *position);
+                written.map_err(RewriteError::Unchanged)?;
+                *position += self.out.len() as u64;
+            }
+            Way::Journaled(rewrite) => rewrite.literal(&self.out)?,
+        }
         self.out.clear();
         Ok(())
     }
 
+    fn failed(&self) -> impl FnOnce(RewriteError) -> Error + use<> {
+        let path = self.path.to_owned();
+        move |error| io_error("append to", &path, error.into_io())
+    }
+
     fn finish(mut self) -> Result<()> {
-        self.flush()?;
-        self.shared.disk.sync(self.file).map_err(Error::io("append to", self.path))?;
+        let Shared { disk, env, .. } = self.shared;
+        self.write().map_err(self.failed())?;
+        match std::mem::replace(&mut self.way, Way::Written(self.start)) {
+            Way::Written(_) => disk.sync(self.file).map_err(Error::io("append to", self.path))?,
+            Way::Journaled(rewrite) => rewrite.finish().map_err(|error| {
+                // With a complete journal the messages arrive all the same, when it is worked off.
+                self.finished = matches!(error, RewriteError::Interrupted(_));
+                self.failed()(error)
+            })?,
+        }
         self.finished = true;
-        let now = self.shared.env.clock.now();
+        if self.start == 0 {
+            // The file may have been made just now, by us or by a delivery.
+            files::sync_parent(&**disk, self.path)?;
+        }
+        let now = env.clock.now();
         // Only biff programs miss it.
-        self.shared.disk.set_times(self.file, now - 1, now).ok();
+        disk.set_times(self.file, now - 1, now).ok();
         Ok(())
     }
 }
@@ -418,7 +478,7 @@ impl Converter {
         }
     }
 
-    fn take(&mut self, mut octets: &[u8], spool: &mut Spool, message: &mut Arriving) -> Result<()> {
+    fn take(&mut self, mut octets: &[u8], spool: &mut Spool, message: &mut Arriving) -> io::Result<()> {
         while let Some(at) = memchr2(b'\r', b'\n', octets) {
             self.piece(&octets[..at], spool)?;
             if octets[at] == b'\n' {
@@ -433,7 +493,7 @@ impl Converter {
         spool.push(&mut self.out)
     }
 
-    fn finish(&mut self, spool: &mut Spool, message: &mut Arriving) -> Result<()> {
+    fn finish(&mut self, spool: &mut Spool, message: &mut Arriving) -> io::Result<()> {
         if !self.line.is_empty() {
             self.judge(false);
         }
@@ -443,14 +503,14 @@ impl Converter {
                 self.out.push(b'\n');
             }
             spool.push(&mut self.out)?;
-            message.text = spool.length;
+            message.text = spool.len();
         }
         spool.push(&mut self.out)?;
-        message.end = spool.length;
+        message.end = spool.len();
         Ok(())
     }
 
-    fn piece(&mut self, octets: &[u8], spool: &mut Spool) -> Result<()> {
+    fn piece(&mut self, octets: &[u8], spool: &mut Spool) -> io::Result<()> {
         if octets.is_empty() {
             return Ok(());
         }
@@ -467,14 +527,14 @@ impl Converter {
         if self.out.len() >= BLOCK { spool.push(&mut self.out) } else { Ok(()) }
     }
 
-    fn end_line(&mut self, spool: &mut Spool, message: &mut Arriving) -> Result<()> {
+    fn end_line(&mut self, spool: &mut Spool, message: &mut Arriving) -> io::Result<()> {
         if self.in_long_line {
             self.in_long_line = false;
             self.out.push(b'\n');
         } else if self.in_header && self.line.is_empty() {
             self.in_header = false;
             spool.push(&mut self.out)?;
-            message.text = spool.length;
+            message.text = spool.len();
         } else {
             self.judge(true);
             self.out.push(b'\n');
@@ -494,67 +554,4 @@ impl Converter {
         }
         self.out.append(&mut self.line);
     }
-}
-
-/// Octets in memory while they are few, else in a file without a name.
-#[derive(Default)]
-struct Spool {
-    memory: Vec<u8>,
-    file: Option<File>,
-    length: u64,
-}
-
-impl Spool {
-    /// Moves what is in `octets` to the end.
-    fn push(&mut self, octets: &mut Vec<u8>) -> Result<()> {
-        if self.file.is_none() && self.memory.len() + octets.len() > BLOCK {
-            let file = scratch_file().map_err(Error::io("create scratch file in", std::env::temp_dir()))?;
-            file.write_all_at(&self.memory, 0).map_err(Error::io("write scratch file in", "/tmp"))?;
-            self.memory = Vec::new();
-            self.file = Some(file);
-        }
-        match &self.file {
-            Some(file) => file
-                .write_all_at(octets, self.length)
-                .map_err(Error::io("write scratch file in", std::env::temp_dir()))?,
-            None => self.memory.extend_from_slice(octets),
-        }
-        self.length += octets.len() as u64;
-        octets.clear();
-        Ok(())
-    }
-
-    fn read(&self, from: u64, count: usize, out: &mut Vec<u8>) -> io::Result<()> {
-        if let Some(file) = &self.file {
-            let before = out.len();
-            out.resize(before + count, 0);
-            return file.read_exact_at(&mut out[before..], from);
-        }
-        let start = usize::try_from(from).unwrap_or(usize::MAX);
-        let octets = start.checked_add(count).and_then(|end| self.memory.get(start..end));
-        out.extend_from_slice(octets.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-}
-
-/// Makes a file that is gone when it is closed. Not through the disk: nothing of it outlives the process.
-fn scratch_file() -> io::Result<File> {
-    let flags = i32::try_from(rustix::fs::OFlags::TMPFILE.bits()).expect("open flags are small");
-    let directory = std::env::temp_dir();
-    let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).mode(0o600).open(&directory);
-    if let Ok(file) = opened {
-        return Ok(file);
-    }
-    for number in 0..1000 {
-        let path = directory.join(format!("ailurus-{}-{number}", std::process::id()));
-        match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(file) => {
-                std::fs::remove_file(&path)?;
-                return Ok(file);
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
 }

@@ -18,7 +18,8 @@
 //! a dead process left is worked off by whoever opens the mailbox next and may write it; who may not gets
 //! [`Error::InUse`], as the file may be half moved then.
 //!
-//! APPEND adds at the end, syncs, and cuts back to the old length on failure. With the session lock at hand the
+//! APPEND adds at the end, syncs, and cuts back to the old length on failure. What is more than one message, or than
+//! one write, goes through a journal, so that it arrives whole or not at all. With the session lock at hand the
 //! message gets its UID at once, and the digits of the last UID in the first message are overwritten in place; a
 //! crash in between is harmless, since a larger X-UID than the last one is believed. While another session has the lock,
 //! and be it our own, the message arrives like a delivery: without UID, which that session then gives it.
@@ -31,19 +32,20 @@ mod edit;
 mod mailbox;
 mod parse;
 mod render;
+mod window;
 mod write;
 
 use crate::disk::Disk;
-use crate::files;
+use crate::files::{self, next_validity};
 use crate::from_line::FromLine;
-use crate::journal::{Places, recover};
+use crate::journal::{Places, read_up_to, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::RewriteError;
 use ailurus_store::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, Location, Mailbox, Manner, Place,
     Rejection, Result, Status,
 };
-use ailurus_types::{Keywords, SystemFlags, Uid, UidValidity};
+use ailurus_types::{Keywords, Uid, UidValidity};
 use mailbox::{UnixMailbox, initial_error, is_denied, is_same, lock_settled};
 use parse::{KEYWORDS, Scan};
 use render::{Base, Pseudo, append_pseudo};
@@ -95,20 +97,25 @@ impl Driver for Unix {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { sticky_uids: true, keywords: KEYWORDS, creatable: true, ..Abilities::default() }
+        Abilities {
+            sticky_uids: true,
+            keywords: KEYWORDS,
+            creatable: true,
+            quotes_from: true,
+            own_fields: true,
+            ends_lines: true,
+            ..Abilities::default()
+        }
     }
 
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Some(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
-        let missing = if at.place == Place::Inbox { Claim::Empty } else { Claim::No(Rejection::Missing) };
         let found = match path.metadata() {
             Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(missing),
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                return Ok(Claim::No(Rejection::Missing));
+            Err(error) if error.kind() == io::ErrorKind::NotFound && at.place == Place::Inbox => {
+                return Ok(Claim::Empty);
             }
-            Err(error) if is_denied(&error) => return Ok(Claim::No(Rejection::Denied)),
-            Err(error) => return Err(io_error("examine", path, error)),
+            Err(error) => return files::unclaimed("examine", path, error),
         };
         if !found.is_file() {
             return Ok(Claim::No(Rejection::WrongFormat));
@@ -116,16 +123,17 @@ impl Driver for Unix {
         if found.len() == 0 {
             return Ok(Claim::Empty);
         }
-        let file = match File::open(path) {
+        let file = match files::open(path, Access::ReadOnly) {
             Ok(file) => file,
-            Err(error) if is_denied(&error) => return Ok(Claim::No(Rejection::Denied)),
-            Err(error) => return Err(io_error("open", path, error)),
+            Err(error) => return files::unclaimed("open", path, error),
         };
-        let valid = begins_with_from_line(&file).map_err(Error::io("read", path))?;
-        let (accessed, modified) = (found.atime(), found.mtime());
-        if found.ctime() > accessed || modified > accessed {
-            // Biff programs tell new mail by these; who does not own the file cannot set them.
-            self.shared.disk.set_times(&file, accessed, modified).ok();
+        let valid = match text_start(&file).map_err(Error::io("read", path))? {
+            Some(start) => begins_with_from_line(&file, start).map_err(Error::io("read", path))?,
+            // What a crash left of the first delivery. Anywhere else NULs may be dear to somebody.
+            None => at.place == Place::Inbox,
+        };
+        if found.ctime() > found.atime() || found.mtime() > found.atime() {
+            files::restore_times(&*self.shared.disk, &file, &found);
         }
         Ok(if valid { Claim::Valid } else { Claim::No(Rejection::WrongFormat) })
     }
@@ -138,7 +146,7 @@ impl Driver for Unix {
             // Those beyond the capacity are of no use.
             keywords.find_or_add(keyword, KEYWORDS).ok();
         }
-        let base = Base { validity: now_as_validity(env), uid_last: 0, keywords: &keywords };
+        let base = Base { validity: next_validity(env, 0), uid_last: 0, keywords: &keywords };
         let mut content = Vec::new();
         append_pseudo(env, Pseudo::Created, base, &mut content);
         files::make(&**disk, at, &path, env.modes(&at.name).0, &content)
@@ -167,33 +175,26 @@ impl Driver for Unix {
         let path = self.file_of(at)?;
         let env = &self.shared.env;
         let mut scan = Scan::default();
-        match File::open(&path) {
+        match files::open(&path, Access::ReadOnly) {
             Ok(file) => {
                 let before = file.metadata().map_err(Error::io("examine", &path))?;
                 let places = Places::of(&path, &file, &env.home).map_err(Error::io("examine", &path))?;
-                let opening = Opening { mode: Mode::Shared, manner: Manner::Silent, write: false };
+                let opening =
+                    Opening { mode: Mode::Shared, manner: Manner::Silent, access: Access::ReadOnly };
                 let locked = lock_settled(&self.shared, &path, &file, &places, false, opening)?;
                 scan.parse(&file, env, Manner::Silent).map_err(|error| initial_error(&path, error))?;
                 drop(locked);
-                let (accessed, modified) = (before.atime(), before.mtime());
                 // Asking how much mail there is takes away nobody's notice of it.
-                self.shared.disk.set_times(&file, accessed, modified).ok();
+                files::restore_times(&*self.shared.disk, &file, &before);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && at.place == Place::Inbox => {
-                scan.uid_validity = now_as_validity(env);
+                scan.uid_validity = next_validity(env, 0);
             }
             Err(error) => return Err(not_found_or(at, &path, error)),
         }
-        let count = |wanted: &dyn Fn(&ailurus_store::MessageInfo) -> bool| {
-            u32::try_from(scan.messages.iter().filter(|message| wanted(message)).count()).unwrap_or(u32::MAX)
-        };
-        Ok(Status {
-            messages: count(&|_| true),
-            recent: count(&|message| message.is_recent()),
-            unseen: count(&|message| !message.flags().system.contains(SystemFlags::SEEN)),
-            uid_next: Uid::new(scan.uid_last).map_or(Some(Uid::MIN), Uid::next),
-            uid_validity: UidValidity::new(scan.uid_validity).unwrap_or(UidValidity::MIN),
-        })
+        let uid_next = Uid::new(scan.uid_last).map_or(Some(Uid::MIN), Uid::next);
+        let uid_validity = UidValidity::new(scan.uid_validity).unwrap_or(UidValidity::MIN);
+        Ok(Status::of(&scan.messages, uid_next, uid_validity))
     }
 
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {
@@ -222,11 +223,11 @@ struct Held {
 impl Held {
     fn take(shared: &Shared, at: &Location, path: &Path) -> Result<Self> {
         let Shared { disk, env, .. } = shared;
-        let file = File::open(path).map_err(|error| not_found_or(at, path, error))?;
+        let file = files::open(path, Access::ReadOnly).map_err(|error| not_found_or(at, path, error))?;
         let session = SessionLock::acquire(disk, env, &file, Manner::Silent)
             .ok_or_else(|| Error::InUse { path: path.into() })?;
         let places = Places::of(path, &file, &env.home).map_err(Error::io("examine", path))?;
-        let opening = Opening { mode: Mode::Exclusive, manner: Manner::Silent, write: false };
+        let opening = Opening { mode: Mode::Exclusive, manner: Manner::Silent, access: Access::ReadOnly };
         let locked = lock_settled(shared, path, &file, &places, true, opening)?;
         Ok(Self { _locked: locked, _session: session })
     }
@@ -247,7 +248,7 @@ fn settle_journal(
     } else {
         Some(SessionLock::acquire(disk, env, file, Manner::Silent).ok_or_else(in_use)?)
     };
-    let opening = Opening { mode: Mode::Exclusive, manner: Manner::Silent, write: true };
+    let opening = Opening { mode: Mode::Exclusive, manner: Manner::Silent, access: Access::ReadWrite };
     let locked = match LockedFile::open(disk, env, path, opening) {
         Ok(locked) => locked,
         Err(error) if is_denied(&error) => return Err(in_use()),
@@ -262,23 +263,37 @@ fn settle_journal(
     done.map(|_| ()).map_err(RewriteError::into_io).map_err(Error::io("recover", path))
 }
 
+/// Returns where the file starts without the NULs that a crash can leave, and behind which programs then deliver mail;
+/// `None` if there is nothing else. Of very many only the first are looked at.
+fn text_start(file: &File) -> io::Result<Option<u64>> {
+    const MOST: u64 = 1024 * 1024;
+    let (mut at, mut block) = (0, Vec::new());
+    while at < MOST {
+        read_up_to(file, at, 4096, &mut block)?;
+        if block.is_empty() {
+            return Ok(None);
+        }
+        match block.iter().position(|octet| *octet != 0) {
+            Some(text) => return Ok(Some(at + text as u64)),
+            None => at += block.len() as u64,
+        }
+    }
+    Ok(Some(at))
+}
+
 /// Tells whether the first line that is not blank is an acceptable From_ line (spec/formats-unix.md §1).
-fn begins_with_from_line(file: &File) -> io::Result<bool> {
-    let mut start = Vec::new();
-    crate::journal::read_up_to(file, 0, 1023, &mut start)?;
+fn begins_with_from_line(file: &File, start: u64) -> io::Result<bool> {
+    let mut text = Vec::new();
+    read_up_to(file, start, 1023, &mut text)?;
     let blank = |octet: &&u8| matches!(octet, b'\r' | b'\n' | b' ' | b'\t');
-    let blanks = start.iter().take_while(blank).count();
-    if blanks > 0 && start[blanks - 1] != b'\n' {
+    let blanks = text.iter().take_while(blank).count();
+    if blanks > 0 && text[blanks - 1] != b'\n' {
         return Ok(false);
     }
-    let rest = &start[blanks..];
+    let rest = &text[blanks..];
     let Some(end) = memchr::memchr(b'\n', rest) else { return Ok(false) };
     let line = &rest[..end];
     Ok(FromLine::parse(line.strip_suffix(b"\r").unwrap_or(line)).is_some())
-}
-
-fn now_as_validity(env: &Environment) -> u32 {
-    u32::try_from(env.clock.now()).unwrap_or(u32::MAX).max(1)
 }
 
 fn bad_name(at: &Location) -> Error {

@@ -1,9 +1,11 @@
 //! Reading a file of unix format: one pass, in blocks, into small records (spec/formats-unix.md §4).
 
 use super::render::{Old, append_block};
+use super::window::{Window, count, end_without_nuls};
 use crate::crlf::Internal;
+use crate::files::next_validity;
 use crate::from_line::{FROM, FromLine};
-use crate::journal::{BLOCK, read_up_to};
+use crate::journal::BLOCK;
 use ailurus_store::{Environment, Level, Manner, MessageInfo};
 use ailurus_types::{Flags, Keyword, KeywordMask, Keywords, SystemFlags, Uid};
 use memchr::{memchr, memchr_iter, memmem};
@@ -13,8 +15,9 @@ use std::io;
 /// How many keywords a mailbox can have.
 pub(super) const KEYWORDS: usize = 30;
 
-const MOST_LINE: usize = 1024 * 1024;
 const MOST_BLOCK_KEPT: usize = 4096;
+/// How much of a line is in a notice: who sends mail decides how long lines are, and notices wait in memory.
+const MOST_SHOWN: usize = 80;
 
 /// Where a message is in the file, beside its [`MessageInfo`]; 32 octets.
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,7 +137,7 @@ impl Scan {
         let end = end_without_nuls(file, self.end, file_len)?;
         let first_new = self.slots.len();
         let mut parser = Parser {
-            window: Window { file, end, base: self.end, at: 0, buffer: Vec::new() },
+            window: Window::new(file, self.end, end),
             finder: memmem::Finder::new(b"\nFrom "),
             scan: self,
             env,
@@ -161,7 +164,7 @@ impl Scan {
         let mut scan = Self::default();
         let length = file.metadata()?.len();
         let mut parser = Parser {
-            window: Window { file, end: length, base: 0, at: 0, buffer: Vec::new() },
+            window: Window::new(file, 0, length),
             finder: memmem::Finder::new(b"\nFrom "),
             scan: &mut scan,
             env,
@@ -179,9 +182,7 @@ impl Scan {
 
     fn settle(&mut self, env: &Environment, manner: Manner, first_new: usize) {
         if self.uid_validity == 0 {
-            let now = u32::try_from(env.clock.now()).unwrap_or(u32::MAX).max(1);
-            // Not the old value again, even within the same second.
-            self.uid_validity = if now == self.old_validity { now.wrapping_add(1).max(1) } else { now };
+            self.uid_validity = next_validity(env, self.old_validity);
             if manner == Manner::Session {
                 env.notices.tell(Level::Info, "Assigning new unique identifiers to all messages");
             }
@@ -225,101 +226,6 @@ impl Scan {
         self.old_validity = self.old_validity.max(self.uid_validity);
         self.uid_validity = 0;
         self.distrusted = true;
-    }
-}
-
-/// Returns where the file ends without the NULs that a crash may have left there: they are no mail.
-fn end_without_nuls(file: &File, from: u64, length: u64) -> io::Result<u64> {
-    let mut end = length;
-    let mut block = Vec::new();
-    while end > from {
-        let count = usize::try_from(end - from).unwrap_or(4096).min(4096);
-        read_up_to(file, end - count as u64, count, &mut block)?;
-        match block.iter().rposition(|octet| *octet != 0) {
-            Some(last) => return Ok(end - (block.len() - last - 1) as u64),
-            None => end -= count as u64,
-        }
-    }
-    Ok(end)
-}
-
-/// A part of the file in memory.
-struct Window<'f> {
-    file: &'f File,
-    end: u64,
-    base: u64,
-    // Where the last asked-for octet is in the buffer; what is before may go.
-    at: usize,
-    buffer: Vec<u8>,
-}
-
-impl Window<'_> {
-    /// Returns what follows `position`, at least `least` octets unless the file ends before.
-    fn data(&mut self, position: u64, least: usize) -> io::Result<&[u8]> {
-        let reach = self.base + self.buffer.len() as u64;
-        if position < self.base || position > reach {
-            (self.base, self.at) = (position, 0);
-            self.buffer.clear();
-        }
-        self.at = usize::try_from(position - self.base).unwrap_or(usize::MAX).min(self.buffer.len());
-        let reach = self.base + self.buffer.len() as u64;
-        if self.buffer.len() - self.at < least && reach < self.end {
-            self.buffer.drain(..self.at);
-            (self.base, self.at) = (position, 0);
-            let have = self.buffer.len();
-            let want = usize::try_from(self.end - reach).unwrap_or(usize::MAX).min(least.max(BLOCK) - have);
-            self.buffer.resize(have + want, 0);
-            let mut filled = have;
-            while filled < have + want {
-                use std::os::unix::fs::FileExt;
-                match self.file.read_at(&mut self.buffer[filled..], self.base + filled as u64) {
-                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    Ok(read) => filled += read,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        Ok(&self.buffer[self.at..])
-    }
-
-    /// Returns the line at `position` with its LF, if it has one; of a line beyond 1 MiB only the first part, with
-    /// the length of all of it.
-    fn line(&mut self, position: u64) -> io::Result<(&[u8], u64)> {
-        let mut least = 512;
-        loop {
-            let end = self.end;
-            let data = self.data(position, least)?;
-            if let Some(at) = memchr(b'\n', data) {
-                let at = at + 1;
-                return Ok((&self.buffer[self.at..self.at + at], at as u64));
-            }
-            let have = data.len();
-            if position + have as u64 >= end {
-                return Ok((&self.buffer[self.at..], have as u64));
-            }
-            if have >= MOST_LINE {
-                let length = self.long_line(position + have as u64)? - position;
-                return Ok((&self.buffer[self.at..], length));
-            }
-            least = have * 2;
-        }
-    }
-
-    fn long_line(&self, mut position: u64) -> io::Result<u64> {
-        let mut block = Vec::new();
-        while position < self.end {
-            let count = usize::try_from(self.end - position).unwrap_or(BLOCK).min(BLOCK);
-            read_up_to(self.file, position, count, &mut block)?;
-            if block.is_empty() {
-                break;
-            }
-            if let Some(at) = memchr(b'\n', &block) {
-                return Ok(position + at as u64 + 1);
-            }
-            position += block.len() as u64;
-        }
-        Ok(position.min(self.end))
     }
 }
 
@@ -472,12 +378,16 @@ impl Parser<'_> {
                     self.block.extend_from_slice(line);
                 }
                 let line = line.strip_suffix(b"\n").unwrap_or(line);
-                let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
                 match field {
-                    Some(field) => self.field(field, &line, position - length, &mut header),
+                    Some(field) => {
+                        let line = line.to_vec();
+                        self.field(field, &line, position - length, &mut header);
+                    }
                     None => {
-                        let (number, text) = (self.scan.in_file, String::from_utf8_lossy(&line));
-                        let text = format!("Discarding bogus continuation in msg {number}: {text}");
+                        let shown = String::from_utf8_lossy(&line[..line.len().min(MOST_SHOWN)]);
+                        let text =
+                            format!("Discarding bogus continuation in msg {}: {shown}", self.scan.in_file);
                         self.tell(Level::Warning, text);
                     }
                 }
@@ -666,20 +576,6 @@ impl Parser<'_> {
         };
         Ok((separator, tail.last().is_none_or(|octet| *octet == b'\n')))
     }
-}
-
-fn count(file: &File, from: u64, to: u64, wanted: u8) -> io::Result<u64> {
-    let (mut position, mut found, mut block) = (from, 0, Vec::new());
-    while position < to {
-        let size = usize::try_from(to - position).unwrap_or(BLOCK).min(BLOCK);
-        read_up_to(file, position, size, &mut block)?;
-        if block.is_empty() {
-            break;
-        }
-        found += memchr_iter(wanted, &block).count() as u64;
-        position += block.len() as u64;
-    }
-    Ok(found)
 }
 
 fn read_status(value: &[u8], header: &mut Header) {

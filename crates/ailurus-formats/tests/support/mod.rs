@@ -15,15 +15,18 @@ pub const NOW: i64 = 1_740_830_400;
 
 /// A clock that stands still.
 #[derive(Clone, Copy, Debug)]
-pub struct Frozen(pub i64);
+pub struct Frozen {
+    pub now: i64,
+    pub offset: i16,
+}
 
 impl Clock for Frozen {
     fn now(&self) -> i64 {
-        self.0
+        self.now
     }
 
     fn local_offset(&self) -> i16 {
-        0
+        self.offset
     }
 }
 
@@ -51,7 +54,7 @@ impl Home {
         let home = directory.path().to_path_buf();
         let spool = home.join("spool");
         let mut environment = Environment::new("alice", home, spool, "mail.example.com");
-        environment.clock = Arc::new(Frozen(NOW));
+        environment.clock = Arc::new(Frozen { now: NOW, offset: 0 });
         change(&mut environment);
         Self { directory, environment: Arc::new(environment), disk }
     }
@@ -79,6 +82,9 @@ impl Home {
         self.environment.notices.take().into_iter().map(|notice| notice.text).collect()
     }
 }
+
+/// Mailboxes by their paths, for the tests of unix.
+pub mod paths;
 
 /// The folder with the samples of a format.
 pub fn fixtures(format: &str) -> PathBuf {
@@ -188,6 +194,22 @@ pub fn show(mailbox: &dyn Mailbox) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// Appends what samples 31 hold.
+pub fn append_31(driver: &dyn Driver, at: &Location) {
+    let meta = AppendMeta {
+        keywords: vec![Keyword::new(b"bar").unwrap()],
+        ..meta(SystemFlags::SEEN, " 1-Feb-2025 12:34:56 +0200")
+    };
+    append(driver, at, &[(meta, &fixture("messages/m3.eml"))]).unwrap();
+}
+
+/// What the reference says of samples 31 after that append.
+pub fn expect_31(format: &str) -> Vec<String> {
+    let expect = fixture(&format!("{format}/31-default-keywords-appended.expect"));
+    let expect = String::from_utf8(expect).unwrap();
+    expect.lines().filter(|line| !line.starts_with("open ok")).map(Into::into).collect()
 }
 
 /// The reference's text in an error.
