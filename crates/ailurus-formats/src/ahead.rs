@@ -29,6 +29,15 @@ impl Ahead {
         read
     }
 
+    /// Returns octets from `at` on, at most `most`; none where the file ends.
+    pub(crate) fn get(&mut self, file: &File, at: u64, most: usize) -> io::Result<&[u8]> {
+        if self.there(at).is_none() {
+            self.load(file, at, most)?;
+        }
+        let there = self.there(at).unwrap_or_default();
+        Ok(&there[..there.len().min(most)])
+    }
+
     /// Returns how many octets the header of a message has that is `size` octets from `start` on: up to its first
     /// empty line, or all of it. `None` when the file ends before.
     pub(crate) fn header_size(

@@ -1,6 +1,7 @@
 //! What every format does whose mailboxes are plain files: making, removing and renaming them, and their modes.
 
 use crate::disk::Disk;
+use crate::journal::read_up_to;
 use ailurus_store::{Access, Claim, Environment, Error, Location, Rejection, Result};
 use std::fs::{File, Metadata};
 use std::io;
@@ -134,6 +135,42 @@ pub(crate) fn restore_times(disk: &dyn Disk, file: &File, before: &Metadata) {
         // Biff programs tell new mail by these; who does not own the file cannot set them.
         disk.set_times(file, before.atime(), before.mtime()).ok();
     }
+}
+
+/// Opens a mailbox file to read, and to write if that is wanted and allowed; returns what came of it.
+pub(crate) fn open_if_allowed(path: &Path, access: Access) -> io::Result<(File, Access)> {
+    match open(path, access) {
+        Err(error) if access == Access::ReadWrite && may_not_write(&error) => {
+            open(path, Access::ReadOnly).map(|file| (file, Access::ReadOnly))
+        }
+        opened => opened.map(|file| (file, access)),
+    }
+}
+
+/// Returns the first octets of a file to tell its format, at most so many; `None` if it is no file with content. Puts
+/// the times back if reading it made new mail look old.
+pub(crate) fn peek(disk: &dyn Disk, path: &Path, most: usize) -> io::Result<Option<Vec<u8>>> {
+    let before = path.metadata()?;
+    if !before.is_file() || before.len() == 0 {
+        return Ok(None);
+    }
+    let file = open(path, Access::ReadOnly)?;
+    let mut head = Vec::new();
+    read_up_to(&file, 0, most, &mut head)?;
+    if before.ctime() > before.atime() {
+        restore_times(disk, &file, &before);
+    }
+    Ok(Some(head))
+}
+
+/// Tells whether there is a file of no octets.
+pub(crate) fn is_empty(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0)
+}
+
+/// Tells whether a file cannot be opened because it may not be written.
+pub(crate) fn may_not_write(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Returns a UID validity value for a mailbox whose UIDs start anew: the time, or more if the old value (0: none) was

@@ -57,6 +57,28 @@ impl<'f> Window<'f> {
         Ok(&self.buffer[skip..self.filled.min(skip + most)])
     }
 
+    /// Gives all octets from `from` up to `to` in pieces, as far as the file reaches.
+    pub(crate) fn scan(&mut self, from: u64, to: u64, give: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let mut at = from;
+        while at < to {
+            if !self.holds(at, 1) {
+                (self.start, self.filled) = (at, 0);
+                self.filled = self.file.read_at(&mut self.buffer, at)?;
+                if self.filled == 0 {
+                    break;
+                }
+            }
+            let skip = usize::try_from(at - self.start).expect("the buffer holds the offset");
+            let most = usize::try_from(to - at).unwrap_or(usize::MAX);
+            let there = &self.buffer[skip..self.filled];
+            let given = &there[..there.len().min(most)];
+            give(given);
+            at += given.len() as u64;
+        }
+        self.last = at;
+        Ok(())
+    }
+
     fn holds(&self, offset: u64, most: usize) -> bool {
         offset >= self.start && offset + most as u64 <= self.start + self.filled as u64
     }

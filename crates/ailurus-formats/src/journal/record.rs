@@ -167,7 +167,7 @@ pub(crate) fn checksum(data: &[u8]) -> u64 {
     hash ^ (hash >> 29)
 }
 
-pub(super) fn mix(state: u64, word: u64) -> u64 {
+pub(crate) fn mix(state: u64, word: u64) -> u64 {
     (state ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
 }
 

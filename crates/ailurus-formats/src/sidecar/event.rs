@@ -123,7 +123,9 @@ impl<const N: usize> Reader<N> for Records<N> {
                 let record = Record { uid, flags, identity };
                 match position(&self.list, uid) {
                     Ok(known) => self.list[known] = record,
-                    Err(place) => self.list.insert(place, record),
+                    // Any other place would be that of a UID that was given before.
+                    Err(place) if place == self.list.len() => self.list.push(record),
+                    Err(_) => {}
                 }
             }
             Event::Flags { uid, flags } => {

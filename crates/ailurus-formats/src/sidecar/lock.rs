@@ -58,7 +58,8 @@ impl Lock {
         Ok(Self { file, exclusive: true })
     }
 
-    pub(super) fn file(&self) -> &File {
+    /// Returns the locked file.
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 

@@ -130,6 +130,13 @@ pub(crate) enum Reading {
     Unusable,
 }
 
+/// Whether a write is on the disk when it returns.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Durability {
+    Synced,
+    Lazy,
+}
+
 impl<const N: usize> Sidecar<N> {
     /// Returns the sidecar at a path, of which nothing is read yet. It is made with this mode.
     pub(crate) fn new(disk: Arc<dyn Disk>, path: PathBuf, mode: u32) -> Self {
@@ -269,6 +276,22 @@ impl<const N: usize> Sidecar<N> {
         state: &State,
         events: impl IntoIterator<Item = Event<N>>,
     ) -> io::Result<()> {
+        self.write(lock, state, events, Durability::Synced)
+    }
+
+    /// Adds the state at the end of the file as [`Sidecar::append`] does, but leaves it to the system when it reaches the
+    /// disk: for what does not matter if it is lost together with all that follows.
+    pub(crate) fn append_lazily(&mut self, lock: &Lock, state: &State) -> io::Result<()> {
+        self.write(lock, state, [], Durability::Lazy)
+    }
+
+    fn write(
+        &mut self,
+        lock: &Lock,
+        state: &State,
+        events: impl IntoIterator<Item = Event<N>>,
+        durability: Durability,
+    ) -> io::Result<()> {
         let Some(mut position) = self.position else { return Err(io::ErrorKind::InvalidInput.into()) };
         let start = position.end;
         let mut writer = BlockWriter::new(&*self.disk, lock.file(), state, position.end, position.sequence);
@@ -276,7 +299,10 @@ impl<const N: usize> Sidecar<N> {
             .into_iter()
             .try_for_each(|event| writer.push(&event))
             .and_then(|()| writer.finish())
-            .and_then(|end| self.disk.sync(lock.file()).map(|()| end));
+            .and_then(|end| match durability {
+                Durability::Synced => self.disk.sync(lock.file()).map(|()| end),
+                Durability::Lazy => Ok(end),
+            });
         let (end, sequence) = written.inspect_err(|_| {
             // What cannot be cut off is cut off by whoever comes next.
             self.disk.set_len(lock.file(), start).ok();
