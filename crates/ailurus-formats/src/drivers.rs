@@ -3,6 +3,7 @@
 use crate::disk::Disk;
 use crate::dummy::Dummy;
 use crate::mbx::Mbx;
+use crate::mtx::MailTxt;
 use crate::phile::Phile;
 use crate::unix::Unix;
 use ailurus_store::{Driver, Environment};
@@ -14,6 +15,8 @@ pub fn drivers(environment: &Arc<Environment>, disk: &Arc<dyn Disk>) -> Vec<Arc<
     let (env, disk) = (|| Arc::clone(environment), || Arc::clone(disk));
     vec![
         Arc::new(Mbx::new(env(), disk())),
+        Arc::new(MailTxt::tenex(env(), disk())),
+        Arc::new(MailTxt::mtx(env(), disk())),
         Arc::new(Unix::new(environment.as_ref().clone(), disk())),
         Arc::new(Phile::new(env(), disk())),
         Arc::new(Dummy::new(env(), disk())),
@@ -30,6 +33,6 @@ mod tests {
         let environment = Environment::new("alice", "/home".into(), "/spool".into(), "mail.example.com");
         let drivers = drivers(&Arc::new(environment), &Os::shared());
         let names: Vec<_> = drivers.iter().map(|driver| driver.name()).collect();
-        assert_eq!(names, ["mbx", "unix", "phile", "dummy"]);
+        assert_eq!(names, ["mbx", "tenex", "mtx", "unix", "phile", "dummy"]);
     }
 }

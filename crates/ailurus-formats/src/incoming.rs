@@ -22,7 +22,6 @@ pub(crate) enum LineEnds {
     /// As they come over the wire.
     Crlf,
     /// With LF; every CR is dropped.
-    #[allow(dead_code, reason = "the formats that need it come next")]
     Lf,
 }
 

@@ -20,8 +20,9 @@ mod from_line;
 mod incoming;
 mod mail_file;
 mod mbx;
+mod mtx;
 mod phile;
-#[allow(dead_code, unused_imports, reason = "the formats that need it come next")]
+#[allow(dead_code, reason = "mh comes next")]
 mod sidecar;
 mod spool;
 mod unix;
@@ -30,5 +31,6 @@ mod window;
 pub use drivers::drivers;
 pub use dummy::Dummy;
 pub use mbx::Mbx;
+pub use mtx::MailTxt;
 pub use phile::Phile;
 pub use unix::Unix;
