@@ -3,7 +3,7 @@
 use crate::disk::Disk;
 use crate::dummy::Dummy;
 use crate::mbx::Mbx;
-use crate::mtx::MailTxt;
+use crate::mtx::Mtx;
 use crate::phile::Phile;
 use crate::unix::Unix;
 use ailurus_store::{Driver, Environment};
@@ -15,8 +15,8 @@ pub fn drivers(environment: &Arc<Environment>, disk: &Arc<dyn Disk>) -> Vec<Arc<
     let (env, disk) = (|| Arc::clone(environment), || Arc::clone(disk));
     vec![
         Arc::new(Mbx::new(env(), disk())),
-        Arc::new(MailTxt::tenex(env(), disk())),
-        Arc::new(MailTxt::mtx(env(), disk())),
+        Arc::new(Mtx::tenex(env(), disk())),
+        Arc::new(Mtx::new(env(), disk())),
         Arc::new(Unix::new(environment.as_ref().clone(), disk())),
         Arc::new(Phile::new(env(), disk())),
         Arc::new(Dummy::new(env(), disk())),

@@ -31,6 +31,6 @@ mod window;
 pub use drivers::drivers;
 pub use dummy::Dummy;
 pub use mbx::Mbx;
-pub use mtx::MailTxt;
+pub use mtx::Mtx;
 pub use phile::Phile;
 pub use unix::Unix;

@@ -23,7 +23,7 @@ pub(crate) struct Window<'f> {
 }
 
 const BLOCK: usize = 128 * 1024;
-const SMALL: usize = 512;
+const SMALL: usize = 2048;
 /// From this distance on, a system call for each place costs less than copying all that lies between.
 const FAR: u64 = 8192;
 /// Read-ahead costs more than it gives for messages beyond this size.

@@ -5,4 +5,6 @@ use ailurus_testkit::conformance::{Format, mbox_delivery};
 ailurus_testkit::conformance! {
     unix: Format { delivery: Some(mbox_delivery), ..Format::of("unix") };
     mbx: Format::of("mbx");
+    tenex: Format::of("tenex");
+    mtx: Format::of("mtx");
 }

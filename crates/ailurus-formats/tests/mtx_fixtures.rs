@@ -3,14 +3,14 @@
 
 mod support;
 
-use ailurus_formats::MailTxt;
+use ailurus_formats::Mtx;
 use ailurus_store::{Access, AppendMeta, Claim, Driver, Extent, Manner};
 use ailurus_types::{FlagOp, Keyword, SystemFlags};
 use std::path::Path;
 use support::*;
 
-fn driver(home: &Home, format: &str) -> MailTxt {
-    let make = if format == "mtx" { MailTxt::mtx } else { MailTxt::tenex };
+fn driver(home: &Home, format: &str) -> Mtx {
+    let make = if format == "mtx" { Mtx::new } else { Mtx::tenex };
     make(home.environment.clone(), home.disk.clone())
 }
 

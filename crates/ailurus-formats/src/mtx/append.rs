@@ -9,7 +9,7 @@ use super::note::{Intent, Last};
 use super::parse::{give_uid, gone_events, record_event};
 use super::torn;
 use super::walk::{self, HEAD, Sizes, Walk};
-use super::{Dialect, MailTxt};
+use super::{Dialect, Mtx};
 use crate::checksum::Sum;
 use crate::files;
 use crate::incoming::{Incoming, LineEnds};
@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 /// Messages on their way into a mailbox.
 pub(super) struct MtxAppend<'d> {
-    driver: &'d MailTxt,
+    driver: &'d Mtx,
     at: Location,
     path: PathBuf,
     incoming: Incoming,
@@ -52,7 +52,7 @@ struct Lines {
 }
 
 impl<'d> MtxAppend<'d> {
-    pub(super) fn new(driver: &'d MailTxt, at: &Location, path: &Path) -> Self {
+    pub(super) fn new(driver: &'d Mtx, at: &Location, path: &Path) -> Self {
         let line_ends = if driver.dialect.crlf { LineEnds::Crlf } else { LineEnds::Lf };
         let incoming = Incoming::new(path, &driver.environment, line_ends);
         Self { driver, at: at.clone(), path: path.into(), incoming }
@@ -224,7 +224,7 @@ impl Append for MtxAppend<'_> {
             files::sync_parent(&*self.driver.disk, &self.path)?;
         }
         file.touch(1, before.mtime());
-        let uids = held.can_write().then_some((ledger.state.uid_validity, made.uids));
+        let uids = ledger.can_write(&held).then_some((ledger.state.uid_validity, made.uids));
         Ok(Appended { uids })
     }
 }
@@ -270,7 +270,7 @@ fn is_there(file: &MailFile, dialect: &Dialect, ledger: &Ledger) -> Result<bool>
     Ok(same && end == note.end && end <= file.metadata()?.len())
 }
 
-impl MailTxt {
+impl Mtx {
     fn warn(&self, text: String) {
         self.environment.notices.tell(Level::Warning, text);
     }

@@ -69,10 +69,10 @@ impl<'m> MtxEdit<'m> {
                 events.push(flags_event(message.uid(), now));
             }
         }
+        mailbox.ledger.note.updates = mailbox.ledger.note.updates.wrapping_add(1);
         if !events.is_empty() || mailbox.ledger.state.keywords != self.keywords_before {
             mailbox.ledger.append(&mailbox.file, &self.held, events)?;
         } else {
-            // The times of a file have a grain; this shows in any case.
             mailbox.ledger.append_lazily(&self.held);
         }
         let changes = self
@@ -83,11 +83,14 @@ impl<'m> MtxEdit<'m> {
         mailbox.file.sync()
     }
 
-    /// Flags that came back to what they were are no change.
-    fn tell_changes(&mut self) {
+    /// Flags that came back to what a message had first are no change, nor are those of one that goes.
+    fn tell_changes(&mut self, expunge: &UidSet) {
         let mailbox = &mut *self.mailbox;
-        for (index, _) in &self.before {
-            mailbox.pending.flags.insert(mailbox.snapshot.messages[*index].uid());
+        for (index, old) in &self.before {
+            let message = &mailbox.snapshot.messages[*index];
+            if message.flags() != *old && !expunge.contains(message.uid()) {
+                mailbox.pending.flags.insert(message.uid());
+            }
         }
         mailbox.pending.keywords |= mailbox.ledger.state.keywords != self.keywords_before;
     }
@@ -149,7 +152,7 @@ impl MtxEdit<'_> {
                 self.mailbox.ledger.forget();
                 return Err(error);
             }
-            self.tell_changes();
+            self.tell_changes(expunge);
         }
         // What is in the file is no longer to be put back.
         self.before.clear();

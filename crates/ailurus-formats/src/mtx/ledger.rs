@@ -10,7 +10,7 @@ use crate::sidecar::{Event, Lock, Reading, Record, Records, Sidecar, State};
 use ailurus_store::{Error, Level, Result};
 use ailurus_types::{Keyword, Keywords, Uid, UidValidity};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What is known of a mailbox beyond its file.
@@ -49,11 +49,6 @@ pub(super) enum Told {
 }
 
 impl Held {
-    /// Tells whether the sidecar can be written.
-    pub(super) fn can_write(&self) -> bool {
-        self.sidecar.as_ref().is_some_and(Lock::is_exclusive)
-    }
-
     /// Returns the lock of the mailbox.
     pub(super) fn name(&self) -> &NameLock {
         &self.name
@@ -67,6 +62,11 @@ impl Ledger {
         let state = State::new(UidValidity::new(now).unwrap_or(UidValidity::MIN));
         let slots = Slots::new(&file.environment.default_keywords, &state.keywords);
         Self { sidecar: Looked::NotYet, state, note: Note::default(), slots }
+    }
+
+    /// Tells whether there is a sidecar, and it can be written.
+    pub(super) fn can_write(&self, held: &Held) -> bool {
+        matches!(self.sidecar, Looked::Found(_)) && held.sidecar.as_ref().is_some_and(Lock::is_exclusive)
     }
 
     /// Takes the locks under which the mailbox is parsed and changed. A sidecar that cannot be locked is done without.
@@ -173,8 +173,8 @@ impl Ledger {
     /// or none but in a sidecar that cannot be written.
     pub(super) fn add_keyword(&mut self, keyword: &Keyword, held: &Held) -> Option<usize> {
         match self.slots.names.find(keyword.as_str()) {
-            Some(slot) => (held.can_write() || self.slots.is_in_file(slot)).then_some(slot),
-            None if held.can_write() => self.slots.add(keyword, &mut self.state.keywords),
+            Some(slot) => (self.can_write(held) || self.slots.is_in_file(slot)).then_some(slot),
+            None if self.can_write(held) => self.slots.add(keyword, &mut self.state.keywords),
             None => None,
         }
     }
@@ -235,9 +235,14 @@ impl Ledger {
         }
     }
 
-    /// Makes a copy of the sidecar for a mailbox that is about to be renamed; what is in its place is of no mailbox any
-    /// more.
-    pub(super) fn copy_for(&mut self, file: &MailFile, held: &Held, new: &Path) -> io::Result<()> {
+    /// Makes a copy of the sidecar for a mailbox that is about to be renamed, and returns where it is; what is in its place
+    /// is of no mailbox any more.
+    pub(super) fn copy_for(
+        &mut self,
+        file: &MailFile,
+        held: &Held,
+        new: &Path,
+    ) -> io::Result<Option<PathBuf>> {
         let places = Places::of_sidecar(new, &file.file, &file.environment.home)?;
         for stale in places.paths() {
             match file.disk.remove(stale) {
@@ -245,16 +250,19 @@ impl Ledger {
                 _ => {}
             }
         }
-        let (Looked::Found(sidecar), Some(lock)) = (&mut self.sidecar, &held.sidecar) else { return Ok(()) };
+        let (Looked::Found(sidecar), Some(lock)) = (&mut self.sidecar, &held.sidecar) else {
+            return Ok(None);
+        };
         let mut records = Records::default();
         if sidecar.read(lock, &mut records)? == Reading::Unusable {
-            return Ok(());
+            return Ok(None);
         }
-        let Some(state) = sidecar.state() else { return Ok(()) };
-        let Some((path, mode)) = places.find_or_make_sidecar(&*file.disk) else { return Ok(()) };
-        let mut copy = Sidecar::new(Arc::clone(&file.disk), path, mode);
+        let Some(state) = sidecar.state() else { return Ok(None) };
+        let Some((path, mode)) = places.find_or_make_sidecar(&*file.disk) else { return Ok(None) };
+        let mut copy = Sidecar::new(Arc::clone(&file.disk), path.clone(), mode);
         let mut lock = copy.lock()?;
-        copy.replace(&mut lock, state, records.finish().drain(..))
+        copy.replace(&mut lock, state, records.finish().drain(..))?;
+        Ok(Some(path))
     }
 
     /// Removes the sidecar of a mailbox that is there no more.

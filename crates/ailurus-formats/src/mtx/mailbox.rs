@@ -57,8 +57,7 @@ pub(super) struct MtxMailbox {
     /// Up to where the file is parsed.
     pub(super) end: u64,
     pub(super) ledger: Ledger,
-    /// Whether unfinished appends may be taken away.
-    pub(super) mends: bool,
+    pub(super) use_as: Use,
     /// A rewrite was interrupted: positions are void.
     pub(super) lost: bool,
     /// What the next refresh or commit has to tell.
@@ -132,7 +131,7 @@ impl MtxMailbox {
             spots: Vec::new(),
             end: 0,
             ledger,
-            mends: use_as != Use::Read,
+            use_as,
             lost: false,
             pending: Changes::default(),
             times: FileTimes::default(),

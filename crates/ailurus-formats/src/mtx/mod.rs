@@ -123,16 +123,16 @@ static TENEX: Dialect = Dialect {
 
 /// The driver of one of the two formats.
 #[derive(Debug)]
-pub struct MailTxt {
+pub struct Mtx {
     dialect: &'static Dialect,
     environment: Arc<Environment>,
     disk: Arc<dyn Disk>,
 }
 
-impl MailTxt {
+impl Mtx {
     /// Returns the driver of the mtx format for one user's mailboxes.
     #[must_use]
-    pub fn mtx(environment: Arc<Environment>, disk: Arc<dyn Disk>) -> Self {
+    pub fn new(environment: Arc<Environment>, disk: Arc<dyn Disk>) -> Self {
         Self { dialect: &MTX, environment, disk }
     }
 
@@ -202,7 +202,7 @@ impl MailTxt {
     }
 }
 
-impl Driver for MailTxt {
+impl Driver for Mtx {
     fn name(&self) -> &'static str {
         self.dialect.name
     }
@@ -252,11 +252,15 @@ impl Driver for MailTxt {
     fn rename(&self, from: &Location, to: &Location) -> Result<()> {
         let (file, mut ledger, held) = self.lock_alone(from)?;
         let new = self.path(to)?;
-        // There before the mailbox, so that it has its UIDs whenever we die.
-        if let Err(error) = ledger.copy_for(&file, &held, &new) {
-            return Err(Error::io("copy the UIDs of", &file.path)(error));
+        if new.symlink_metadata().is_ok() {
+            return Err(Error::AlreadyExists(to.name.clone()));
         }
-        files::move_to(&*self.disk, (from, &file.path), (to, &new))?;
+        // There before the mailbox, so that it has its UIDs whenever we die.
+        let copied = ledger.copy_for(&file, &held, &new);
+        let copy = copied.map_err(Error::io("copy the UIDs of", &file.path))?;
+        files::move_to(&*self.disk, (from, &file.path), (to, &new)).inspect_err(|_| {
+            copy.map(|copy| self.disk.remove(&copy));
+        })?;
         ledger.remove(&file);
         if from.place == Place::Inbox { self.make(from, &self.path(from)?) } else { Ok(()) }
     }

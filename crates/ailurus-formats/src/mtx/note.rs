@@ -7,6 +7,8 @@ pub(super) struct Note {
     pub(super) end: u64,
     /// The last of them.
     pub(super) last: Option<Last>,
+    /// Counts flag updates of ours, so that sessions see each of them, however coarse the times of the file are.
+    pub(super) updates: u32,
     /// The append that was begun there.
     pub(super) intent: Option<Intent>,
 }
@@ -40,6 +42,7 @@ impl Note {
         let last = self.last.unwrap_or(Last { offset: 0, key: 0 });
         out.extend_from_slice(&last.offset.to_le_bytes());
         out.extend_from_slice(&last.key.to_le_bytes());
+        out.extend_from_slice(&self.updates.to_le_bytes());
         if let Some(Intent { end, sum, line }) = &self.intent {
             out.extend_from_slice(&end.to_le_bytes());
             out.extend_from_slice(&sum.to_le_bytes());
@@ -59,12 +62,15 @@ impl Note {
         let end = number(&mut rest)?;
         let has_last = *rest.split_off_first()?;
         let last = Last { offset: number(&mut rest)?, key: number(&mut rest)? };
+        let (updates, after) = rest.split_first_chunk()?;
+        let updates = u32::from_le_bytes(*updates);
+        rest = after;
         let intent = if rest.is_empty() {
             None
         } else {
             Some(Intent { end: number(&mut rest)?, sum: number(&mut rest)?, line: rest.to_vec() })
         };
-        Some(Self { end, last: (has_last == 1).then_some(last), intent })
+        Some(Self { end, last: (has_last == 1).then_some(last), updates, intent })
     }
 }
 
@@ -79,9 +85,9 @@ mod tests {
         let intent = Some(Intent { end: 1 << 40, sum: 9, line: vec![b'x'; 64] });
         for note in [
             Note::default(),
-            Note { end: 100, last, intent: None },
-            Note { end: 100, last: None, intent: intent.clone() },
-            Note { end: u64::MAX, last, intent },
+            Note { end: 100, last, updates: 7, intent: None },
+            Note { end: 100, last: None, updates: 0, intent: intent.clone() },
+            Note { end: u64::MAX, last, updates: u32::MAX, intent },
         ] {
             let octets = note.encode();
             assert!(octets.len() <= State::MOST_NOTE);

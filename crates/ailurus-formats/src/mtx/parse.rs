@@ -4,7 +4,7 @@ use super::align::{Aligner, IDENTITY, News};
 use super::fields;
 use super::keywords::Wanted;
 use super::ledger::{Held, Ledger, Told};
-use super::mailbox::{MtxMailbox, Spot};
+use super::mailbox::{MtxMailbox, Spot, Use};
 use super::note::Last;
 use super::torn;
 use super::walk::{Met, Sizes, Walk};
@@ -43,7 +43,7 @@ impl MtxMailbox {
         let times = FileTimes::of(&self.file.metadata()?);
         self.check_size(times.size)?;
         let known = self.spots.len();
-        let sweep = self.times.ask_for_sweep(&times) && known > 0;
+        let updates = self.ledger.note.updates;
         let parsed = self.parse_messages(held, times.size);
         if parsed.is_err() {
             self.snapshot.messages.truncate(known);
@@ -53,7 +53,7 @@ impl MtxMailbox {
         }
         parsed?;
         self.take_state(held);
-        if sweep {
+        if known > 0 && (self.times.ask_for_sweep(&times) || self.ledger.note.updates != updates) {
             if self.manner == Manner::Session {
                 self.file.environment.notices.tell(Level::Info, "[CHECK] Checking for flag updates");
             }
@@ -71,7 +71,9 @@ impl MtxMailbox {
         let mut walk = Walk::new(file, dialect, self.end, size, Sizes::Wanted);
         let complete = loop {
             if ledger.note.intent.is_some() && walk.at == ledger.note.end {
-                let Some(settled) = torn::settle(file, dialect, ledger, held, self.mends, size)? else {
+                let Some(settled) =
+                    torn::settle(file, dialect, ledger, held, self.use_as != Use::Read, size)?
+                else {
                     break false;
                 };
                 if settled != size {
@@ -102,7 +104,7 @@ impl MtxMailbox {
             self.ledger.note.intent = None;
             self.note_end();
             let changed = self.ledger.note != before;
-            self.write_ledger(held, told, changed);
+            self.write_ledger(held, told, changed)?;
         }
         if self.snapshot.writable { self.write_arrivals(known) } else { Ok(()) }
     }
@@ -194,8 +196,9 @@ impl MtxMailbox {
         self.ledger.note.last = self.spots.last().map(|spot| Last { offset: spot.offset, key: spot.key });
     }
 
-    /// Writes to the sidecar what it does not know. Where that fails, UIDs last as long as the session.
-    fn write_ledger(&mut self, held: &mut Held, told: Reconciled, changed: bool) {
+    /// Writes to the sidecar what it does not know. Where that fails, UIDs last as long as the session; nothing is
+    /// appended without it.
+    fn write_ledger(&mut self, held: &mut Held, told: Reconciled, changed: bool) -> Result<()> {
         let gone = told.aligner.finish();
         let written = if told.all {
             self.replace_ledger(held)
@@ -208,9 +211,11 @@ impl MtxMailbox {
             Ok(())
         };
         match written {
+            Err(error) if self.use_as == Use::Append => return Err(error),
             Err(error) => self.ledger.give_up(&self.file, &error),
             Ok(()) => self.shorten_ledger(held),
         }
+        Ok(())
     }
 
     /// Writes to the sidecar which messages have gone, and which are new from an index on.
@@ -226,7 +231,7 @@ impl MtxMailbox {
 
     /// Writes the sidecar anew if what changed has outgrown it. If that fails the old one is as good.
     pub(super) fn shorten_ledger(&mut self, held: &mut Held) {
-        if self.ledger.is_long() && held.can_write() {
+        if self.ledger.is_long() && self.ledger.can_write(held) {
             self.replace_ledger(held).ok();
         }
     }
@@ -264,7 +269,7 @@ impl MtxMailbox {
         let (ledger, snapshot) = (&self.ledger, &mut self.snapshot);
         snapshot.uid_validity = ledger.state.uid_validity;
         snapshot.uid_next = ledger.state.uid_next;
-        snapshot.sticky_uids = held.can_write();
+        snapshot.sticky_uids = ledger.can_write(held);
     }
 
     /// Takes over which keywords there are, and whether there can be more.
@@ -274,7 +279,7 @@ impl MtxMailbox {
             snapshot.keywords = slots.names.clone();
         }
         if snapshot.writable {
-            let new_keywords = held.can_write() && slots.has_room();
+            let new_keywords = self.ledger.can_write(held) && slots.has_room();
             snapshot.permanent = PermanentFlags { system: SystemFlags::ALL, keywords: true, new_keywords };
         }
     }

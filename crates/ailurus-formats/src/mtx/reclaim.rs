@@ -15,7 +15,7 @@ impl MtxMailbox {
         }
         // The shared lock was let go even so.
         self.share()?;
-        Err(Error::Refused("Can't expunge because mailbox is in use by another process".into()))
+        Err(Error::InUse { path: self.file.path.clone() })
     }
 
     /// Goes back to the shared flock.

@@ -8,8 +8,8 @@ use crate::mail_file::MailFile;
 use crate::window::Window;
 use ailurus_store::Result;
 
-/// How many octets of a message count for its key.
-pub(super) const HEAD: usize = 256;
+/// How many octets of a message count for its key: most headers, with their Message-ID, are in them.
+pub(super) const HEAD: usize = 1024;
 
 /// A walk over the messages from some place of the file on.
 pub(super) struct Walk<'f> {
