@@ -9,6 +9,7 @@ use crate::surroundings::{self, Surroundings};
 use ailurus_auth::identity::{names_to_try, passwords_to_try};
 use ailurus_auth::{CheckError, CramDatabase, Identity, PasswordCheck, SecretLookup, Verdict};
 use ailurus_server::{Login, LoginFailure};
+use ailurus_store::Level;
 use ailurus_sys::syslog::{Facility, Log, Priority, field};
 use ailurus_sys::{User, pam, privileges, shadow, users};
 use ailurus_types::Secret;
@@ -115,7 +116,7 @@ pub struct HostDoor<'l> {
 /// A password that is right, and what its check brought along.
 struct Checked {
     session: Option<pam::PamSession>,
-    alerts: Vec<String>,
+    alerts: Vec<(Level, String)>,
 }
 
 impl Door for HostDoor<'_> {
@@ -239,13 +240,21 @@ fn check_shadow(name: &[u8], password: &[u8]) -> Result<Checked, String> {
     for password in passwords_to_try(password) {
         match shadow::check(&known, password).map_err(|error| chain(&error))? {
             shadow::Verdict::Accepted { warnings, .. } => {
-                let alerts = warnings.iter().map(ToString::to_string).collect();
+                let alerts = warnings.iter().map(|warning| (level(*warning), warning.to_string())).collect();
                 return Ok(Checked { session: None, alerts });
             }
             shadow::Verdict::Refused(reason) => why = reason.to_string(),
         }
     }
     Err(why)
+}
+
+/// The last day is a warning (`* NO [ALERT]`), those before are not.
+fn level(warning: shadow::Warning) -> Level {
+    match warning {
+        shadow::Warning::PasswordExpiresToday | shadow::Warning::AccountExpiresToday => Level::Warning,
+        shadow::Warning::PasswordExpiresIn(_) | shadow::Warning::AccountExpiresIn(_) => Level::Info,
+    }
 }
 
 /// Returns an error with its sources.

@@ -171,20 +171,39 @@ fn listeners(
     Ok(listeners)
 }
 
-/// Binds the addresses that the host has: the first must succeed; the others may be of a protocol (IPv6) that it
-/// lacks, or covered by the first.
+/// Binds all of these addresses but those of a protocol that this host lacks (IPv6).
+///
+/// One that somebody else has is an error even if others are free: a client that is told `localhost` would give its
+/// password to whoever has the other address.
 fn bind_usual(addresses: &[SocketAddr], tls: bool) -> Result<Vec<Listener>, String> {
-    let mut listeners = Vec::new();
-    let mut failure = String::new();
+    let mut listeners: Vec<Listener> = Vec::new();
+    let mut lacking = String::new();
     for &address in addresses {
         match Listener::try_bind(address, tls) {
             Ok(listener) => listeners.push(listener),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && !listeners.is_empty() => {}
-            Err(error) if failure.is_empty() => failure = explain(address, &error),
-            Err(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_covered(&listeners, address) => {}
+            Err(error) if is_lacking(&error) => lacking = explain(address, &error),
+            Err(error) => return Err(explain(address, &error)),
         }
     }
-    if listeners.is_empty() { Err(failure) } else { Ok(listeners) }
+    if listeners.is_empty() { Err(lacking) } else { Ok(listeners) }
+}
+
+/// Tells whether a socket of ours for all addresses takes IPv4 connections to that address too.
+fn is_covered(listeners: &[Listener], address: SocketAddr) -> bool {
+    listeners.iter().any(|listener| {
+        let all = listener
+            .socket
+            .local_addr()
+            .is_ok_and(|ours| ours == (Ipv6Addr::UNSPECIFIED, address.port()).into());
+        all && address.is_ipv4() && rustix::net::sockopt::ipv6_v6only(&listener.socket) == Ok(false)
+    })
+}
+
+/// Tells whether this host has no such protocol or address.
+fn is_lacking(error: &io::Error) -> bool {
+    let number = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    error.kind() == io::ErrorKind::AddrNotAvailable || number == Some(rustix::io::Errno::AFNOSUPPORT)
 }
 
 fn host_addresses(tls: bool) -> Vec<SocketAddr> {
@@ -363,6 +382,8 @@ impl Server {
         for variable in activation::VARIABLES {
             command.env_remove(variable);
         }
+        // Ctrl-C at our terminal is for us: we tell sessions to close their mailboxes.
+        command.process_group(0);
         command.stdin(Stdio::from(socket.try_clone()?)).stdout(Stdio::from(socket));
         let child = command.spawn()?;
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
@@ -484,9 +505,25 @@ mod tests {
         let foreign = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 0));
         let error = Listener::bind(foreign, false).expect_err("not ours");
         assert!(error.contains("does not have the address"), "{error}");
-        // The first address of the usual ones must do, the rest is a bonus.
+        // An address that this host lacks is passed over; one that somebody else has is not.
         assert!(bind_usual(&[foreign], false).is_err());
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         assert_eq!(bind_usual(&[any, foreign], false).expect("one will do").len(), 1);
+        let other = SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()));
+        for order in [[address, other], [other, address]] {
+            let error = bind_usual(&order, false).expect_err("127.0.0.1 is taken");
+            assert!(error.contains("another program has the port"), "{error}");
+        }
+    }
+
+    #[test]
+    fn all_addresses_are_listened_to_once() {
+        let Ok(probe) = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)) else { return };
+        let port = probe.local_addr().expect("bound").port();
+        drop(probe);
+        let all = [(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()];
+        let listeners = bind_usual(&all, false).expect("nobody else has the port");
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("IPv4 is covered");
+        assert!(listeners.len() <= 2);
     }
 }

@@ -89,11 +89,11 @@ impl Homes for SystemHomes {
 }
 
 /// Makes the answer to a login, with what the user should be told about the account.
-pub(crate) fn login(environment: Environment, alerts: Vec<String>) -> Login {
+pub(crate) fn login(environment: Environment, alerts: Vec<(Level, String)>) -> Login {
     let user = environment.user.clone();
     let mailboxes = mailboxes(environment);
-    for alert in alerts {
-        mailboxes.environment().notices.tell(Level::Warning, format!("[ALERT] {alert}"));
+    for (level, alert) in alerts {
+        mailboxes.environment().notices.tell(level, format!("[ALERT] {alert}"));
     }
     Login { user, mailboxes }
 }

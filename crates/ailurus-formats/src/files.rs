@@ -128,23 +128,15 @@ pub(crate) fn sync_parent(disk: &dyn Disk, path: &Path) -> Result<()> {
     disk.sync_dir(parent).map_err(Error::io("sync", parent))
 }
 
-/// Puts the times of a file back if reading it made new mail look old; `before` is from before it was read.
-pub(crate) fn restore_times(disk: &dyn Disk, file: &File, before: &Metadata) {
-    let accessed = |found: &Metadata| (found.atime(), found.atime_nsec());
-    if file.metadata().is_ok_and(|now| accessed(&now) != accessed(before)) {
-        // Biff programs tell new mail by these; who does not own the file cannot set them.
-        disk.set_times(file, before.atime(), before.mtime()).ok();
-    }
-}
-
-/// Opens a mailbox file to read, and to write if that is wanted and allowed; returns what came of it.
-pub(crate) fn open_if_allowed(path: &Path, access: Access) -> io::Result<(File, Access)> {
-    match open(path, access) {
-        Err(error) if access == Access::ReadWrite && may_not_write(&error) => {
-            open(path, Access::ReadOnly).map(|file| (file, Access::ReadOnly))
+/// Opens a mailbox file, to write it as well if that is wanted and allowed; tells whether it is.
+pub(crate) fn open_as_allowed(path: &Path, access: Access) -> io::Result<(File, bool)> {
+    if access == Access::ReadWrite {
+        match open(path, Access::ReadWrite) {
+            Err(error) if may_not_write(&error) => {}
+            opened => return opened.map(|file| (file, true)),
         }
-        opened => opened.map(|file| (file, access)),
     }
+    open(path, Access::ReadOnly).map(|file| (file, false))
 }
 
 /// Returns the first octets of a file to tell its format, at most so many; `None` if it is no file with content. Puts
@@ -171,6 +163,15 @@ pub(crate) fn is_empty(path: &Path) -> bool {
 /// Tells whether a file cannot be opened because it may not be written.
 pub(crate) fn may_not_write(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+/// Puts the times of a file back if reading it made new mail look old; `before` is from before it was read.
+pub(crate) fn restore_times(disk: &dyn Disk, file: &File, before: &Metadata) {
+    let accessed = |found: &Metadata| (found.atime(), found.atime_nsec());
+    if file.metadata().is_ok_and(|now| accessed(&now) != accessed(before)) {
+        // Biff programs tell new mail by these; who does not own the file cannot set them.
+        disk.set_times(file, before.atime(), before.mtime()).ok();
+    }
 }
 
 /// Returns a UID validity value for a mailbox whose UIDs start anew: the time, or more if the old value (0: none) was

@@ -462,3 +462,20 @@ fn a_rename_keeps_the_uids_at_every_cut() {
         }
     }
 }
+
+/// Sliding needs room for its journal.
+#[test]
+fn an_expunge_on_a_full_disk_changes_nothing() {
+    for format in ["mtx", "tenex"] {
+        let directory = prepare(format, false);
+        let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::FullAfter(5_000)));
+        let home = home(directory, disk);
+        let (driver, mut told) = (driver(&home, format), Told::default());
+        drop(open(&driver, &home.at_name("box")).unwrap());
+        let before = home.get("box");
+        let error = run_expunge(&driver, &home, &mut told).unwrap_err();
+        assert!(error.is_full(), "{error}");
+        assert!(home.get("box") == before);
+        check(format, &PLAIN, "disk full", home.directory, &told);
+    }
+}

@@ -213,3 +213,14 @@ fn many_keys_over_many_fields_take_a_moment() {
     assert_eq!(found(&[&message], SearchKey::And(keys)), [1]);
     assert!(start.elapsed().as_secs() < 30);
 }
+
+#[test]
+fn a_body_without_ascii_takes_linear_time() {
+    let text =
+        [&b"Content-Type: text/plain; charset=koi8-r\r\n\r\n"[..], &[0xc0; 4_000_000], b"\xd0\xd2\xc9"]
+            .concat();
+    let start = std::time::Instant::now();
+    assert_eq!(found(&[&text], body("ЮПРИ")), [1]);
+    assert_eq!(found(&[&text], body("приз")), []);
+    assert!(start.elapsed().as_secs() < 30);
+}

@@ -318,13 +318,14 @@ impl PartReader {
         let cut = self.text.bytes().rposition(|octet| octet.is_ascii()).unwrap_or(0);
         let cut = if self.text.len() - cut > MOST_KEPT_BACK { self.text.len() } else { cut };
         search_text(self.text.get(..cut).unwrap_or_default(), keys, scratch);
-        // What may be the beginning of a key stays. Its canonical form is at least a third as long as the text.
-        let longest = keys.iter().map(|key| key.needle.len()).max().unwrap_or(0);
-        let stay = cut.saturating_sub(longest.saturating_mul(3));
+        // What may be the beginning of a key stays.
+        let longest = keys.iter().map(|key| key.needle.most_text()).max().unwrap_or(0);
+        let stay = cut.saturating_sub(longest);
         let stay = self.text.floor_char_boundary(stay);
-        // Not within a combining sequence either.
-        let stay = self.text[..stay].bytes().rposition(|octet| octet.is_ascii()).unwrap_or(0);
-        self.text.drain(..stay);
+        // Not within a combining sequence either, if there is an end of one in reach.
+        let reach = self.text.floor_char_boundary(stay.saturating_sub(MOST_KEPT_BACK));
+        let ascii = self.text[reach..stay].bytes().rposition(|octet| octet.is_ascii());
+        self.text.drain(..ascii.map_or(stay, |at| reach + at));
     }
 
     fn finish(self, keys: &mut [TextKey], scratch: &mut Scratch) {

@@ -27,6 +27,8 @@
 //! * New mail is told at once in IDLE.
 //! * `\Seen` is set by one edit at the end of a FETCH. Only RFC822 tells it in the same response.
 //! * A COPY between formats does not say so in its text.
+//! * Texts are ASCII: other characters of names and paths become `?`. Keywords that are no flags on the wire are not shown.
+//! * STORE .SILENT leaves untold only what the client can foresee; what others did to the same flags is told.
 //! * A command that is refused for its syntax does not look for news of the mailbox first.
 #![forbid(unsafe_code)]
 

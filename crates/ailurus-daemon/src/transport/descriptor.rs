@@ -19,6 +19,11 @@ impl Transport {
             match self.write_some() {
                 Ok(0) | Err(Errno::AGAIN) => {
                     self.stalled.get_or_insert_with(Instant::now);
+                    // A peer who reads slowly and steadily never takes all of it.
+                    if self.sent > self.outgoing.len() / 2 {
+                        self.outgoing.drain(..self.sent);
+                        self.sent = 0;
+                    }
                     return;
                 }
                 Ok(written) => {

@@ -18,6 +18,7 @@ struct Echo {
     request: Option<Request>,
     heard: Vec<String>,
     most_pending: usize,
+    most_waiting: usize,
 }
 
 impl Engine for Echo {
@@ -43,6 +44,7 @@ impl Engine for Echo {
         let piece = self.big.min(1000);
         self.big -= piece;
         out.resize(out.len() + piece, b'x');
+        self.most_waiting = self.most_waiting.max(out.len());
         piece > 0
     }
     fn poll_request(&mut self) -> Option<Request> {
@@ -160,6 +162,32 @@ fn a_reset_in_the_middle_of_output_is_told_once() {
         "{:?}",
         engine.heard
     );
+}
+
+#[test]
+fn who_reads_slowly_and_steadily_costs_a_batch() {
+    let (from_client, to_server) = rustix::pipe::pipe().expect("a pipe");
+    let (from_server, to_client) = rustix::pipe::pipe().expect("a pipe");
+    let (_signals, taken) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    taken.set_nonblocking(true).expect("a socket");
+    let server = thread::spawn(move || {
+        let mut engine = Echo::default();
+        let mut transport = Transport::new(from_client, to_client);
+        transport.run(&mut engine, &mut FakeSignals(taken), &mut || Err("none".into()));
+        engine.most_waiting
+    });
+    std::fs::File::from(to_server).write_all(b"BIG 50000000\nQUIT\n").expect("written");
+    let (mut all, mut piece, mut reader) = (0, [0; 8192], std::fs::File::from(from_server));
+    loop {
+        match reader.read(&mut piece).expect("octets") {
+            0 => break,
+            read => all += read,
+        }
+        thread::sleep(Duration::from_micros(50));
+    }
+    assert_eq!(all, 13 + 50_000_000 + 5);
+    let most_waiting = server.join().expect("no panic");
+    assert!(most_waiting <= 4 * FULL_BATCH, "{most_waiting}");
 }
 
 #[test]

@@ -99,6 +99,43 @@ fn every_refusal_looks_the_same_to_the_client_and_not_in_the_log() {
 }
 
 #[test]
+fn passwords_and_accounts_that_expire() {
+    let Some(host) = host() else { return };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("later").as_secs();
+    // Of local time, which is UTC here; whoever tests at midnight sees the day before.
+    let today = now / 86_400;
+    let path = host.path("etc/shadow");
+    let shadow = fs::read_to_string(&path).expect("copied");
+    let aging = |user: &str, fields: String| {
+        let lines = shadow.lines().map(|line| match line.split(':').collect::<Vec<_>>()[..] {
+            [name, hash, ..] if name == user => format!("{name}:{hash}:{fields}\n"),
+            _ => format!("{line}\n"),
+        });
+        fs::write(&path, lines.collect::<String>()).expect("ours");
+    };
+    let (server, plain, _) = serve(&host);
+    aging("ada", format!("{}:0:90:7::{}:", today - 87, today + 5));
+    let lines = login_lines(plain, "LOGIN ada adapw", "OK");
+    assert_eq!(
+        lines[..2],
+        ["* OK [ALERT] Password expires in 3 day(s)", "* OK [ALERT] Account expires in 5 day(s)"]
+    );
+    aging("ada", format!("{}:0:90:7:::", today - 90));
+    assert_eq!(login_lines(plain, "LOGIN ada adapw", "OK")[0], "* NO [ALERT] Password expires today!");
+    aging("ada", format!("{}:0:90:7:::", today - 91));
+    assert_eq!(login_lines(plain, "LOGIN ada adapw", "NO").len(), 1);
+    server.logged("reason=password expired");
+    aging("ada", format!("{}:0:::::", 0));
+    login_lines(plain, "LOGIN ada adapw", "NO");
+}
+
+fn login_lines(address: SocketAddr, line: &str, answer: &str) -> Vec<String> {
+    let mut talk = connect(address);
+    talk.expect("* OK");
+    talk.command(line, answer)
+}
+
+#[test]
 fn the_database_of_secrets_replaces_the_systems_passwords() {
     let Some(host) = host() else { return };
     host.put("cram-md5.pwd", "ada\tadaCRAM\nghost\tghostCRAM\n");

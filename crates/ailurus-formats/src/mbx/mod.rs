@@ -129,9 +129,9 @@ impl Mbx {
         if !path.metadata().map_err(files::failure("open", at, &path))?.is_file() {
             return Err(Error::WrongFormat { format: "mbx", path });
         }
-        let opened = files::open_if_allowed(&path, access);
-        let (file, allowed) = opened.map_err(files::failure("open", at, &path))?;
-        let (file, writable) = (self.file(&path, file), allowed == Access::ReadWrite);
+        let (file, writable) =
+            files::open_as_allowed(&path, access).map_err(files::failure("open", at, &path))?;
+        let file = self.file(&path, file);
         if file.metadata()?.len() < header::SIZE as u64 {
             return Err(Error::WrongFormat { format: "mbx", path });
         }

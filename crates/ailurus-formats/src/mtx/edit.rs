@@ -83,12 +83,12 @@ impl<'m> MtxEdit<'m> {
         mailbox.file.sync()
     }
 
-    /// Flags that came back to what a message had first are no change, nor are those of one that goes.
-    fn tell_changes(&mut self, expunge: &UidSet) {
+    /// Flags that came back to what a message had first are no change.
+    fn tell_changes(&mut self) {
         let mailbox = &mut *self.mailbox;
         for (index, old) in &self.before {
             let message = &mailbox.snapshot.messages[*index];
-            if message.flags() != *old && !expunge.contains(message.uid()) {
+            if message.flags() != *old {
                 mailbox.pending.flags.insert(message.uid());
             }
         }
@@ -152,7 +152,7 @@ impl MtxEdit<'_> {
                 self.mailbox.ledger.forget();
                 return Err(error);
             }
-            self.tell_changes(expunge);
+            self.tell_changes();
         }
         // What is in the file is no longer to be put back.
         self.before.clear();

@@ -158,6 +158,11 @@ impl Mtx {
         }
     }
 
+    /// Tells whether this is INBOX under the name that it has in this format alone.
+    fn is_own_inbox(&self, at: &Location, path: &Path) -> bool {
+        at.place == Place::Inbox && path.ends_with(self.dialect.inbox)
+    }
+
     /// Tells whether the first line of a file is one of this format.
     fn is_valid(&self, path: &Path) -> io::Result<bool> {
         let head = files::peek(&*self.disk, path, line::MOST)?;
@@ -175,9 +180,9 @@ impl Mtx {
         if !self.is_valid(&path).map_err(files::failure("open", at, &path))? && !files::is_empty(&path) {
             return Err(Error::WrongFormat { format: self.dialect.name, path });
         }
-        let opened = files::open_if_allowed(&path, access);
-        let (file, allowed) = opened.map_err(files::failure("open", at, &path))?;
-        Ok((self.file(&path, file), allowed))
+        let (file, writable) =
+            files::open_as_allowed(&path, access).map_err(files::failure("open", at, &path))?;
+        Ok((self.file(&path, file), if writable { Access::ReadWrite } else { Access::ReadOnly }))
     }
 
     /// Takes the locks under which a mailbox is deleted or renamed: nobody may have it open.
@@ -223,8 +228,8 @@ impl Driver for Mtx {
         let Ok(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
         match self.is_valid(&path) {
             Ok(true) => Ok(Claim::Valid),
-            // A file of no octets of this name is a mailbox all the same.
-            Ok(false) if files::is_empty(&path) && at.place == Place::Inbox => Ok(Claim::Valid),
+            // `mail.txt` and `INBOX.MTX` are mailboxes of this format even when empty; an empty `INBOX` is of any.
+            Ok(false) if files::is_empty(&path) && self.is_own_inbox(at, &path) => Ok(Claim::Valid),
             Ok(false) if files::is_empty(&path) => Ok(Claim::Empty),
             Ok(false) => Ok(Claim::No(Rejection::WrongFormat)),
             // An append would make it.

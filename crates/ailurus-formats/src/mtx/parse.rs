@@ -332,7 +332,12 @@ pub(super) fn flags_event(uid: Uid, keywords: KeywordMask) -> Event<IDENTITY> {
     Event::Flags { uid, flags: Flags { system: SystemFlags::NONE, keywords } }
 }
 
+/// Tells a sidecar which messages are there no more.
 pub(super) fn gone_events(gone: &UidSet) -> impl Iterator<Item = Event<IDENTITY>> {
-    let uids = gone.ranges().iter().flat_map(|(first, last)| *first..=*last);
-    uids.filter_map(Uid::new).map(|uid| Event::Gone { uid })
+    uids_in(gone).map(|uid| Event::Gone { uid })
+}
+
+/// Returns the UIDs of a set that names messages one by one.
+pub(super) fn uids_in(set: &UidSet) -> impl Iterator<Item = Uid> {
+    set.ranges().iter().flat_map(|(first, last)| *first..=*last).filter_map(Uid::new)
 }

@@ -2,10 +2,11 @@
 
 use super::ledger::Held;
 use super::mailbox::MtxMailbox;
+use super::parse::uids_in;
 use crate::lock::{Mode, Wait, lock_file};
 use crate::rewrite::{Rewrite, RewriteError};
 use ailurus_store::{Error, Result};
-use ailurus_types::UidSet;
+use ailurus_types::{Uid, UidSet};
 
 impl MtxMailbox {
     /// Takes the exclusive flock of the file, under the lock of the mailbox: only who has it may move messages.
@@ -50,6 +51,10 @@ impl MtxMailbox {
         }
         self.spots.truncate(kept);
         self.snapshot.messages.truncate(kept);
+        // Flags of what is gone are no news.
+        let left = |uid: &Uid| !gone.contains(*uid);
+        let flags = std::mem::take(&mut self.pending.flags);
+        self.pending.flags = uids_in(&flags).filter(left).collect();
         self.end = offset;
         self.forget_ahead();
         self.note_end();
