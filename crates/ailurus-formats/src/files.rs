@@ -2,12 +2,13 @@
 
 use crate::disk::Disk;
 use crate::journal::read_up_to;
+use crate::sidecar::Sidecar;
 use ailurus_store::{Access, Claim, Environment, Error, Location, Rejection, Result};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Opens a mailbox file. What is no regular file is refused without waiting for anything: somebody could have put a
 /// FIFO in the place of the file that was looked at.
@@ -62,16 +63,35 @@ pub(crate) fn delete(disk: &dyn Disk, at: &Location) -> Result<()> {
     sync_parent(disk, path)
 }
 
-/// Removes the file of a mailbox. The caller holds the locks that its format needs for that.
+/// Removes the file of a mailbox, and what was kept beside it when it was of another format. The caller holds the locks
+/// that its format needs for that.
 pub(crate) fn remove(disk: &dyn Disk, at: &Location, path: &Path) -> Result<()> {
+    let sidecar = sidecar_of(path);
     disk.remove(path).map_err(failure("delete", at, path))?;
+    if let Some(sidecar) = sidecar {
+        // One that stays is of use to nobody, and does no harm.
+        disk.remove(&sidecar).ok();
+    }
     sync_parent(disk, path)
 }
 
 /// Renames a file or directory.
 pub(crate) fn rename(disk: &dyn Disk, from: &Location, to: &Location) -> Result<()> {
     let (old, new) = (plain_path(from, "Can't rename INBOX")?, plain_path(to, "Can't rename to INBOX")?);
-    move_to(disk, (from, old), (to, new))
+    let sidecar = sidecar_of(old);
+    move_to(disk, (from, old), (to, new))?;
+    // A mailbox that has become empty is of no format any more, but what UIDs it gave is not to be forgotten.
+    if let (Some(sidecar), Ok(beside)) = (sidecar, Sidecar::<0>::path_beside(new)) {
+        disk.rename(&sidecar, &beside).ok();
+    }
+    Ok(())
+}
+
+/// Returns the sidecar beside a file, if there is one. A link has none: it is beside what the link leads to, which stays.
+fn sidecar_of(path: &Path) -> Option<PathBuf> {
+    path.symlink_metadata().is_ok_and(|found| found.is_file()).then_some(())?;
+    let sidecar = Sidecar::<0>::path_beside(path).ok()?;
+    sidecar.symlink_metadata().is_ok_and(|found| found.is_file()).then_some(sidecar)
 }
 
 /// Renames a file or directory to a name that is free, or was when the store looked: what has come there since is

@@ -6,9 +6,9 @@
 mod support;
 
 use ailurus_formats::Mtx;
-use ailurus_formats::disk::{Disk, Os};
+use ailurus_formats::disk::Disk;
 use ailurus_store::{Access, AppendMeta, Driver, Environment, Extent, Manner, Result};
-use ailurus_testkit::faulty::{Fault, FaultyDisk};
+use ailurus_testkit::faulty::{Fault, FaultyDisk, NoSync};
 use ailurus_types::{FlagOp, SystemFlags, UidSet};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -157,7 +157,7 @@ fn delivery(format: &str, text: &[u8]) -> Vec<u8> {
 
 /// Messages 1 to 6 of ours, of which 5 and 6 nobody has seen; then 7 and 8 as a delivery program leaves them.
 fn prepare(format: &str, first: bool) -> tempfile::TempDir {
-    let home = home(tempfile::tempdir().unwrap(), Os::shared());
+    let home = home(tempfile::tempdir().unwrap(), Arc::new(NoSync));
     std::fs::create_dir(&home.environment.lock_dir).unwrap();
     let (driver, at) = (driver(&home, format), home.at_name("box"));
     driver.create(&at).unwrap();
@@ -213,7 +213,7 @@ fn messages(driver: &Mtx, home: &Home, name: &str, what: &str) -> BTreeMap<Vec<u
 
 /// Checks a mailbox after a cut.
 fn check(format: &str, case: &Case, what: &str, directory: tempfile::TempDir, told: &Told) -> Home {
-    let home = home(directory, Os::shared());
+    let home = home(directory, Arc::new(NoSync));
     let what = format!("{format}, {}, {what}", case.name);
     let (driver, at) = (driver(&home, format), home.at_name("box"));
     let mut found = messages(&driver, &home, "box", &what);
@@ -374,7 +374,7 @@ fn mail_delivered_behind_a_torn_append_is_kept() {
                     content.extend_from_slice(&delivery(format, &text));
                 }
                 std::fs::write(&path, content).unwrap();
-                let home = home(directory, Os::shared());
+                let home = home(directory, Arc::new(NoSync));
                 let what = format!("{format}, {}, {n}, {power:?}", case.name);
                 let found = messages(&driver(&home, format), &home, "box", &what);
                 let there = |text: &[u8]| found.contains_key(text);
@@ -400,7 +400,7 @@ fn an_open_session_goes_on_behind_a_torn_append() {
             let dying = home(directory, disk);
             let environment = dying.environment.clone();
             let make = if format == "mtx" { Mtx::new } else { Mtx::tenex };
-            let alive = make(environment, Os::shared());
+            let alive = make(environment, Arc::new(NoSync));
             let mut session = open(&alive, &dying.at_name("box")).unwrap();
             let mut reader = alive.open(&dying.at_name("box"), Access::ReadOnly, Manner::Session).unwrap();
             let appended =
@@ -438,7 +438,7 @@ fn a_rename_keeps_the_uids_at_every_cut() {
                 let directory = prepare(format, false);
                 // What another mailbox of that name left behind counts for nothing.
                 std::fs::write(directory.path().join(".moved.ailurus-uids"), "stale").unwrap();
-                let old = home(directory, Os::shared());
+                let old = home(directory, Arc::new(NoSync));
                 let before = messages(&driver(&old, format), &old, "box", "before");
                 let disk = Arc::new(FaultyDisk::new(old.directory.path(), Fault::KillBefore(n)).by_pages());
                 let dying = home(old.directory, disk.clone());
@@ -446,7 +446,7 @@ fn a_rename_keeps_the_uids_at_every_cut() {
                 if let Some(seed) = power {
                     disk.lose_power(seed * 100 + n as u64);
                 }
-                let home = home(dying.directory, Os::shared());
+                let home = home(dying.directory, Arc::new(NoSync));
                 let what = format!("{format}, killed before change {n}, {power:?}");
                 assert_eq!(count(home.directory.path()), 1, "{what}");
                 let name = if home.path("box").exists() { "box" } else { "moved" };

@@ -4,8 +4,8 @@
 mod support;
 
 use ailurus_formats::Mtx;
-use ailurus_formats::disk::Os;
 use ailurus_store::{Access, AppendMeta, Claim, Driver, Error, Extent, Mailbox, Manner};
+use ailurus_testkit::faulty::NoSync;
 use ailurus_testkit::random::Random;
 use ailurus_types::{FlagOp, Keyword, SystemFlags, UidSet};
 use std::collections::HashMap;
@@ -15,6 +15,10 @@ use support::*;
 
 const SIDECAR: &str = ".box.ailurus-uids";
 const FORMATS: [&str; 2] = ["mtx", "tenex"];
+
+fn home() -> Home {
+    Home::with(Arc::new(NoSync), |_| {})
+}
 
 fn driver(home: &Home, format: &str) -> Mtx {
     let make = if format == "mtx" { Mtx::new } else { Mtx::tenex };
@@ -95,7 +99,7 @@ impl Old {
 #[test]
 fn flags_show_in_other_sessions_within_the_same_second_and_later() {
     for format in FORMATS {
-        let home = Home::new();
+        let home = home();
         let (driver, at) = (filled(&home, format, 3), home.at_name("box"));
         let mut sessions: Vec<_> = (0..3).map(|_| open(&driver, &at).unwrap()).collect();
         for round in 0..60 {
@@ -118,7 +122,7 @@ fn flags_show_in_other_sessions_within_the_same_second_and_later() {
 #[test]
 fn what_an_old_program_does_to_flags_is_seen() {
     for format in FORMATS {
-        let home = Home::with(Os::shared(), |environment| {
+        let home = Home::with(Arc::new(NoSync), |environment| {
             environment.default_keywords = vec![Keyword::new(b"foo").unwrap()];
         });
         let (driver, at) = (filled(&home, format, 2), home.at_name("box"));
@@ -145,7 +149,7 @@ fn what_an_old_program_does_to_flags_is_seen() {
 #[test]
 fn a_keyword_that_is_configured_later_moves_to_the_file() {
     for format in FORMATS {
-        let home = Home::new();
+        let home = home();
         let (driver, at) = (filled(&home, format, 2), home.at_name("box"));
         let mut mailbox = open(&driver, &at).unwrap();
         drop(
@@ -153,7 +157,7 @@ fn a_keyword_that_is_configured_later_moves_to_the_file() {
                 .unwrap(),
         );
         mailbox.close().unwrap();
-        let home = Home::at(home.directory, Os::shared(), |environment| {
+        let home = Home::at(home.directory, Arc::new(NoSync), |environment| {
             environment.default_keywords =
                 ["two", "three"].map(|name| Keyword::new(name.as_bytes()).unwrap()).into();
         });
@@ -178,7 +182,7 @@ fn a_keyword_that_is_configured_later_moves_to_the_file() {
 #[test]
 fn an_expunge_is_refused_while_another_session_is_there() {
     for format in FORMATS {
-        let home = Home::new();
+        let home = home();
         let (driver, at) = (filled(&home, format, 4), home.at_name("box"));
         let mut one = open(&driver, &at).unwrap();
         let mut two = driver.open(&at, Access::ReadOnly, Manner::Session).unwrap();
@@ -219,7 +223,7 @@ fn hundreds_of_interleavings_with_an_old_program_give_no_uid_twice() {
 
 fn interleave(format: &str, seed: u64) {
     let mut random = Random::new(seed);
-    let home = Home::new();
+    let home = home();
     let (driver, at) = (filled(&home, format, 3), home.at_name("box"));
     let mut names: HashMap<(u32, u32), String> = HashMap::new();
     let mut keywords: HashMap<String, bool> = HashMap::new();
@@ -332,7 +336,7 @@ fn interleave(format: &str, seed: u64) {
 #[test]
 fn what_is_left_keeps_its_uid_and_the_first_new_one_ends_that() {
     for format in FORMATS {
-        let home = Home::new();
+        let home = home();
         let (driver, at) = (filled(&home, format, 6), home.at_name("box"));
         let mut mailbox = open(&driver, &at).unwrap();
         drop(
@@ -363,14 +367,14 @@ fn what_is_left_keeps_its_uid_and_the_first_new_one_ends_that() {
 #[test]
 fn a_sidecar_that_is_lost_costs_uids_and_keywords_and_nothing_else() {
     for format in FORMATS {
-        let home = Home::new();
+        let home = home();
         let (driver, at) = (filled(&home, format, 3), home.at_name("box"));
         let mut mailbox = open(&driver, &at).unwrap();
         drop(store(&mut *mailbox, &uids(&[1]), &change(FlagOp::Add, SystemFlags::NONE, &["kw"])).unwrap());
         drop(expunge(&mut *mailbox, &uids(&[2])).unwrap());
         // The session that has the mailbox open knows more than anybody.
         std::fs::remove_file(home.path(SIDECAR)).unwrap();
-        let later = Home::at(home.directory, Os::shared(), |environment| {
+        let later = Home::at(home.directory, Arc::new(NoSync), |environment| {
             environment.clock = Arc::new(Frozen { now: NOW + 100, offset: 0 });
         });
         let (driver, home) = (self::driver(&later, format), later);
@@ -411,7 +415,7 @@ fn a_sidecar_that_is_lost_costs_uids_and_keywords_and_nothing_else() {
 #[test]
 fn the_sidecar_is_where_it_can_be_and_counts_where_nobody_else_could_have_put_it() {
     for format in FORMATS {
-        let home = Home::new();
+        let home = home();
         std::fs::create_dir(home.path("shared")).unwrap();
         let at = home.at_name("shared/box");
         let driver = driver(&home, format);
@@ -448,7 +452,7 @@ fn the_sidecar_is_where_it_can_be_and_counts_where_nobody_else_could_have_put_it
 #[test]
 fn it_goes_with_delete_and_rename() {
     for format in FORMATS {
-        let home = Home::new();
+        let home = home();
         let (driver, at) = (filled(&home, format, 3), home.at_name("box"));
         let mut mailbox = open(&driver, &at).unwrap();
         drop(store(&mut *mailbox, &uids(&[3]), &change(FlagOp::Add, SystemFlags::NONE, &["kw"])).unwrap());
@@ -474,10 +478,46 @@ fn it_goes_with_delete_and_rename() {
     }
 }
 
+/// What a link leads to stays where it is when the link is renamed or deleted, and so do its UIDs.
+#[test]
+fn a_link_to_a_mailbox_takes_no_uids_with_it() {
+    for format in FORMATS {
+        let home = home();
+        let (driver, at) = (filled(&home, format, 2), home.at_name("box"));
+        drop(expunge(&mut *open(&driver, &at).unwrap(), &uids(&[1])).unwrap());
+        std::os::unix::fs::symlink(home.path("box"), home.path("link")).unwrap();
+        check_texts(&mut *open(&driver, &home.at_name("link")).unwrap(), &[(2, 2)]);
+        driver.rename(&home.at_name("link"), &home.at_name("other")).unwrap();
+        check_texts(&mut *open(&driver, &home.at_name("other")).unwrap(), &[(2, 2)]);
+        driver.delete(&home.at_name("other")).unwrap();
+        check_texts(&mut *open(&driver, &at).unwrap(), &[(2, 2)]);
+        let names = std::fs::read_dir(home.directory.path()).unwrap().count();
+        assert_eq!(names, 2);
+    }
+}
+
+/// An emptied mailbox is a file of no octets, which any format may take.
+#[test]
+fn an_emptied_mailbox_takes_its_uids_along() {
+    let home = home();
+    let dummy = ailurus_formats::Dummy::new(home.environment.clone(), home.disk.clone());
+    for format in FORMATS {
+        let (driver, at) = (filled(&home, format, 2), home.at_name("box"));
+        drop(expunge(&mut *open(&driver, &at).unwrap(), &UidSet::all()).unwrap());
+        dummy.rename(&at, &home.at_name("new")).unwrap();
+        assert!(!home.path(SIDECAR).exists());
+        append_plain(&driver, &home.at_name("new"), text(3).as_bytes()).unwrap();
+        check_texts(&mut *open(&driver, &home.at_name("new")).unwrap(), &[(3, 3)]);
+        drop(expunge(&mut *open(&driver, &home.at_name("new")).unwrap(), &UidSet::all()).unwrap());
+        dummy.delete(&home.at_name("new")).unwrap();
+        assert_eq!(std::fs::read_dir(home.directory.path()).unwrap().count(), 0);
+    }
+}
+
 #[test]
 fn who_only_reads_changes_nothing_of_the_mailbox_and_yet_tells_uids_that_stay() {
     for format in FORMATS {
-        let home = Home::new();
+        let home = home();
         let (driver, at) = (filled(&home, format, 2), home.at_name("box"));
         std::fs::remove_file(home.path(SIDECAR)).unwrap();
         let (before, times) = (home.get("box"), |home: &Home| {
@@ -506,7 +546,7 @@ fn who_only_reads_changes_nothing_of_the_mailbox_and_yet_tells_uids_that_stay() 
 #[test]
 fn an_inbox_is_the_file_of_that_name_or_the_formats_own() {
     for (format, own) in [("mtx", "INBOX.MTX"), ("tenex", "mail.txt")] {
-        let home = Home::new();
+        let home = home();
         let (driver, inbox) = (driver(&home, format), home.at_name("INBOX"));
         assert_eq!(driver.probe(&inbox).unwrap(), Claim::Empty);
         append_plain(&driver, &inbox, text(1).as_bytes()).unwrap();
@@ -538,7 +578,7 @@ fn an_inbox_is_the_file_of_that_name_or_the_formats_own() {
 #[test]
 fn an_append_leaves_the_time_of_the_last_flag_update() {
     for format in FORMATS {
-        let home = Home::new();
+        let home = home();
         let (driver, at) = (filled(&home, format, 1), home.at_name("box"));
         let file = std::fs::File::options().write(true).open(home.path("box")).unwrap();
         home.disk.set_times(&file, 1000, 2000).unwrap();
@@ -551,7 +591,7 @@ fn an_append_leaves_the_time_of_the_last_flag_update() {
 #[test]
 fn a_session_whose_file_shrinks_or_is_replaced_ends() {
     for format in FORMATS {
-        let home = Home::new();
+        let home = home();
         let (driver, at) = (filled(&home, format, 3), home.at_name("box"));
         let mut mailbox = open(&driver, &at).unwrap();
         let content = home.get("box");
@@ -576,7 +616,7 @@ fn a_session_whose_file_shrinks_or_is_replaced_ends() {
 #[test]
 fn text_is_read_as_it_was_written_wherever_one_begins() {
     for format in FORMATS {
-        let home = Home::new();
+        let home = home();
         let (driver, at) = (filled(&home, format, 0), home.at_name("box"));
         let mut random = Random::new(7);
         for lines in [0, 1, 3, 2000, 30_000] {
@@ -606,7 +646,7 @@ fn text_is_read_as_it_was_written_wherever_one_begins() {
 /// Many flag changes do not make the sidecar grow for ever, and neither do many appends.
 #[test]
 fn the_sidecar_stays_small() {
-    let home = Home::new();
+    let home = home();
     let (driver, at) = (filled(&home, "mtx", 2), home.at_name("box"));
     let mut mailbox = open(&driver, &at).unwrap();
     for n in 0..3000 {
@@ -629,7 +669,7 @@ fn the_sidecar_stays_small() {
 #[test]
 fn the_reference_works_on_our_mailbox_between_our_steps() {
     for format in FORMATS {
-        let home = Home::new();
+        let home = home();
         let (driver, at) = (filled(&home, format, 5), home.at_name("box"));
         let Some(_) = mailutil(&home, &["check", "box"]) else { return };
         let mut mailbox = open(&driver, &at).unwrap();
@@ -679,7 +719,7 @@ fn the_reference_works_on_our_mailbox_between_our_steps() {
 #[test]
 fn keywords_that_come_with_a_message_stay_with_it() {
     for format in FORMATS {
-        let home = Home::with(Os::shared(), |environment| {
+        let home = Home::with(Arc::new(NoSync), |environment| {
             environment.default_keywords = vec![Keyword::new(b"foo").unwrap()];
         });
         let (driver, at) = (filled(&home, format, 1), home.at_name("box"));

@@ -249,8 +249,11 @@ impl Driver for Mtx {
 
     fn delete(&self, at: &Location) -> Result<()> {
         let (file, mut ledger, _held) = self.lock_alone(at)?;
+        let is_link = file.path.symlink_metadata().is_ok_and(|found| found.is_symlink());
         files::remove(&*self.disk, at, &file.path)?;
-        ledger.remove(&file);
+        if !is_link {
+            ledger.remove(&file);
+        }
         Ok(())
     }
 
@@ -260,13 +263,17 @@ impl Driver for Mtx {
         if new.symlink_metadata().is_ok() {
             return Err(Error::AlreadyExists(to.name.clone()));
         }
+        // A link can have any name: the sidecar is beside what it leads to.
+        let is_link = file.path.symlink_metadata().is_ok_and(|found| found.is_symlink());
         // There before the mailbox, so that it has its UIDs whenever we die.
-        let copied = ledger.copy_for(&file, &held, &new);
+        let copied = if is_link { Ok(None) } else { ledger.copy_for(&file, &held, &new) };
         let copy = copied.map_err(Error::io("copy the UIDs of", &file.path))?;
         files::move_to(&*self.disk, (from, &file.path), (to, &new)).inspect_err(|_| {
             copy.map(|copy| self.disk.remove(&copy));
         })?;
-        ledger.remove(&file);
+        if !is_link {
+            ledger.remove(&file);
+        }
         if from.place == Place::Inbox { self.make(from, &self.path(from)?) } else { Ok(()) }
     }
 
