@@ -261,6 +261,16 @@ fn check(format: &str, case: &Case, what: &str, directory: tempfile::TempDir, to
     let told = told.appended.iter().chain(&told.delivered).map(|(uid, _)| *uid);
     let most = told.chain(all).chain([6]).max().unwrap();
     assert!(new[0].get() > most, "{what}: UID {} was given before", new[0]);
+    // A client that was not told sends it all again, with the same date.
+    if appended == 0 && !case.appends.is_empty() {
+        let texts: Vec<_> = case.appends.iter().map(|n| self::text(*n)).collect();
+        let again: Vec<_> = texts.iter().map(|text| (AppendMeta::default(), text.as_slice())).collect();
+        let (_, uids) = append(&driver, &at, &again).unwrap().uids.unwrap();
+        let found = messages(&driver, &home, "box", &what);
+        for (uid, text) in uids.iter().zip(&texts) {
+            assert_eq!(found.get(text), Some(&uid.get()), "{what}: UID of what was sent again");
+        }
+    }
     home
 }
 
@@ -354,6 +364,41 @@ fn the_reference_opens_what_is_left() {
                 return;
             };
             assert!(said.contains(&format!("{total} total")), "{format}, {}, {n}: {said}", case.name);
+        }
+    });
+}
+
+/// A client that was not told of an append sends it again, with the same date, before anybody opens the mailbox.
+#[test]
+fn what_is_sent_again_at_once_keeps_its_uid() {
+    each(|format, case, changes| {
+        if case.appends.is_empty() || case.first || !case.expunges.is_empty() {
+            return;
+        }
+        for n in 0..=changes {
+            for (fault, power) in [(Fault::KillBefore(n), None), (Fault::TearAt(n), Some(n as u64))] {
+                let (directory, told, _) = run(format, case, fault, power);
+                if !told.appended.is_empty() {
+                    continue;
+                }
+                let home = home(directory, Arc::new(NoSync));
+                let (driver, mut told) = (driver(&home, format), Told::default());
+                run_append(&driver, &home, &mut told, case.appends).unwrap();
+                let what = format!("{format}, {}, {n}, {power:?}", case.name);
+                let mut mailbox = open(&driver, &home.at_name("box")).unwrap();
+                let count = mailbox.snapshot().messages.len();
+                // The first try may have come to its end without anybody being told.
+                assert!(
+                    count == 8 + told.appended.len() || count == 8 + 2 * told.appended.len(),
+                    "{what}: {count}"
+                );
+                for (number, text) in &told.appended {
+                    let whole = read_all(&mut *mailbox, uid(*number), Extent::Whole, 1 << 20).unwrap();
+                    assert!(whole == *text, "{what}: UID {number}");
+                }
+                let (all, largest) = (uids_of(&*mailbox), told.appended.last().unwrap().0);
+                assert_eq!(all.last(), Some(&largest), "{what}: {all:?}");
+            }
         }
     });
 }

@@ -42,6 +42,15 @@ impl Aligner {
         record
     }
 
+    /// Forgets messages that never came: they are not to be met.
+    pub(super) fn drop_uids(&mut self, (first, last): (u32, u32)) {
+        let start = self.next + self.records[self.next..].partition_point(|record| record.uid.get() < first);
+        let end = self.next + self.records[self.next..].partition_point(|record| record.uid.get() <= last);
+        for record in self.records.drain(start..end.max(start)) {
+            self.gone.insert(record.uid);
+        }
+    }
+
     /// Returns the messages of the sidecar that are in the file no more, once all of the file was met.
     pub(super) fn finish(mut self) -> UidSet {
         for record in &self.records[self.next..] {
@@ -129,5 +138,19 @@ mod tests {
         ] {
             assert_eq!(align(records, file), (some(met), uids(gone)), "{records:?} {file:?}");
         }
+    }
+
+    #[test]
+    fn what_never_came_is_not_met() {
+        let record = |(key, uid): (u64, u32)| {
+            let uid = Uid::new(uid).unwrap();
+            Record { uid, flags: Flags::default(), identity: key.to_le_bytes() }
+        };
+        let mut aligner = Aligner::new([(7, 1), (8, 2), (8, 3), (8, 5)].map(record).into());
+        assert_eq!(aligner.meet(7).map(|record| record.uid.get()), Some(1));
+        aligner.drop_uids((2, 3));
+        aligner.drop_uids((9, 4));
+        assert_eq!(aligner.meet(8).map(|record| record.uid.get()), Some(5));
+        assert_eq!(aligner.finish(), uids(&[2, 3]));
     }
 }

@@ -143,7 +143,9 @@ impl<'d> MtxAppend<'d> {
             Ok(())
         })?;
         let line = made.lines.first().cloned().unwrap_or_default();
-        tail.ledger.note.intent = Some(Intent { end: made.end, sum: sum.value(), line });
+        let uid = |uid: Option<&Uid>| uid.map_or(0, |uid| uid.get());
+        let uids = (uid(made.uids.first()), uid(made.uids.last()));
+        tail.ledger.note.intent = Some(Intent { end: made.end, sum: sum.value(), uids, line });
         let events = std::mem::take(&mut tail.events);
         tail.ledger.append(&tail.file, &tail.held, events)
     }
@@ -240,7 +242,11 @@ impl Tail {
         }
         let (mut size, mut events) = (file.metadata()?.len(), Vec::new());
         if let Some(settled) = torn::settle(&file, dialect, &mut ledger, &held, true, size)? {
-            size = settled;
+            size = settled.size;
+            if let Some((first, last)) = settled.void {
+                let void = (first..=last).filter_map(Uid::new);
+                events.extend(void.map(|uid| Event::Gone { uid }));
+            }
         }
         let mut walk = Walk::new(&file, dialect, ledger.note.end, size, Sizes::Unwanted);
         let mut last = ledger.note.last;

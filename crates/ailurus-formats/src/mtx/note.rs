@@ -27,11 +27,14 @@ pub(super) struct Intent {
     pub(super) end: u64,
     /// The check sum of all that is added.
     pub(super) sum: u64,
+    /// The first and the last UID of the messages, which the sidecar knows already.
+    pub(super) uids: (u32, u32),
     /// The line of the first message, which is written when all else is.
     pub(super) line: Vec<u8>,
 }
 
 const VERSION: u8 = 1;
+const MOST_MESSAGES: u32 = 1_000_000;
 
 impl Note {
     /// Returns the octets for the sidecar.
@@ -43,9 +46,10 @@ impl Note {
         out.extend_from_slice(&last.offset.to_le_bytes());
         out.extend_from_slice(&last.key.to_le_bytes());
         out.extend_from_slice(&self.updates.to_le_bytes());
-        if let Some(Intent { end, sum, line }) = &self.intent {
+        if let Some(Intent { end, sum, uids, line }) = &self.intent {
             out.extend_from_slice(&end.to_le_bytes());
             out.extend_from_slice(&sum.to_le_bytes());
+            out.extend_from_slice(&(u64::from(uids.0) << 32 | u64::from(uids.1)).to_le_bytes());
             out.extend_from_slice(line);
         }
         out
@@ -68,7 +72,11 @@ impl Note {
         let intent = if rest.is_empty() {
             None
         } else {
-            Some(Intent { end: number(&mut rest)?, sum: number(&mut rest)?, line: rest.to_vec() })
+            let (end, sum, uids) = (number(&mut rest)?, number(&mut rest)?, number(&mut rest)?);
+            let uids = (u32::try_from(uids >> 32).ok()?, u32::try_from(uids & 0xffff_ffff).ok()?);
+            // More messages than a mailbox can have were never announced.
+            (uids.1.checked_sub(uids.0)? <= MOST_MESSAGES).then_some(())?;
+            Some(Intent { end, sum, uids, line: rest.to_vec() })
         };
         Some(Self { end, last: (has_last == 1).then_some(last), updates, intent })
     }
@@ -82,7 +90,7 @@ mod tests {
     #[test]
     fn what_is_noted_is_read_again() {
         let last = Some(Last { offset: 7, key: u64::MAX });
-        let intent = Some(Intent { end: 1 << 40, sum: 9, line: vec![b'x'; 64] });
+        let intent = Some(Intent { end: 1 << 40, sum: 9, uids: (7, 1_000_007), line: vec![b'x'; 64] });
         for note in [
             Note::default(),
             Note { end: 100, last, updates: 7, intent: None },

@@ -71,13 +71,15 @@ impl MtxMailbox {
         let mut walk = Walk::new(file, dialect, self.end, size, Sizes::Wanted);
         let complete = loop {
             if ledger.note.intent.is_some() && walk.at == ledger.note.end {
-                let Some(settled) =
-                    torn::settle(file, dialect, ledger, held, self.use_as != Use::Read, size)?
-                else {
+                let mends = self.use_as != Use::Read;
+                let Some(settled) = torn::settle(file, dialect, ledger, held, mends, size)? else {
                     break false;
                 };
-                if settled != size {
-                    size = settled;
+                if let Some(uids) = settled.void {
+                    told.aligner.drop_uids(uids);
+                }
+                if settled.size != size {
+                    size = settled.size;
                     walk = Walk::new(file, dialect, walk.at, size, Sizes::Wanted);
                 }
             }

@@ -39,17 +39,27 @@ pub(super) fn settle(
     held: &Held,
     writable: bool,
     size: u64,
-) -> Result<Option<u64>> {
+) -> Result<Option<Settled>> {
     let start = ledger.note.end;
-    let Some(intent) = ledger.note.intent.take() else { return Ok(Some(size)) };
-    match judge(&file.file, &intent, start, size).map_err(file.io("read"))? {
-        Outcome::Done | Outcome::NotBegun => Ok(Some(size)),
-        Outcome::Unfinished if writable => mend(file, dialect, held.name(), &intent, start, size).map(Some),
-        Outcome::Unfinished => {
-            ledger.note.intent = Some(intent);
-            Ok(None)
+    let Some(intent) = ledger.note.intent.clone() else { return Ok(Some(Settled { size, void: None })) };
+    let (size, void) = match judge(&file.file, &intent, start, size).map_err(file.io("read"))? {
+        Outcome::Done => (size, None),
+        Outcome::NotBegun => (size, Some(intent.uids)),
+        Outcome::Unfinished if writable => {
+            (mend(file, dialect, held.name(), &intent, start, size)?, Some(intent.uids))
         }
-    }
+        Outcome::Unfinished => return Ok(None),
+    };
+    ledger.note.intent = None;
+    Ok(Some(Settled { size, void }))
+}
+
+/// What is left of an append that was announced.
+pub(super) struct Settled {
+    /// The size of the file now.
+    pub(super) size: u64,
+    /// The first and the last UID of messages that never came. The same messages may come again, with other UIDs.
+    pub(super) void: Option<(u32, u32)>,
 }
 
 /// Looks what became of an append that was to begin at `start`, where a line ends, in a file of this size.
