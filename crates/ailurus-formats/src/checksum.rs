@@ -1,5 +1,10 @@
 //! Check sums that tell what was written from what a crash made of it; they do not withstand an attacker.
 
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
 /// A check sum over octets in order, whatever pieces they come in; it finds lost pages, not enemies.
 #[derive(Clone, Debug)]
 pub(crate) struct Sum {
@@ -46,6 +51,35 @@ impl Sum {
         last.mix(self.filled as u64);
         last.state ^ last.state >> 32
     }
+}
+
+/// Returns the check sum of a part of a file.
+pub(crate) fn sum_of(file: &File, range: Range<u64>) -> io::Result<u64> {
+    const BLOCK: usize = 256 * 1024;
+    let (mut sum, mut block, mut at) = (Sum::default(), Vec::new(), range.start);
+    while at < range.end {
+        let most = usize::try_from(range.end - at).unwrap_or(BLOCK).min(BLOCK);
+        block.resize(most, 0);
+        file.read_exact_at(&mut block, at)?;
+        sum.add(&block);
+        at += most as u64;
+    }
+    Ok(sum.value())
+}
+
+/// Tells whether a page within these octets starts with NUL, as one does that never reached the disk.
+pub(crate) fn lacks_a_page(file: &File, from: u64, to: u64) -> io::Result<bool> {
+    const PAGE: u64 = 4096;
+    let mut octet = [1];
+    let mut page = from.div_ceil(PAGE) * PAGE;
+    while page < to {
+        file.read_exact_at(&mut octet, page)?;
+        if octet[0] == 0 {
+            return Ok(true);
+        }
+        page += PAGE;
+    }
+    Ok(false)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::file::MbxFile;
 use super::header::{Header, Intent};
 use super::line::{Field, Line, MOST};
-use crate::checksum::Sum;
+use crate::checksum::sum_of;
 use crate::lock::NameLock;
 use crate::window::Window;
 use ailurus_store::{Level, Result};
@@ -78,20 +78,6 @@ fn is_nul(file: &File, mut from: u64, to: u64) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Tells whether a page within these octets starts with NUL, as one does that never reached the disk.
-pub(super) fn lacks_a_page(file: &File, from: u64, to: u64) -> io::Result<bool> {
-    let mut octet = [1];
-    let mut page = from.div_ceil(PAGE) * PAGE;
-    while page < to {
-        file.read_exact_at(&mut octet, page)?;
-        if octet[0] == 0 {
-            return Ok(true);
-        }
-        page += PAGE;
-    }
-    Ok(false)
-}
-
 /// Settles the intent in the header, if there is one: what it announced is either there to the last octet or taken
 /// away. Returns the size of the file afterwards. `parsed` is up to where this session knows the file.
 pub(super) fn settle(
@@ -131,16 +117,8 @@ fn is_done(file: &MbxFile, intent: Intent, size: u64) -> Result<bool> {
     if size < intent.end {
         return Ok(false);
     }
-    let mut sum = Sum::default();
-    let mut block = vec![0; 256 * 1024];
-    let mut at = intent.start;
-    while at < intent.end {
-        let most = usize::try_from(intent.end - at).unwrap_or(usize::MAX).min(block.len());
-        file.file.read_exact_at(&mut block[..most], at).map_err(file.io("read"))?;
-        sum.add(&block[..most]);
-        at += most as u64;
-    }
-    Ok(sum.value() == intent.sum)
+    let sum = sum_of(&file.file, intent.start..intent.end).map_err(file.io("read"))?;
+    Ok(sum == intent.sum)
 }
 
 /// Takes away the torn append at `pos` and returns the size of the file afterwards. What another program appended

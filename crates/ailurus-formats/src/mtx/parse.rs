@@ -42,12 +42,13 @@ impl MtxMailbox {
         }
         let times = FileTimes::of(&self.file.metadata()?);
         self.check_size(times.size)?;
-        let known = self.spots.len();
+        let (known, end) = (self.spots.len(), self.end);
         let updates = self.ledger.note.updates;
         let parsed = self.parse_messages(held, times.size);
         if parsed.is_err() {
             self.snapshot.messages.truncate(known);
             self.spots.truncate(known);
+            self.end = end;
             // What the sidecar told is told again the next time.
             self.ledger.forget();
         }
@@ -127,10 +128,16 @@ impl MtxMailbox {
         match told {
             Told::Nothing => {}
             Told::More => self.take_flags(&news),
-            Told::Anew | Told::Lost => {
+            Told::Anew => {
                 for index in 0..known {
-                    let record = aligner.meet(self.spots[index].key).filter(|_| !lost);
-                    self.agree(index, record, lost, &mut fresh)?;
+                    let record = aligner.meet(self.spots[index].key);
+                    self.agree(index, record, &mut fresh)?;
+                }
+            }
+            // What we know of these is better than what anybody else does.
+            Told::Lost => {
+                for spot in &self.spots {
+                    aligner.meet(spot.key);
                 }
             }
         }
@@ -140,17 +147,7 @@ impl MtxMailbox {
     }
 
     /// Makes a known message agree with what the sidecar says of it.
-    fn agree(
-        &mut self,
-        index: usize,
-        record: Option<Record<IDENTITY>>,
-        lost: bool,
-        fresh: &mut usize,
-    ) -> Result<()> {
-        // When all is lost we know better than anybody else.
-        if lost {
-            return Ok(());
-        }
+    fn agree(&mut self, index: usize, record: Option<Record<IDENTITY>>, fresh: &mut usize) -> Result<()> {
         let before = self.snapshot.messages[index];
         let previous = index.checked_sub(1).map(|index| self.snapshot.messages[index].uid());
         let (uid, mask) = match record {

@@ -4,7 +4,7 @@ use super::Dialect;
 use super::ledger::{Held, Ledger};
 use super::line::{FLAGS, Line, MOST};
 use super::note::Intent;
-use crate::checksum::Sum;
+use crate::checksum::{lacks_a_page, sum_of};
 use crate::journal::read_up_to;
 use crate::lock::NameLock;
 use crate::mail_file::MailFile;
@@ -13,9 +13,7 @@ use crate::window::Window;
 use ailurus_store::{Level, Result};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
-const PAGE: u64 = 4096;
 const BLOCK: usize = 256 * 1024;
 
 /// What became of an append that was announced.
@@ -76,39 +74,13 @@ fn judge(file: &File, intent: &Intent, start: u64, size: u64) -> io::Result<Outc
     if there != intent.line || size < intent.end {
         return Ok(Outcome::Unfinished);
     }
-    if sum(file, start, intent.end)? == intent.sum {
+    if sum_of(file, start..intent.end)? == intent.sum {
         return Ok(Outcome::Done);
     }
     // The line is there, and pages behind it are not: so it is after a power loss. Otherwise somebody has appended another
     // message with the same line.
     let torn = lacks_a_page(file, start, intent.end)?;
     Ok(if torn { Outcome::Unfinished } else { Outcome::NotBegun })
-}
-
-fn sum(file: &File, from: u64, to: u64) -> io::Result<u64> {
-    let (mut sum, mut block, mut at) = (Sum::default(), Vec::new(), from);
-    while at < to {
-        let most = usize::try_from(to - at).unwrap_or(BLOCK).min(BLOCK);
-        block.resize(most, 0);
-        file.read_exact_at(&mut block, at)?;
-        sum.add(&block);
-        at += most as u64;
-    }
-    Ok(sum.value())
-}
-
-/// Tells whether a page within these octets starts with NUL, as one does that never reached the disk.
-fn lacks_a_page(file: &File, from: u64, to: u64) -> io::Result<bool> {
-    let mut octet = [1];
-    let mut page = from.div_ceil(PAGE) * PAGE;
-    while page < to {
-        file.read_exact_at(&mut octet, page)?;
-        if octet[0] == 0 {
-            return Ok(true);
-        }
-        page += PAGE;
-    }
-    Ok(false)
 }
 
 /// Takes away the unfinished append at `start`, and returns the size of the file afterwards. What another program
