@@ -122,8 +122,14 @@ impl One {
         logging::close_stderr_on_connection();
         process::settle_umask();
         let log = logging::open(program);
-        let wanted =
-            [SystemSignal::Terminate, SystemSignal::Hangup, SystemSignal::User1, SystemSignal::User2];
+        // SIGUSR1, which would end us, is what people send the original for its status file: taken, and nothing done.
+        let wanted = [
+            SystemSignal::Terminate,
+            SystemSignal::Hangup,
+            SystemSignal::Interrupt,
+            SystemSignal::User1,
+            SystemSignal::User2,
+        ];
         let signals = match SignalPipe::install(&wanted) {
             Ok(signals) => signals,
             Err(error) => {

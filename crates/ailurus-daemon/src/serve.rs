@@ -84,6 +84,7 @@ fn explain(address: SocketAddr, error: &io::Error) -> String {
 #[must_use]
 pub fn serve(plain: &[SocketAddr], tls: &[SocketAddr]) -> ExitCode {
     process::settle_umask();
+    process::keep_descriptors();
     let result =
         if rustix::process::geteuid().is_root() { serve_host(plain, tls) } else { serve_person(plain, tls) };
     match result {

@@ -54,7 +54,7 @@ struct MailboxSettings {
 }
 
 /// The formats that we can make.
-const FORMATS: [&str; 4] = ["unix", "mbx", "tenex", "mtx"];
+const FORMATS: [&str; 5] = ["unix", "mbx", "mmdf", "tenex", "mtx"];
 const MOST_LINE: usize = 1023;
 const MOST_KEYWORDS: usize = 30;
 const MOST_KEYWORD: usize = 50;

@@ -17,6 +17,7 @@ pub fn drivers(environment: &Arc<Environment>, disk: &Arc<dyn Disk>) -> Vec<Arc<
         Arc::new(Mbx::new(env(), disk())),
         Arc::new(Mtx::tenex(env(), disk())),
         Arc::new(Mtx::new(env(), disk())),
+        Arc::new(Unix::mmdf(environment.as_ref().clone(), disk())),
         Arc::new(Unix::new(environment.as_ref().clone(), disk())),
         Arc::new(Phile::new(env(), disk())),
         Arc::new(Dummy::new(env(), disk())),
@@ -33,6 +34,6 @@ mod tests {
         let environment = Environment::new("alice", "/home".into(), "/spool".into(), "mail.example.com");
         let drivers = drivers(&Arc::new(environment), &Os::shared());
         let names: Vec<_> = drivers.iter().map(|driver| driver.name()).collect();
-        assert_eq!(names, ["mbx", "tenex", "mtx", "unix", "phile", "dummy"]);
+        assert_eq!(names, ["mbx", "tenex", "mtx", "mmdf", "unix", "phile", "dummy"]);
     }
 }

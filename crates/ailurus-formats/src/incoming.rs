@@ -1,6 +1,5 @@
 //! The messages of an append until it is committed.
 
-use crate::crlf::append_without_cr;
 use crate::spool::Spool;
 use ailurus_store::{AppendMeta, Environment, Error, Result};
 use std::path::{Path, PathBuf};
@@ -61,7 +60,7 @@ impl Incoming {
             LineEnds::Crlf => self.spool.write(octets).map_err(failed),
             LineEnds::Lf => {
                 self.block.clear();
-                append_without_cr(octets, &mut self.block);
+                self.block.extend(octets.iter().filter(|octet| **octet != b'\r'));
                 self.spool.write(&self.block).map_err(failed)
             }
         }

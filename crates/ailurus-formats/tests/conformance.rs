@@ -7,4 +7,10 @@ ailurus_testkit::conformance! {
     mbx: Format::of("mbx");
     tenex: Format::of("tenex");
     mtx: Format::of("mtx");
+    mmdf: Format { delivery: Some(mmdf_delivery), ..Format::of("mmdf") };
+}
+
+fn mmdf_delivery(message: &str) -> Vec<u8> {
+    let mark = "\u{1}\u{1}\u{1}\u{1}\n";
+    format!("{mark}From ada@example.com Sat Feb  1 12:34:56 2025\n{message}{mark}").into_bytes()
 }

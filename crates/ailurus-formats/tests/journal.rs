@@ -252,7 +252,9 @@ fn any_length_between_old_and_new_is_ours() {
     let new = [noise(2, 3000), old.clone()].concat();
     let directory = tempfile::tempdir().unwrap();
     for length in (9000..=12_000).step_by(277).chain([9001, 9216, 9728, 11_999]) {
-        for grown in [new[9000..length].to_vec(), vec![0; length - 9000]] {
+        let half = 9000 + (length - 9000) / 2;
+        let half_written = [&new[9000..half], &vec![0; length - half][..]].concat();
+        for grown in [new[9000..length].to_vec(), vec![0; length - 9000], half_written] {
             let path = sealed(directory.path(), &old, &plan);
             std::fs::write(&path, [&new[..1024], &old[1024..], &grown].concat()).unwrap();
             assert_eq!(repair(&Os::shared(), &path).unwrap(), Recovery::Finished, "{length}");

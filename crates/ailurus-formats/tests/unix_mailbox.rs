@@ -395,6 +395,7 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
         Just(b"\n".to_vec()),
         Just(b"\r\n".to_vec()),
         Just(b"From ".to_vec()),
+        Just(b"\r".to_vec()),
         Just(b"\0\0\0".to_vec()),
         proptest::collection::vec(any::<u8>(), 0..30),
     ];

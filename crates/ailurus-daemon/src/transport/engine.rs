@@ -50,7 +50,7 @@ pub enum Signal {
     Kiss,
     /// SIGTERM.
     Terminate,
-    /// SIGHUP.
+    /// SIGHUP, or SIGINT of somebody at the terminal.
     Hangup,
 }
 
@@ -98,6 +98,7 @@ impl Signals for ProcessSignals {
         let order = [
             (SystemSignal::Terminate, Signal::Terminate),
             (SystemSignal::Hangup, Signal::Hangup),
+            (SystemSignal::Interrupt, Signal::Hangup),
             (SystemSignal::User2, Signal::Kiss),
         ];
         let gravest = order.into_iter().find(|(signal, _)| came.contains(*signal));

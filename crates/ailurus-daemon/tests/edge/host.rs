@@ -56,6 +56,13 @@ fn users_log_in_by_shadow_and_become_themselves_for_good() {
                 "CapEff: 0000000000000000".into(),
             ]
         );
+        // Nothing that root opened is left open.
+        for entry in fs::read_dir(format!("/proc/{session}/fd")).expect("a living process") {
+            let target = fs::read_link(entry.expect("an entry").path()).expect("open");
+            let target = target.to_string_lossy();
+            let harmless = ["socket:", "pipe:", "anon_inode:", "/dev/null"];
+            assert!(harmless.iter().any(|kind| target.starts_with(kind)), "{target}");
+        }
         // What root knew is still in the process's memory, and not for the user to see.
         let memory = fs::metadata(format!("/proc/{session}/mem")).expect("a living process");
         assert_eq!(std::os::unix::fs::MetadataExt::uid(&memory), 0);

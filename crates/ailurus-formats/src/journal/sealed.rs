@@ -155,7 +155,9 @@ impl Sealed {
                 }
                 after_so_far &= as_after;
                 let grown = &now[before..];
-                extended &= data[before..].starts_with(grown) || grown.iter().all(|octet| *octet == 0);
+                let written =
+                    grown.iter().zip(&data[before..]).take_while(|(is, will_be)| is == will_be).count();
+                extended &= grown[written..].iter().all(|octet| *octet == 0);
             }
         }
         let reaches_new = if new_len > old_len { extended } else { is_cut };

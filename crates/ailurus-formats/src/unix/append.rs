@@ -1,5 +1,6 @@
 //! APPEND (spec/formats-unix.md §6): messages are collected first, then all are written at the end of the file.
 
+use super::dialect::{Dialect, MARK, has_mark_after};
 use super::mailbox::{initial_error, is_same};
 use super::parse::{KEYWORDS, Scan};
 use super::render::{Base, Old, append_arrival_fields, append_block};
@@ -14,7 +15,7 @@ use crate::rewrite::{Rewrite, RewriteError};
 use crate::spool::Spool;
 use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Manner, Place, Result};
 use ailurus_types::{Flags, InternalDate, KeywordMask, Keywords, Uid, UidValidity};
-use memchr::memchr2;
+use memchr::{memchr2, memchr3};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -43,6 +44,8 @@ struct Arriving {
     header: u64,
     text: u64,
     end: u64,
+    // The last line of the text has no LF.
+    is_open: bool,
 }
 
 impl<'d> Appending<'d> {
@@ -61,8 +64,8 @@ impl Append for Appending<'_> {
             return Err(Error::Refused("Append of zero-length message".into()));
         }
         let header = self.spool.len();
-        self.messages.push(Arriving { meta, header, text: header, end: header });
-        self.open = Some(Converter::new(self.shared.env.from_widget_header_only));
+        self.messages.push(Arriving { meta, header, text: header, end: header, is_open: false });
+        self.open = Some(Converter::new(self.shared.dialect, self.shared.env.from_widget_header_only));
         Ok(())
     }
 
@@ -142,8 +145,9 @@ impl Appending<'_> {
 
     /// Adds the messages as a delivery does, while another session has the mailbox.
     fn arrive(&self, file: &File) -> Result<()> {
-        let env = &self.shared.env;
-        let keywords = Scan::keywords_of(file, env).map_err(|error| initial_error(&self.path, error))?;
+        let Shared { dialect, env, .. } = &**self.shared;
+        let keywords = Scan::keywords_of(*dialect, file, env)
+            .map_err(|error| initial_error(self.shared, &self.path, error))?;
         let mut tail = Tail::begin(self, file)?;
         for message in &self.messages {
             let flags = self.flags(message, &keywords);
@@ -151,8 +155,7 @@ impl Appending<'_> {
             append_arrival_fields(flags, &keywords, &mut tail.out);
             tail.copy(&self.spool, message.header..message.text)?;
             tail.push(b"\n");
-            tail.copy(&self.spool, message.text..message.end)?;
-            tail.push(b"\n");
+            tail.text(&self.spool, message)?;
         }
         tail.finish()
     }
@@ -170,8 +173,9 @@ impl Appending<'_> {
         let mut scan = match known {
             Some(scan) => scan,
             None => {
-                let mut scan = Scan::default();
-                scan.parse(file, env, Manner::Silent).map_err(|error| initial_error(&self.path, error))?;
+                let mut scan = Scan::new(self.shared.dialect);
+                scan.parse(file, env, Manner::Silent)
+                    .map_err(|error| initial_error(self.shared, &self.path, error))?;
                 scan
             }
         };
@@ -212,8 +216,7 @@ impl Appending<'_> {
             tail.push(&self.envelope_line(message));
             tail.copy(&self.spool, message.header..message.text)?;
             append_block(base, flags, Old::No, uid, &scan.keywords, &mut tail.out);
-            tail.copy(&self.spool, message.text..message.end)?;
-            tail.push(b"\n");
+            tail.text(&self.spool, message)?;
             uids.extend(Uid::new(uid));
         }
         tail.finish()?;
@@ -273,7 +276,8 @@ impl Appending<'_> {
         Flags { system: message.meta.system, keywords: mask }
     }
 
-    /// Returns the From_ line with its line end: the one that a message had in its old mailbox, if it is a good one.
+    /// Returns what is before the header, with the From_ line that a message had in its old mailbox, if it is a good
+    /// one.
     fn envelope_line(&self, message: &Arriving) -> Vec<u8> {
         let env = &self.shared.env;
         let kept = message
@@ -281,17 +285,19 @@ impl Appending<'_> {
             .from_line
             .as_deref()
             .filter(|line| FromLine::parse(line).is_some() && memchr2(b'\r', b'\n', line).is_none());
-        let mut line = match kept {
-            Some(line) => line.to_vec(),
+        let mut out = self.shared.dialect.start().to_vec();
+        match kept {
+            Some(line) => out.extend_from_slice(line),
             None => {
                 let date = message.meta.internal_date.unwrap_or_else(|| {
                     InternalDate::from_timestamp(env.clock.now(), env.clock.local_offset())
                 });
-                format!("From {}@{} {}", env.user, env.host, date.from_line()).into_bytes()
+                let line = format!("From {}@{} {}", env.user, env.host, date.from_line());
+                out.extend_from_slice(line.as_bytes());
             }
-        };
-        line.push(b'\n');
-        line
+        }
+        out.push(b'\n');
+        out
     }
 }
 
@@ -348,13 +354,12 @@ impl<'t> Tail<'t> {
         let found = file.metadata().map_err(Error::io("examine", path))?;
         let start = found.len();
         let mut last = Vec::new();
-        read_up_to(file, start.saturating_sub(3), 3, &mut last).map_err(Error::io("read", path))?;
-        // What a torn delivery left behind must not swallow the message: it gets its LF, and an empty line.
-        let supplied: &[u8] = match last.as_slice() {
-            [] | [.., b'\n', b'\n'] | [b'\n', b'\r', b'\n'] => b"",
-            [.., b'\n'] => b"\n",
-            _ => b"\n\n",
-        };
+        read_up_to(file, start.saturating_sub(7), 7, &mut last).map_err(Error::io("read", path))?;
+        // What a torn delivery left behind must not swallow the message: it gets its LF, and what ends a message.
+        let (ended, end) = is_ended(appending.shared.dialect, &last);
+        let mut supplied = Vec::new();
+        supplied.extend_from_slice(if ended { b"" } else { appending.shared.dialect.line_end(&last) });
+        supplied.extend_from_slice(end);
         let Shared { disk, env, .. } = &**appending.shared;
         let places = Places::of(path, file, &env.home).map_err(Error::io("examine", path))?;
         let way = if appending.is_much() && places.may_be_made() {
@@ -369,7 +374,7 @@ impl<'t> Tail<'t> {
             shared: appending.shared,
             path,
             file,
-            out: supplied.to_vec(),
+            out: supplied,
             start,
             way,
             times: (found.atime(), found.mtime(), found.ctime()),
@@ -388,6 +393,18 @@ impl<'t> Tail<'t> {
             self.out.extend_from_slice(piece);
             self.flush()
         })
+    }
+
+    /// Writes the text of a message, and what ends it.
+    fn text(&mut self, spool: &Spool, message: &Arriving) -> Result<()> {
+        self.copy(spool, message.text..message.end)?;
+        let dialect = self.shared.dialect;
+        if message.is_open && dialect == Dialect::Mmdf {
+            // In unix format the LF that ends the message is that of the line.
+            self.push(b"\n");
+        }
+        self.push(dialect.end());
+        Ok(())
     }
 
     /// Writes what there is, if it is much.
@@ -452,8 +469,20 @@ impl Drop for Tail<'_> {
     }
 }
 
-/// Converts a message from CRLF form to what is in the file: no CRs, internal fields renamed, From_ lines quoted.
+/// Tells by the last octets of a file whether its last line is ended, and what ends its last message if that is not.
+fn is_ended(dialect: Dialect, last: &[u8]) -> (bool, &'static [u8]) {
+    let ended = last.last().is_none_or(|octet| *octet == b'\n');
+    let done = match dialect {
+        Dialect::Unix => matches!(last, [] | [.., b'\n', b'\n'] | [.., b'\n', b'\r', b'\n']),
+        Dialect::Mmdf => last.is_empty() || last.strip_suffix(MARK).is_some_and(has_mark_after),
+    };
+    (ended, if done { b"" } else { dialect.end() })
+}
+
+/// Converts a message from CRLF form to what is in the file: no CRs, internal fields renamed, and what would be taken
+/// for the end of the message made harmless: From_ lines are quoted, 0x01 is left out.
 struct Converter {
+    dialect: Dialect,
     taken: u64,
     header_only: bool,
     in_header: bool,
@@ -466,8 +495,9 @@ struct Converter {
 }
 
 impl Converter {
-    fn new(header_only: bool) -> Self {
+    fn new(dialect: Dialect, header_only: bool) -> Self {
         Self {
+            dialect,
             taken: 0,
             header_only,
             in_header: true,
@@ -479,7 +509,12 @@ impl Converter {
     }
 
     fn take(&mut self, mut octets: &[u8], spool: &mut Spool, message: &mut Arriving) -> io::Result<()> {
-        while let Some(at) = memchr2(b'\r', b'\n', octets) {
+        let dialect = self.dialect;
+        let next = |octets: &[u8]| match dialect {
+            Dialect::Unix => memchr2(b'\r', b'\n', octets),
+            Dialect::Mmdf => memchr3(b'\r', b'\n', MARK[0], octets),
+        };
+        while let Some(at) = next(octets) {
             self.piece(&octets[..at], spool)?;
             if octets[at] == b'\n' {
                 self.end_line(spool, message)?;
@@ -507,6 +542,7 @@ impl Converter {
         }
         spool.push(&mut self.out)?;
         message.end = spool.len();
+        message.is_open = !self.in_header && !self.ends_with_lf;
         Ok(())
     }
 
@@ -545,7 +581,8 @@ impl Converter {
 
     /// Moves the line's start out, changed where it would be mistaken for something of the mailbox.
     fn judge(&mut self, whole: bool) {
-        if self.line.starts_with(FROM)
+        if self.dialect == Dialect::Unix
+            && self.line.starts_with(FROM)
             && !(self.header_only && whole && FromLine::parse(&self.line).is_none())
         {
             self.out.push(b'>');

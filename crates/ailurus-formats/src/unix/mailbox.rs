@@ -102,10 +102,10 @@ impl UnixMailbox {
         };
         let before = file.metadata().map_err(Error::io("examine", path))?;
         let places = Places::of(path, &file, &env.home).map_err(Error::io("examine", path))?;
-        let mut scan = Scan::default();
+        let mut scan = Scan::new(shared.dialect);
         let opening = Opening { mode: Mode::Shared, manner, access: Access::ReadOnly };
         let locked = lock_settled(shared, path, &file, &places, lock.is_some(), opening)?;
-        scan.parse(&file, env, manner).map_err(|error| initial_error(path, error))?;
+        scan.parse(&file, env, manner).map_err(|error| initial_error(shared, path, error))?;
         let mut mailbox = Self {
             shared: Arc::clone(shared),
             path: path.into(),
@@ -290,7 +290,7 @@ impl UnixMailbox {
         let opening = Opening { mode: Mode::Shared, manner: self.manner, access: Access::ReadOnly };
         let shared = Arc::clone(&self.shared);
         let locked = lock_settled(&shared, &self.path, &self.file, &self.places, false, opening)?;
-        let mut scan = Scan::default();
+        let mut scan = Scan::new(shared.dialect);
         scan.parse(&self.file, &shared.env, Manner::Silent).map_err(|error| {
             let what = parse_text(&error);
             self.lose(what)
@@ -400,7 +400,7 @@ impl UnixMailbox {
 
 impl Mailbox for UnixMailbox {
     fn driver(&self) -> &'static str {
-        "unix"
+        self.shared.dialect.name()
     }
 
     fn path(&self) -> &Path {
@@ -426,12 +426,18 @@ impl Mailbox for UnixMailbox {
 
     fn envelope_line(&mut self, uid: Uid) -> Result<Option<Vec<u8>>> {
         const MOST: usize = 64 * 1024;
+        let start = self.shared.dialect.start().len();
         let mut line = Vec::new();
         self.steadily(|this| {
             let slot = this.find(uid)?;
-            let count = usize::try_from(slot.from_len).unwrap_or(MOST).min(MOST);
-            read_up_to(&this.file, slot.start, count, &mut line).map_err(Error::io("read", &this.path))
+            let mark = if slot.has(Slot::OPEN_START) { 0 } else { start };
+            let count = usize::try_from(slot.from_len).unwrap_or(MOST).min(MOST).saturating_sub(mark);
+            read_up_to(&this.file, slot.start + mark as u64, count, &mut line)
+                .map_err(Error::io("read", &this.path))
         })?;
+        if line.is_empty() {
+            return Ok(None);
+        }
         while line.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
             line.pop();
         }
@@ -527,12 +533,13 @@ pub(super) fn parse_text(error: &ParseError) -> String {
     }
 }
 
-pub(super) fn initial_error(path: &Path, error: ParseError) -> Error {
+pub(super) fn initial_error(shared: &Shared, path: &Path, error: ParseError) -> Error {
+    let format = shared.dialect.name();
     match error {
-        ParseError::NoFromLine { .. } => Error::WrongFormat { format: "unix", path: path.into() },
+        ParseError::NoFromLine { .. } => Error::WrongFormat { format, path: path.into() },
         ParseError::HeaderTooLong { at } => {
             let what = "message header is too long".into();
-            Error::Damaged { format: "unix", path: path.into(), offset: at, what }
+            Error::Damaged { format, path: path.into(), offset: at, what }
         }
         ParseError::Io(error) => io_error("read", path, error),
     }

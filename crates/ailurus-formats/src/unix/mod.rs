@@ -1,4 +1,4 @@
-//! Unix format, the traditional mbox (spec/formats-unix.md).
+//! Unix format, the traditional mbox (spec/formats-unix.md), and mmdf format, its sibling (spec/formats-mmdf.md).
 //!
 //! One file; each message is a From_ line, its header, an empty line, its text, and an empty line that belongs to no
 //! message. LF alone ends lines. UID, flags and keywords are in fields at the end of each header (`Status`,
@@ -25,9 +25,27 @@
 //! and be it our own, the message arrives like a delivery: without UID, which that session then gives it.
 //!
 //! NULs at the end of the file, which a crash of any program can leave, are no mail; the next rewrite drops them.
+//!
+//! # mmdf
+//!
+//! A message stands between two MARKs, lines of four octets 0x01. The From_ line behind the first may be missing: then
+//! the internal date is the file's time. Nothing is quoted, and no empty line is stripped from a text. All else is as
+//! in unix format, and shares its code; [`dialect`] names the differences. The reference's oddities, and what we do:
+//!
+//! | input | the reference | we |
+//! |---|---|---|
+//! | a MARK at the end of a longer line | ends the message there, RFC822.SIZE is one too many | end it there, sizes are true |
+//! | one octet, then a MARK | is text; but so is the MARK that a rewrite puts behind a text like this, and the next message is in this one then | are text; a text that ends like this gets its LF |
+//! | a message without the empty line | the size grows by two with the next rewrite | show the line from the start |
+//! | 0x01 four times, CR LF | a rewrite drops the CR, and the line ends the message | leave the CR |
+//! | one MARK between two messages | serves both, is doubled by a rewrite | the same |
+//! | other octets between messages | are a message | the same |
+//! | an appended message | has an empty line more at its end | has none more |
+//! | UIDs given to new messages | reach the file with the next checkpoint | before they are told, as in unix format |
 
 mod append;
 mod cursor;
+mod dialect;
 mod edit;
 mod mailbox;
 mod parse;
@@ -46,6 +64,7 @@ use ailurus_store::{
     Rejection, Result, Status,
 };
 use ailurus_types::{Keywords, Uid, UidValidity};
+use dialect::{Dialect, MARK};
 use mailbox::{UnixMailbox, initial_error, is_denied, is_same, lock_settled};
 use parse::{KEYWORDS, Scan};
 use render::{Base, Pseudo, append_pseudo};
@@ -55,7 +74,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-/// The driver of unix format.
+/// The driver of unix format, or of mmdf format.
 #[derive(Debug)]
 pub struct Unix {
     shared: Arc<Shared>,
@@ -64,6 +83,7 @@ pub struct Unix {
 /// What everything of this format needs.
 #[derive(Debug)]
 struct Shared {
+    dialect: Dialect,
     disk: Arc<dyn Disk>,
     env: Environment,
     // Of the mailbox that was appended to last.
@@ -71,10 +91,20 @@ struct Shared {
 }
 
 impl Unix {
-    /// Returns the driver for a user's mailboxes.
+    /// Returns the driver for a user's mailboxes of unix format.
     #[must_use]
     pub fn new(env: Environment, disk: Arc<dyn Disk>) -> Self {
-        Self { shared: Arc::new(Shared { disk, env, appended: Mutex::new(None) }) }
+        Self::of(Dialect::Unix, env, disk)
+    }
+
+    /// Returns the driver for a user's mailboxes of mmdf format.
+    #[must_use]
+    pub fn mmdf(env: Environment, disk: Arc<dyn Disk>) -> Self {
+        Self::of(Dialect::Mmdf, env, disk)
+    }
+
+    fn of(dialect: Dialect, env: Environment, disk: Arc<dyn Disk>) -> Self {
+        Self { shared: Arc::new(Shared { dialect, disk, env, appended: Mutex::new(None) }) }
     }
 
     fn path<'l>(&'l self, at: &'l Location) -> Option<&'l Path> {
@@ -93,7 +123,7 @@ impl Unix {
 
 impl Driver for Unix {
     fn name(&self) -> &'static str {
-        "unix"
+        self.shared.dialect.name()
     }
 
     fn abilities(&self) -> Abilities {
@@ -101,7 +131,7 @@ impl Driver for Unix {
             sticky_uids: true,
             keywords: KEYWORDS,
             creatable: true,
-            quotes_from: true,
+            quotes_from: self.shared.dialect == Dialect::Unix,
             own_fields: true,
             ends_lines: true,
             ..Abilities::default()
@@ -128,9 +158,15 @@ impl Driver for Unix {
             Err(error) => return files::unclaimed("open", path, error),
         };
         let valid = match text_start(&file).map_err(Error::io("read", path))? {
-            Some(start) => begins_with_from_line(&file, start).map_err(Error::io("read", path))?,
+            Some(start) => {
+                let valid = match self.shared.dialect {
+                    Dialect::Unix => begins_with_from_line(&file, start),
+                    Dialect::Mmdf => begins_with_mark(&file, start),
+                };
+                valid.map_err(Error::io("read", path))?
+            }
             // What a crash left of the first delivery. Anywhere else NULs may be dear to somebody.
-            None => at.place == Place::Inbox,
+            None => at.place == Place::Inbox && self.shared.dialect == Dialect::Unix,
         };
         if found.ctime() > found.atime() || found.mtime() > found.atime() {
             files::restore_times(&*self.shared.disk, &file, &found);
@@ -148,7 +184,7 @@ impl Driver for Unix {
         }
         let base = Base { validity: next_validity(env, 0), uid_last: 0, keywords: &keywords };
         let mut content = Vec::new();
-        append_pseudo(env, Pseudo::Created, base, &mut content);
+        append_pseudo(self.shared.dialect, env, Pseudo::Created, base, &mut content);
         files::make(&**disk, at, &path, env.modes(&at.name).0, &content)
     }
 
@@ -174,7 +210,7 @@ impl Driver for Unix {
     fn status(&self, at: &Location) -> Result<Status> {
         let path = self.file_of(at)?;
         let env = &self.shared.env;
-        let mut scan = Scan::default();
+        let mut scan = Scan::new(self.shared.dialect);
         match files::open(&path, Access::ReadOnly) {
             Ok(file) => {
                 let before = file.metadata().map_err(Error::io("examine", &path))?;
@@ -182,7 +218,8 @@ impl Driver for Unix {
                 let opening =
                     Opening { mode: Mode::Shared, manner: Manner::Silent, access: Access::ReadOnly };
                 let locked = lock_settled(&self.shared, &path, &file, &places, false, opening)?;
-                scan.parse(&file, env, Manner::Silent).map_err(|error| initial_error(&path, error))?;
+                scan.parse(&file, env, Manner::Silent)
+                    .map_err(|error| initial_error(&self.shared, &path, error))?;
                 drop(locked);
                 // Asking how much mail there is takes away nobody's notice of it.
                 files::restore_times(&*self.shared.disk, &file, &before);
@@ -294,6 +331,12 @@ fn begins_with_from_line(file: &File, start: u64) -> io::Result<bool> {
     let Some(end) = memchr::memchr(b'\n', rest) else { return Ok(false) };
     let line = &rest[..end];
     Ok(FromLine::parse(line.strip_suffix(b"\r").unwrap_or(line)).is_some())
+}
+
+fn begins_with_mark(file: &File, text_start: u64) -> io::Result<bool> {
+    let mut start = Vec::new();
+    read_up_to(file, text_start, MARK.len(), &mut start)?;
+    Ok(start == MARK)
 }
 
 fn bad_name(at: &Location) -> Error {

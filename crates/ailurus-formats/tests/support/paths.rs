@@ -23,6 +23,10 @@ pub fn unix(env: &Environment) -> Unix {
     Unix::new(env.clone(), Os::shared())
 }
 
+pub fn mmdf(env: &Environment) -> Unix {
+    Unix::mmdf(env.clone(), Os::shared())
+}
+
 pub fn at(path: &Path) -> Location {
     Location { name: MailboxName::from("box"), place: Place::Path(path.into()) }
 }

@@ -13,6 +13,11 @@ pub fn from_lines(input: &[u8]) {
     exercise("unix", input);
 }
 
+/// Opens the input as a mailbox of mmdf format; see `exercise`.
+pub fn mmdf_marks(input: &[u8]) {
+    exercise("mmdf", input);
+}
+
 /// Opens the input as an mbx mailbox; see `exercise`.
 pub fn mbx_records(input: &[u8]) {
     exercise("mbx", input);
