@@ -8,10 +8,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 const MOST_PATH_OCTETS: usize = 512;
 const WARN_EVERY: u32 = 15;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// A dot-lock, removed when dropped.
 #[derive(Debug)]
@@ -35,8 +37,8 @@ pub enum DotLockFailure {
 }
 
 impl DotLock {
-    /// Makes the dot-lock of the mailbox `path`. While another has it, waits up to `dot_lock_timeout` seconds with
-    /// warnings, then overrides it; overrides a stale one at once.
+    /// Makes the dot-lock of the mailbox `path`. While another has it, waits up to `dot_lock_timeout` seconds, with
+    /// warnings once the first of them is over, then overrides it; overrides a stale one at once.
     pub fn acquire(
         disk: &Arc<dyn Disk>,
         env: &Environment,
@@ -50,7 +52,7 @@ impl DotLock {
         let tell = |level, text: String| {
             env.notices.tell(if manner == Manner::Silent { Level::Log } else { level }, text);
         };
-        let mut left = env.dot_lock_timeout;
+        let (begun, mut pause, mut warnings) = (Instant::now(), SHORTEST_PAUSE, 0);
         let mut overrides = 0;
         loop {
             let found = lstat(&lock).map_err(DotLockFailure::Refused)?;
@@ -67,6 +69,8 @@ impl DotLock {
             let Some(found) = found else { continue };
             let age = age(&found);
             let stale = age >= i64::from(env.dot_lock_timeout);
+            let waited = u32::try_from(begun.elapsed().as_secs()).unwrap_or(u32::MAX);
+            let left = env.dot_lock_timeout.saturating_sub(waited);
             if stale || left == 0 {
                 if !stale {
                     let warning = format!("Mailbox vulnerable - seizing {age} second old lock");
@@ -76,13 +80,15 @@ impl DotLock {
                 seize(disk, &lock, &found, overrides).map_err(DotLockFailure::Refused)?;
                 continue;
             }
-            if left.is_multiple_of(WARN_EVERY) {
+            // Mostly a lock is held for a moment, of which nobody needs to hear.
+            if waited > warnings * WARN_EVERY {
                 let mailbox = path.display();
                 let warning = format!("Mailbox {mailbox} is locked, will override in {left} seconds...");
                 tell(Level::Warning, warning);
+                warnings += 1;
             }
-            std::thread::sleep(Duration::from_secs(1));
-            left -= 1;
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
