@@ -127,6 +127,11 @@ impl UnixMailbox {
         self.scan.slots.get(index).copied()
     }
 
+    fn slot_of(&self, uid: Uid) -> Result<Slot> {
+        let position = self.snapshot.position(uid, usize::MAX);
+        position.and_then(|position| self.slot(position)).ok_or(Error::Expunged { uid: uid.get() })
+    }
+
     pub(super) fn writable(&self) -> Result<()> {
         if self.lock.is_some() { Ok(()) } else { Err(Error::ReadOnly { path: self.path.clone() }) }
     }
@@ -218,18 +223,42 @@ impl UnixMailbox {
         Ok(())
     }
 
-    /// Parses the whole file anew, in a read-only session, whose lock-holding neighbour may have moved everything.
-    fn reparse(&mut self, changes: &mut Changes) -> Result<()> {
+    /// Does `work` on the file as it is known to be. In a read-only session a neighbour may move everything at any moment:
+    /// what was read counts only if the file is the same still, else it is read again under the locks.
+    fn with_file<R>(&mut self, mut work: impl FnMut(&mut Self) -> Result<R>) -> Result<R> {
+        if self.lock.is_some() {
+            return work(self);
+        }
+        if self.news()?.is_none() {
+            let result = work(self);
+            if self.news()?.is_none() {
+                return result;
+            }
+        }
+        let locked = self.lock_to_read()?;
+        let mut changes = std::mem::take(&mut self.pending);
+        let parsed = self.parse_anew(&mut changes);
+        self.pending = changes;
+        let result = parsed.and_then(|()| work(self));
+        drop(locked);
+        result
+    }
+
+    fn lock_to_read(&self) -> Result<LockedFile> {
         let opening = Opening { mode: Mode::Shared, manner: self.manner, write: false };
+        lock_settled(&self.shared, &self.path, &self.file, &self.places, false, opening)
+    }
+
+    /// Parses the whole file anew under the locks, in a read-only session, whose lock-holding neighbour may have moved
+    /// everything.
+    fn parse_anew(&mut self, changes: &mut Changes) -> Result<()> {
         let shared = Arc::clone(&self.shared);
-        let locked = lock_settled(&shared, &self.path, &self.file, &self.places, false, opening)?;
         let found = self.file.metadata().map_err(Error::io("examine", &self.path))?;
         let mut scan = Scan::default();
         scan.parse(&self.file, &shared.env, Manner::Silent).map_err(|error| {
             let what = parse_text(&error);
             self.lose(what)
         })?;
-        drop(locked);
         self.seen = Seen::of(&found);
         self.cursor = Cursor::default();
         let before = std::mem::take(&mut self.snapshot.messages);
@@ -339,31 +368,27 @@ impl Mailbox for UnixMailbox {
     }
 
     fn read(&mut self, uid: Uid, extent: Extent, from: u64, most: usize, out: &mut Vec<u8>) -> Result<usize> {
-        if self.cursor.stands_at(uid, extent, from) {
-            return self.cursor.read(&self.file, most, out).map_err(Error::io("read", &self.path));
-        }
-        if self.lock.is_none() && self.news()?.is_some() {
-            let mut changes = std::mem::take(&mut self.pending);
-            self.reparse(&mut changes)?;
-            self.pending = changes;
-        }
-        let position = self.snapshot.position(uid, usize::MAX);
-        let slot = position.and_then(|position| self.slot(position));
-        let slot = slot.ok_or(Error::Expunged { uid: uid.get() })?;
-        self.cursor.start(uid, extent, &slot);
-        self.cursor.skip(&self.file, from).map_err(Error::io("read", &self.path))?;
-        self.cursor.read(&self.file, most, out).map_err(Error::io("read", &self.path))
+        let before = out.len();
+        self.with_file(|this| {
+            out.truncate(before);
+            if !this.cursor.stands_at(uid, extent, from) {
+                let slot = this.slot_of(uid)?;
+                this.cursor.start(uid, extent, &slot);
+                this.cursor.skip(&this.file, from).map_err(Error::io("read", &this.path))?;
+            }
+            this.cursor.read(&this.file, most, out).map_err(Error::io("read", &this.path))
+        })
     }
 
     fn envelope_line(&mut self, uid: Uid) -> Result<Option<Vec<u8>>> {
         const MOST: usize = 64 * 1024;
-        let position = self.snapshot.position(uid, usize::MAX);
-        let slot = position.and_then(|position| self.slot(position));
-        let slot = slot.ok_or(Error::Expunged { uid: uid.get() })?;
-        let count = usize::try_from(slot.from_len).unwrap_or(MOST).min(MOST);
-        let mut line = Vec::new();
-        crate::journal::read_up_to(&self.file, slot.start, count, &mut line)
-            .map_err(Error::io("read", &self.path))?;
+        let mut line = self.with_file(|this| {
+            let slot = this.slot_of(uid)?;
+            let count = usize::try_from(slot.from_len).unwrap_or(MOST).min(MOST);
+            let mut line = Vec::new();
+            let read = crate::journal::read_up_to(&this.file, slot.start, count, &mut line);
+            read.map_err(Error::io("read", &this.path)).map(|_| line)
+        })?;
         while line.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
             line.pop();
         }
@@ -371,14 +396,12 @@ impl Mailbox for UnixMailbox {
     }
 
     fn refresh(&mut self) -> Result<Changes> {
+        if self.lock.is_none() {
+            self.with_file(|_| Ok(()))?;
+            return Ok(std::mem::take(&mut self.pending));
+        }
         let mut changes = std::mem::take(&mut self.pending);
         let news = self.news()?;
-        if self.lock.is_none() {
-            if news.is_some() {
-                self.reparse(&mut changes)?;
-            }
-            return Ok(changes);
-        }
         if let Some(before) = &news {
             let locked = self.lock_for_change(&mut changes)?;
             // UIDs that a client is told must be in the file before another program can take them away.
