@@ -99,6 +99,9 @@ pub struct Abilities {
     pub ends_lines: bool,
     /// Internal dates come back as the same moment in UTC.
     pub utc_dates: bool,
+    /// An append that its process did not survive can leave its first messages behind, the last of them cut short, as
+    /// delivery programs do.
+    pub torn_appends: bool,
 }
 
 /// What [`Driver::probe`] found.

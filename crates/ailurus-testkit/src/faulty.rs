@@ -1,13 +1,14 @@
 //! A disk that fails: a process killed between two changes, a torn write, a full disk, a sync that fails, a power
 //! loss that keeps only what was synced.
 //!
-//! All faults count *changes*: calls of [`Disk`] other than syncs and times count one each. After a kill nothing
-//! happens any more, so that destructors leave behind what a dead process leaves behind.
+//! All faults count *changes*: calls of [`Disk`] other than syncs, modes and times count one each, and a write one for
+//! each page that it touches, since that is where a killed process can stop. After a kill nothing happens any more, so
+//! that destructors leave behind what a dead process leaves behind.
 //!
 //! [`FaultyDisk::lose_power`] turns the directory tree into one of the states that a crash could have left. It is
-//! pessimistic: file data counts only when the file was synced, page by page for the rest; names count only when
-//! their directory was synced, and of the others a random first part, since file systems keep them in order. Files
-//! keep their inodes where they still have a name.
+//! pessimistic: file data counts only when the file was synced, page by page or sector by sector for the rest; names
+//! count only when their directory was synced, and of the others a random first part, since file systems keep them in
+//! order. Files keep their inodes as long as they have a name.
 
 use crate::random::Random;
 use ailurus_formats::disk::{Disk, Os};
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const PAGE: usize = 4096;
+const SECTOR: usize = 512;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -29,9 +31,10 @@ pub enum Fault {
     None,
     /// The process is killed before change number n (0 is the first).
     KillBefore(usize),
-    /// The process is killed within change number n: half of a write is done, other changes are not.
+    /// The process is killed within change number n: half of a write to a page is done, other changes are not.
     TearAt(usize),
-    /// The disk takes so many more octets, then it is full.
+    /// The disk takes so many more octets, then it is full: of a write that does not fit, what fits is done. Octets that
+    /// take the place of others count as well, as they do where the file system copies on write.
     FullAfter(u64),
     /// Every sync from number n on fails, as a dying disk's do.
     SyncFails(usize),
@@ -50,6 +53,8 @@ struct State {
     changes: usize,
     syncs: usize,
     written: u64,
+    // What was written before each write.
+    octets: Vec<u64>,
     dead: bool,
     files: HashMap<Inode, Kept>,
     names: BTreeMap<PathBuf, Node>,
@@ -103,6 +108,19 @@ impl FaultyDisk {
         self.state().changes
     }
 
+    /// Returns how many octets were written before each write, and in all: where a full disk makes a difference.
+    #[must_use]
+    pub fn octets(&self) -> Vec<u64> {
+        let state = self.state();
+        state.octets.iter().copied().chain([state.written]).collect()
+    }
+
+    /// Returns how many syncs of files were asked for so far.
+    #[must_use]
+    pub fn syncs(&self) -> usize {
+        self.state().syncs
+    }
+
     /// Tells whether the kill has happened.
     #[must_use]
     pub fn is_dead(&self) -> bool {
@@ -132,7 +150,7 @@ impl FaultyDisk {
     }
 
     /// Counts a change and says whether it happens; `Ok(false)`: the process dies within it.
-    fn change(&self, state: &mut State, octets: u64) -> io::Result<bool> {
+    fn change(&self, state: &mut State) -> io::Result<bool> {
         let number = state.changes;
         state.changes += 1;
         match self.fault {
@@ -142,21 +160,42 @@ impl FaultyDisk {
                 state.dead = true;
                 return Ok(false);
             }
-            Fault::FullAfter(most) if octets > 0 && state.written.saturating_add(octets) > most => {
-                return Err(io::Error::from(io::ErrorKind::StorageFull));
-            }
             _ => {}
         }
-        if state.dead {
-            return Err(killed());
+        if state.dead { Err(killed()) } else { Ok(true) }
+    }
+
+    /// Takes room for so many octets, and returns how many there is room for.
+    fn take_room(&self, state: &mut State, octets: u64) -> u64 {
+        let room = match self.fault {
+            Fault::FullAfter(most) => most.saturating_sub(state.written).min(octets),
+            _ => octets,
+        };
+        state.written += room;
+        room
+    }
+
+    /// Writes within a page.
+    fn write_page(&self, state: &mut State, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
+        let whole = self.change(state)?;
+        state.octets.push(state.written);
+        let asked = if whole { data.len() } else { data.len() / 2 };
+        let room = self.take_room(state, asked as u64);
+        let data = &data[..usize::try_from(room).unwrap_or(asked)];
+        remember(state, file)?;
+        file.write_all_at(data, offset)?;
+        let kept = state.files.get_mut(&inode(file)?).expect("remembered above");
+        kept.since.push(DataChange::Write { offset, data: data.into() });
+        match whole {
+            false => Err(killed()),
+            true if data.len() < asked => Err(io::ErrorKind::StorageFull.into()),
+            true => Ok(()),
         }
-        state.written += octets;
-        Ok(true)
     }
 
     fn name_change(&self, change: NameChange, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let mut state = self.state();
-        if !self.change(&mut state, 0)? {
+        if !self.change(&mut state)? {
             return Err(killed());
         }
         if let NameChange::Remove(path) | NameChange::Rename(_, path) = &change
@@ -176,7 +215,7 @@ impl FaultyDisk {
 impl Disk for FaultyDisk {
     fn create_new(&self, path: &Path, mode: u32) -> io::Result<File> {
         let mut state = self.state();
-        if !self.change(&mut state, 0)? {
+        if !self.change(&mut state)? {
             return Err(killed());
         }
         let file = Os.create_new(path, mode)?;
@@ -188,20 +227,23 @@ impl Disk for FaultyDisk {
 
     fn write_at(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.state();
-        let whole = self.change(&mut state, data.len() as u64)?;
-        let data = if whole { data } else { &data[..data.len() / 2] };
-        remember(&mut state, file)?;
-        file.write_all_at(data, offset)?;
-        let kept = state.files.get_mut(&inode(file)?).expect("remembered above");
-        kept.since.push(DataChange::Write { offset, data: data.into() });
-        if whole { Ok(()) } else { Err(killed()) }
+        let (mut rest, mut at) = (data, offset);
+        while !rest.is_empty() {
+            let (page, after) = rest.split_at(rest.len().min(PAGE - page_offset(at)));
+            self.write_page(&mut state, file, page, at)?;
+            (rest, at) = (after, at + page.len() as u64);
+        }
+        Ok(())
     }
 
     fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
         let mut state = self.state();
-        let grows = len.saturating_sub(file.metadata()?.len());
-        if !self.change(&mut state, grows)? {
+        if !self.change(&mut state)? {
             return Err(killed());
+        }
+        let grows = len.saturating_sub(file.metadata()?.len());
+        if self.take_room(&mut state, grows) < grows {
+            return Err(io::ErrorKind::StorageFull.into());
         }
         remember(&mut state, file)?;
         file.set_len(len)?;
@@ -272,6 +314,25 @@ impl Disk for FaultyDisk {
         }
         Os.set_times(file, accessed, modified)
     }
+
+    fn reserve(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
+        let state = self.state();
+        if state.dead {
+            return Err(killed());
+        }
+        let room = match self.fault {
+            Fault::FullAfter(most) => most.saturating_sub(state.written),
+            _ => u64::MAX,
+        };
+        if room < to.saturating_sub(from) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Os.reserve(file, from, to)
+    }
+}
+
+fn page_offset(at: u64) -> usize {
+    usize::try_from(at % PAGE as u64).expect("smaller than a page")
 }
 
 impl NameChange {
@@ -336,6 +397,7 @@ fn survivor(kept: &Kept, random: &mut Random) -> Vec<u8> {
         1 => true,
         n => !random.one_in(n),
     };
+    let unit = *random.pick(&[PAGE, SECTOR]);
     for change in &kept.since {
         match change {
             DataChange::SetLen(len) if lives(random) => {
@@ -346,7 +408,7 @@ fn survivor(kept: &Kept, random: &mut Random) -> Vec<u8> {
                 let mut at = usize::try_from(*offset).expect("test files are small");
                 let mut rest = data.as_slice();
                 while !rest.is_empty() {
-                    let (page, after) = rest.split_at(rest.len().min(PAGE - at % PAGE));
+                    let (page, after) = rest.split_at(rest.len().min(unit - at % unit));
                     if lives(random) {
                         let end = at + page.len();
                         if content.len() < end {
@@ -391,10 +453,16 @@ fn rebuild(
             untouched.insert(*inode, fs::read(path)?);
         }
     }
+    // A file that goes back to an old name is the same file there.
+    let aside = |inode: &Inode| root.join(format!(".aside.{:x}.{:x}", inode.0, inode.1));
     for (path, node) in now.iter().rev() {
         if names.get(path) != Some(node) {
             match node {
-                Node::File(_) => fs::remove_file(path)?,
+                Node::File(inode) => {
+                    fs::rename(path, aside(inode))?;
+                    // Of two names of one file this leaves both.
+                    fs::remove_file(path).ok();
+                }
                 Node::Directory => fs::remove_dir(path)?,
             }
         }
@@ -406,11 +474,19 @@ fn rebuild(
             Node::File(inode) => {
                 let content = contents.get(inode).or_else(|| untouched.get(inode));
                 let content = content.map_or(&[][..], Vec::as_slice);
+                if !now.contains_key(path) || now.get(path) != Some(node) {
+                    fs::rename(aside(inode), path).ok();
+                }
                 // Writing truncates in place: a file that still has this name keeps its inode.
                 if fs::read(path).map_or(true, |found| found != content) {
                     fs::write(path, content)?;
                 }
             }
+        }
+    }
+    for node in now.values() {
+        if let Node::File(inode) = node {
+            fs::remove_file(aside(inode)).ok();
         }
     }
     Ok(())
@@ -506,7 +582,21 @@ mod tests {
         let file = disk.create_new(&dir.path().join("a"), 0o600).unwrap();
         disk.write_at(&file, b"abcd", 0).unwrap();
         assert_eq!(disk.write_at(&file, b"e", 4).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(disk.set_len(&file, 9).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(disk.reserve(&file, 4, 5).unwrap_err().kind(), io::ErrorKind::StorageFull);
         disk.set_len(&file, 0).unwrap();
+        let disk = FaultyDisk::new(dir.path(), Fault::FullAfter(3));
+        assert!(disk.write_at(&file, b"abcd", 0).is_err());
+        assert_eq!(fs::read(dir.path().join("a")).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn a_large_write_can_stop_between_two_pages() {
+        let dir = scratch();
+        let disk = FaultyDisk::new(dir.path(), Fault::KillBefore(3));
+        let file = disk.create_new(&dir.path().join("a"), 0o600).unwrap();
+        assert!(disk.write_at(&file, &[1; 3 * PAGE], 100).is_err());
+        assert_eq!(file.metadata().unwrap().len(), 2 * PAGE as u64);
     }
 
     #[test]
@@ -536,12 +626,15 @@ mod tests {
             let dir = scratch();
             let (a, b) = (dir.path().join("a"), dir.path().join("b"));
             fs::write(&a, b"mail").unwrap();
+            let inode = fs::metadata(&a).unwrap().ino();
             let disk = FaultyDisk::new(dir.path(), Fault::None);
             disk.rename(&a, &b).unwrap();
             disk.lose_power(seed);
             assert_ne!(a.exists(), b.exists());
             back += usize::from(a.exists());
-            assert_eq!(fs::read(if a.exists() { a } else { b }).unwrap(), b"mail");
+            let found = if a.exists() { a } else { b };
+            assert_eq!(fs::read(&found).unwrap(), b"mail");
+            assert_eq!(fs::metadata(found).unwrap().ino(), inode);
         }
         assert!((1..50).contains(&back), "both must happen: {back}");
     }

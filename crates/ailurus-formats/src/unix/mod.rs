@@ -101,6 +101,7 @@ impl Driver for Unix {
             quotes_from: true,
             own_fields: true,
             ends_lines: true,
+            torn_appends: true,
             ..Abilities::default()
         }
     }

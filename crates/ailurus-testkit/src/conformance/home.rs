@@ -4,8 +4,8 @@ use super::Format;
 use crate::faulty::NoSync;
 use ailurus_formats::disk::Disk;
 use ailurus_store::{
-    Abilities, Access, Append, AppendMeta, Appended, Changes, Clock, Driver, Environment, Extent, Location,
-    Mailbox, Mailboxes, Manner, Result,
+    Abilities, Access, Append, AppendMeta, Appended, Changes, Clock, Driver, Environment, Extent, Level,
+    Location, Mailbox, Mailboxes, Manner, Result,
 };
 use ailurus_types::{
     FlagChange, FlagOp, InternalDate, Keyword, MailboxName, SystemFlags, Uid, UidSet, UidValidity,
@@ -91,6 +91,10 @@ impl Home {
         let driver = Arc::clone(driver.expect("the format has a driver"));
         let mailboxes = Mailboxes::new(Arc::clone(&environment), drivers);
         Self { format, environment, mailboxes, driver, clock, directory: directory.into(), scratch: None }
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     pub(super) fn driver(&self) -> &dyn Driver {
@@ -183,6 +187,12 @@ impl Home {
     /// Returns the texts of the notices since the last call.
     pub(super) fn notices(&self) -> Vec<String> {
         self.environment.notices.take().into_iter().map(|notice| notice.text).collect()
+    }
+
+    /// Returns what a person would be warned of, since the last call.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let told = self.environment.notices.take().into_iter();
+        told.filter(|notice| notice.level == Level::Warning).map(|notice| notice.text).collect()
     }
 
     /// Returns what is in the mailbox's file, or in all files of its directory, by path.

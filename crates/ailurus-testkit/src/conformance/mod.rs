@@ -37,10 +37,17 @@
 
 mod append;
 mod content;
+mod crash;
 mod expunge;
 mod flags;
 mod home;
 mod names;
+mod outside;
+mod process;
+mod sessions;
+mod spawner;
+
+pub use process::act;
 
 use std::path::Path;
 
@@ -134,6 +141,34 @@ macro_rules! conformance_checks {
                 uids_are_never_reused
                 a_mailbox_made_anew_has_another_uid_validity
             }
+            sessions {
+                each_message_of_ten_processes_arrives_once
+                a_reader_of_another_process_sees_whole_messages
+                processes_at_work_lose_nothing
+                a_session_gives_way_to_a_newer_one
+                a_killed_session_is_in_nobodys_way
+            }
+            outside {
+                deliveries_under_a_dot_lock_arrive_once
+                deliveries_under_flock_arrive_once
+            }
+            crash {
+                an_opening_survives_a_crash
+                an_append_survives_a_crash
+                an_append_of_several_survives_a_crash
+                an_append_beside_a_session_survives_a_crash
+                a_store_survives_a_crash
+                a_new_keyword_survives_a_crash
+                a_checkpoint_survives_a_crash
+                an_expunge_survives_a_crash
+                an_expunge_of_all_survives_a_crash
+                an_expunge_beside_a_session_survives_a_crash
+                a_mixture_survives_a_crash
+                a_copy_survives_a_crash
+                a_creation_survives_a_crash
+                a_deletion_survives_a_crash
+                a_rename_survives_a_crash
+            }
         }
     };
 }
@@ -145,10 +180,16 @@ macro_rules! conformance {
         $(
             mod $name {
                 use super::*;
-                static FORMAT: Format = $format;
+                pub(super) static FORMAT: Format = $format;
                 $crate::conformance_checks! { [$crate::conformance_tests] FORMAT }
             }
         )+
+
+        /// No check itself, but the processes that checks start.
+        #[test]
+        fn acts_for_a_check() {
+            $crate::conformance::act(&[$(&$name::FORMAT),+]);
+        }
     };
 }
 
@@ -178,5 +219,11 @@ conformance_checks! { [conformance_table] () }
 /// When the check fails, or there is none of this name.
 pub fn run(format: &'static Format, check: &str) {
     let (_, act) = CHECKS.iter().find(|(name, _)| *name == check).expect("the tests are made of the list");
+    spawner::prepare();
     act(format);
+}
+
+/// Tells whether to try everything instead of some.
+fn long() -> bool {
+    std::env::var_os("AILURUS_LONG").is_some_and(|value| value == "1")
 }
