@@ -30,9 +30,17 @@ impl CramDatabase {
     /// Returns the secret of a user: of the first entry of exactly that name, else, if the name has upper-case ASCII
     /// letters, of the first entry whose name is its lower-case form.
     pub fn lookup(&self, user: &[u8]) -> Option<&[u8]> {
-        names_to_try(user)
-            .find_map(|name| self.entries().find(|entry| entry.0 == &name[..]))
-            .map(|entry| entry.1)
+        self.entry_of(user).map(|entry| entry.1)
+    }
+
+    /// Returns the name of the entry whose secret [`lookup`](Self::lookup) returns: the account that is proven, where
+    /// accounts differ in letter case alone.
+    pub fn name_of(&self, user: &[u8]) -> Option<&[u8]> {
+        self.entry_of(user).map(|entry| entry.0)
+    }
+
+    fn entry_of(&self, user: &[u8]) -> Option<(&[u8], &[u8])> {
+        names_to_try(user).find_map(|name| self.entries().find(|entry| entry.0 == &name[..]))
     }
 
     /// Returns the names that have an entry, in the order of the file.
@@ -233,6 +241,9 @@ mod tests {
         assert_eq!(lookup("Eve").as_deref(), Some("upper"));
         assert_eq!(lookup("eve").as_deref(), Some("lower"));
         assert_eq!(lookup("EVE").as_deref(), Some("lower"));
+        assert_eq!(database.name_of(b"EVE"), Some(&b"eve"[..]));
+        assert_eq!(database.name_of(b"Eve"), Some(&b"Eve"[..]));
+        assert_eq!(database.name_of(b"nobody"), None);
         assert_eq!(lookup("last").as_deref(), Some("unterminated"));
         for nobody in ["", "empty", "# comment", "no tab here", "ad", "adaa", "comment"] {
             assert_eq!(lookup(nobody), None, "{nobody}");

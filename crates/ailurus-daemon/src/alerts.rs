@@ -30,7 +30,8 @@ impl Alerts {
         Self::of(ALERT.into(), NOLOGIN.into())
     }
 
-    fn of(alert: PathBuf, nologin: PathBuf) -> Self {
+    /// Of these files instead of the usual ones.
+    pub(crate) fn of(alert: PathBuf, nologin: PathBuf) -> Self {
         Self { files: vec![(alert, None)], nologin, looked: None, closing_since: None }
     }
 

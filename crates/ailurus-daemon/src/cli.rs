@@ -81,6 +81,7 @@ enum Task {
     ///
     /// Sockets from systemd (LISTEN_FDS) are used if given. SIGTERM lets sessions end. Certificates are read anew for
     /// every connection.
+    #[command(after_long_help = FILES)]
     Serve {
         /// Listen here for IMAP (STARTTLS) instead of the usual ports; may be repeated.
         #[arg(long, value_name = "ADDRESS:PORT")]
@@ -181,8 +182,38 @@ impl Connection {
 /// Logs go to syslog (facilities mail and auth), or to standard error where that is a terminal or there is no syslog;
 /// AILURUS_LOG=stderr or AILURUS_LOG=syslog decides otherwise.
 #[derive(Debug, Parser)]
-#[command(name = "imapd", version)]
+#[command(name = "imapd", version, after_long_help = FILES)]
 struct Imapd {}
+
+/// What is shown behind the options of `imapd` and `ailurus serve`.
+const FILES: &str = "\
+Files:
+  /etc/ssl/certs/imapd-ADDRESS.pem, imapd-NAME.pem, imapd.pem
+      Certificate chain, the server's own first: for connections to
+      that local address, for clients that ask for that name, for all
+      others. Keys have the same names in /etc/ssl/private, or are in
+      the same file. Then /etc/pki/tls/certs and .../private, then
+      /usr/local/ssl/certs.
+  /etc/pam.d/imap
+      How PAM checks passwords. Without it shadow is used.
+  /etc/cram-md5.pwd
+      While it exists, all passwords are checked against it.
+  /etc/c-client.cf
+      Settings of UW IMAP, if there are any. What of them is not
+      obeyed is logged, and shown by ailurus check.
+  /etc/nologin
+      Nobody is served while it exists, and sessions end.
+  /etc/imapd.alert, ~/.imapalert
+      Shown to everybody, and to that user.
+  /var/mail/USER, ~/INBOX, ~/.mailboxlist
+      INBOX; INBOX instead if it is an mbx mailbox; subscriptions.
+  /tmp/.DEVICE.INODE, MAILBOX.lock
+      Locks, shared with UW IMAP, mutt, procmail and others.
+
+Signals to a session:
+  SIGHUP closes the mailbox and ends it. SIGUSR2 does so for another
+  program that wants the mailbox. SIGTERM ends it at once: changed
+  flags that are in memory only are lost.";
 
 #[cfg(test)]
 mod tests {

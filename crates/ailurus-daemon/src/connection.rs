@@ -38,9 +38,7 @@ impl<'d> Connection<'d> {
     fn look_for_alerts(&mut self, now: Instant) {
         self.aside.extend(self.alerts.look(now));
         if self.alerts.is_over(now) {
-            self.aside.extend_from_slice(b"* BYE Server shutting down\r\n");
-            // The mailbox is closed in order, and nothing more is said.
-            self.session.handle_signal(server::Signal::Hangup, now);
+            self.session.shut_down(now);
         }
     }
 }
@@ -87,6 +85,10 @@ impl Engine for Connection<'_> {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        // Such as a round of IDLE; never in the middle of a response.
+        if self.session.wants_input() {
+            self.look_for_alerts(now);
+        }
         self.session.handle_timeout(now);
     }
 
@@ -140,5 +142,70 @@ fn priority_of(priority: server::Priority) -> Priority {
         server::Priority::Error => Priority::Error,
         server::Priority::Critical => Priority::Critical,
         server::Priority::Alert => Priority::Alert,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::login::Door;
+    use crate::settings::Settings;
+    use crate::surroundings::{self, Surroundings};
+    use ailurus_server::{Config, Login, LoginFailure, Start};
+    use std::path::Path;
+    use std::time::Duration;
+
+    struct Closed;
+
+    impl Door for Closed {
+        fn check_password(&mut self, _: &Identity, _: &[u8]) -> Result<Login, LoginFailure> {
+            Err(LoginFailure::Refused)
+        }
+        fn become_user(&mut self, _: &Identity) -> Result<Login, LoginFailure> {
+            Err(LoginFailure::Refused)
+        }
+    }
+
+    fn session(home: &Path, now: Instant) -> Session {
+        let surroundings = Surroundings {
+            user: "ada".into(),
+            home: home.into(),
+            spool: home.join("spool"),
+            host: "h".into(),
+            shared: Default::default(),
+        };
+        let environment = surroundings::environment(surroundings, &Settings::default());
+        let mailboxes = surroundings::mailboxes(environment.expect("no black box"));
+        let start = Start::PreAuthenticated { user: "ada".into(), mailboxes };
+        Session::new(Config::new("h", "p", "d", "c"), start, now)
+    }
+
+    fn output(connection: &mut Connection<'_>) -> String {
+        let mut out = Vec::new();
+        while connection.poll_output(&mut out) {}
+        String::from_utf8(out).expect("text")
+    }
+
+    /// As in fixtures/transcripts/timers.txt, "nologin mid-session".
+    #[test]
+    fn a_shutdown_in_the_course_of_a_session() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let nologin = scratch.path().join("nologin");
+        let alerts = Alerts::of(scratch.path().join("alert"), nologin.clone());
+        let (log, mut door, start) = (Log::stderr("test"), Closed, Instant::now());
+        let mut connection = Connection::new(session(scratch.path(), start), &mut door, &log, alerts);
+        assert!(output(&mut connection).starts_with("* PREAUTH"));
+        let mut say = |after: u64, line: &str| {
+            let now = start + Duration::from_secs(after);
+            assert_eq!(connection.handle_input(line.as_bytes(), now), line.len());
+            output(&mut connection)
+        };
+        assert_eq!(say(0, "a NOOP\r\n"), "a OK NOOP completed\r\n");
+        std::fs::write(nologin, "").expect("ours");
+        let answer = say(72, "b NOOP\r\n");
+        assert_eq!(answer, "* OK [ALERT] Server shutting down shortly\r\nb OK NOOP completed\r\n");
+        assert_eq!(say(90, "c NOOP\r\n"), "c OK NOOP completed\r\n");
+        assert_eq!(say(156, "d NOOP\r\n"), "* BYE Server shutting down\r\nd OK NOOP completed\r\n");
+        assert_eq!(connection.poll_request(), Some(Request::Close(0)));
     }
 }

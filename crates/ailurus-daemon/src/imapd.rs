@@ -12,12 +12,13 @@ use crate::login::{Door, HostDoor, Passwords, PersonalDoor, SecretFile};
 use crate::peer::{Ends, Names, Service};
 use crate::settings::{CONFIG_FILE, Settings};
 use crate::surroundings::{self, Surroundings};
-use crate::tls::{CertificateError, CertificateStore, server_config};
+use crate::tls::{CertificateStore, server_config};
 use crate::transport::{Ending, Engine, HandshakeError, ProcessSignals, Request, Signal, Transport};
 use ailurus_server::{Config, Plaintext, Session, Start, TlsState};
 use ailurus_sys::signals::{Signal as SystemSignal, SignalPipe};
 use ailurus_sys::syslog::{Facility, Log, Priority};
 use ailurus_sys::{process, users};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -121,8 +122,14 @@ impl One {
         logging::close_stderr_on_connection();
         process::settle_umask();
         let log = logging::open(program);
-        let wanted =
-            [SystemSignal::Terminate, SystemSignal::Hangup, SystemSignal::User1, SystemSignal::User2];
+        // SIGUSR1, which would end us, is what people send the original for its status file: taken, and nothing done.
+        let wanted = [
+            SystemSignal::Terminate,
+            SystemSignal::Hangup,
+            SystemSignal::Interrupt,
+            SystemSignal::User1,
+            SystemSignal::User2,
+        ];
         let signals = match SignalPipe::install(&wanted) {
             Ok(signals) => signals,
             Err(error) => {
@@ -131,14 +138,15 @@ impl One {
             }
         };
         let settings = Settings::read(Path::new(CONFIG_FILE));
-        for (line, why) in &settings.complaints {
-            log.emit(Facility::Mail, Priority::Warning, &format!("{CONFIG_FILE} line {line}: {why}"));
+        for line in settings.complaint_lines() {
+            log.emit(Facility::Mail, Priority::Warning, &line);
         }
         let names = if settings.reverse_dns == Some(false) { Names::AddressesOnly } else { Names::Resolve };
         let mut ends = Ends::of(std::io::stdin().as_fd(), names);
         if let Some(host) = &settings.local_host {
             ends.host.clone_from(host);
         }
+        log_panics(program, &ends.client);
         Self { ends, log, settings, signals }
     }
 
@@ -168,11 +176,12 @@ impl One {
         if let Some(home) = home_of_environment() {
             surroundings.home = home;
         }
-        std::env::set_current_dir(&surroundings.home).ok();
-        let mailboxes = match surroundings::mailboxes(surroundings, &self.settings) {
-            Ok(mailboxes) => mailboxes,
+        let environment = match surroundings::environment(surroundings, &self.settings) {
+            Ok(environment) => environment,
             Err(error) => return self.fail(&error),
         };
+        std::env::set_current_dir(&environment.home).ok();
+        let mailboxes = surroundings::mailboxes(environment);
         let start = Start::PreAuthenticated { user: user.name, mailboxes };
         self.serve(store, tls_first, None, &mut NoDoor, start)
     }
@@ -203,20 +212,20 @@ impl One {
         let mut transport = Transport::new(input, output);
         let mut signals = ProcessSignals::new(self.signals);
         let local = self.ends.local.map(|(address, _)| address);
-        let certificate = server_config(store, local);
-        if tls_first {
-            let started = match &certificate {
-                Ok(config) => transport.start_tls(Arc::clone(config), &mut signals),
-                Err(error) => return self.no_certificate(error),
-            };
-            if let Err(error) = started {
-                return self.no_handshake(&error);
-            }
-        }
-        let config = self.config(tls_first, store.find(local).is_some(), &certificate, secrets);
-        let mut never = || Err("TLS has started already".to_owned());
-        let mut later = || certificate.as_ref().map(Arc::clone).map_err(ToString::to_string);
-        let tls: &mut dyn FnMut() -> _ = if tls_first { &mut never } else { &mut later };
+        // Who need not log in cannot start TLS either, and may not read root's key.
+        let wants_tls = tls_first || matches!(start, Start::NotAuthenticated);
+        let certificate = if wants_tls { self.certificate(store, local, tls_first) } else { None };
+        let tls_state = match &certificate {
+            None if tls_first => return ExitCode::FAILURE,
+            None => TlsState::Unavailable,
+            Some(_) if !tls_first => TlsState::Available,
+            Some(config) => match transport.start_tls(Arc::clone(config), &mut signals) {
+                Ok(()) => TlsState::Active,
+                Err(error) => return self.no_handshake(&error),
+            },
+        };
+        let config = self.config(tls_state, secrets);
+        let tls: &mut dyn FnMut() -> _ = &mut || certificate.clone().ok_or("no certificate".to_owned());
         let ending = if Path::new(NOLOGIN).exists() {
             let line = format!("Logout user=??? host={}", self.ends.client);
             let mut farewell = Farewell::new(&config);
@@ -237,25 +246,30 @@ impl One {
         }
     }
 
-    fn config(
+    /// Returns the settings of TLS. What is wrong with a certificate goes to the log; that there is none only where the
+    /// connection cannot do without.
+    fn certificate(
         &self,
-        tls_first: bool,
-        expected: bool,
-        certificate: &Result<Arc<rustls::ServerConfig>, CertificateError>,
-        secrets: Option<SecretFile>,
-    ) -> Config {
+        store: &CertificateStore,
+        local: Option<IpAddr>,
+        needed: bool,
+    ) -> Option<Arc<rustls::ServerConfig>> {
+        match server_config(store, local) {
+            Ok(config) => Some(config),
+            Err(error) => {
+                if needed || store.find(local).is_some() {
+                    self.say(Priority::Alert, &format!("{error}, host={}", self.ends.client));
+                    self.say(Priority::Error, &format!("SSL error status: {}", error.reason()));
+                }
+                None
+            }
+        }
+    }
+
+    fn config(&self, tls: TlsState, secrets: Option<SecretFile>) -> Config {
         let date = surroundings::date_text(&surroundings::local_now());
         let mut config = Config::new(&self.ends.host, PRODUCT, &date, &self.ends.client);
-        config.tls = match certificate {
-            Ok(_) if tls_first => TlsState::Active,
-            Ok(_) => TlsState::Available,
-            Err(error) => {
-                if expected {
-                    self.say_certificate(error);
-                }
-                TlsState::Unavailable
-            }
-        };
+        config.tls = tls;
         // The original's default would be OnlyTls for all; on loopback nobody listens.
         let usual = if self.ends.is_local() { Plaintext::Allowed } else { Plaintext::OnlyTls };
         config.plaintext = self.settings.plaintext_for(self.ends.remote).unwrap_or(usual);
@@ -269,16 +283,6 @@ impl One {
         }
         config.nonce = u64::from_ne_bytes(nonce);
         config
-    }
-
-    fn no_certificate(&self, error: &CertificateError) -> ExitCode {
-        self.say_certificate(error);
-        ExitCode::FAILURE
-    }
-
-    fn say_certificate(&self, error: &CertificateError) {
-        self.say(Priority::Alert, &format!("{error}, host={}", self.ends.client));
-        self.say(Priority::Error, &format!("SSL error status: {}", error.reason()));
     }
 
     fn no_handshake(&self, error: &HandshakeError) -> ExitCode {
@@ -295,6 +299,16 @@ impl One {
     fn say(&self, priority: Priority, line: &str) {
         self.log.emit(Facility::Mail, priority, line);
     }
+}
+
+/// Sends the text of a panic to the log: it is a fault of ours, and standard error may be nowhere. Unwinding then lets go
+/// of locks and ends the process.
+fn log_panics(program: &str, client: &str) {
+    let (program, client) = (program.to_owned(), client.to_owned());
+    std::panic::set_hook(Box::new(move |panic| {
+        let line = format!("Fatal error host={client}: {panic}");
+        logging::open(&program).emit(Facility::Mail, Priority::Alert, &line);
+    }));
 }
 
 /// Where nobody needs to log in, nobody can.

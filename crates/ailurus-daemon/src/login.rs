@@ -9,6 +9,7 @@ use crate::surroundings::{self, Surroundings};
 use ailurus_auth::identity::{names_to_try, passwords_to_try};
 use ailurus_auth::{CheckError, CramDatabase, Identity, PasswordCheck, SecretLookup, Verdict};
 use ailurus_server::{Login, LoginFailure};
+use ailurus_store::Level;
 use ailurus_sys::syslog::{Facility, Log, Priority, field};
 use ailurus_sys::{User, pam, privileges, shadow, users};
 use ailurus_types::Secret;
@@ -115,7 +116,7 @@ pub struct HostDoor<'l> {
 /// A password that is right, and what its check brought along.
 struct Checked {
     session: Option<pam::PamSession>,
-    alerts: Vec<String>,
+    alerts: Vec<(Level, String)>,
 }
 
 impl Door for HostDoor<'_> {
@@ -147,7 +148,12 @@ impl HostDoor<'_> {
 
     fn check_pam(&self, service: &str, name: &[u8], password: &[u8]) -> Result<Checked, String> {
         // PAM is asked for unknown users too, so that they take as long as wrong passwords.
-        let account = account(name)?.map_or_else(|| name.to_vec(), |user| user.name.into_bytes());
+        let account = match account(name)? {
+            Some(user) => user.name.into_bytes(),
+            // Modules log names; one with line ends in it is nobody's, and could forge lines.
+            None if name.iter().any(u8::is_ascii_control) => return Err("no such account".into()),
+            None => name.to_vec(),
+        };
         let mut why = "empty password".to_owned();
         for password in passwords_to_try(password) {
             match pam::authenticate(service, &account, password, self.remote.as_deref()) {
@@ -162,25 +168,29 @@ impl HostDoor<'_> {
     fn enter(&mut self, identity: &Identity, checked: Checked) -> Result<Login, LoginFailure> {
         let user = self.entitled(identity).map_err(|why| self.refuse(identity, &why))?;
         let surroundings = Surroundings::of_user(&user, &self.host);
+        // While this is still root's process: after a refusal others may log in.
+        let environment = surroundings::environment(surroundings, self.settings)
+            .map_err(|why| self.refuse(identity, &why))?;
         if let Err(error) = privileges::become_user(&user) {
             // Neither root nor the user: nothing may go on from here.
             self.say(Facility::Mail, Priority::Alert, &format!("cannot become user={}: {error}", user.name));
             std::process::exit(1);
         }
         self.session = checked.session;
-        std::env::set_current_dir(&user.home).ok();
-        surroundings::login(surroundings, self.settings, checked.alerts)
-            .map_err(|why| self.refuse(identity, &why))
+        std::env::set_current_dir(&environment.home).ok();
+        Ok(surroundings::login(environment, checked.alerts))
     }
 
     /// Returns the account to become, if the identity may.
     fn entitled(&self, identity: &Identity) -> Result<User, String> {
-        let user = account(identity.user())?.ok_or("no such account")?;
+        let proven = self.proven(&identity.authcid)?;
+        let name = if identity.admin().is_some() { identity.user() } else { &proven };
+        let user = account(name)?.ok_or("no such account")?;
         if user.uid == 0 {
             return Err("root cannot log in".into());
         }
         if let Some(admin) = identity.admin() {
-            let name = account(admin)?.map_or_else(|| admin.to_vec(), |admin| admin.name.into_bytes());
+            let name = account(&proven)?.map_or_else(|| proven.clone(), |admin| admin.name.into_bytes());
             let member = users::is_member(&name, ADMIN_GROUP).map_err(|error| chain(&error))?;
             let (admin, user) = (field(admin), field(identity.user()));
             let what = if member { "Admin" } else { "Failed" };
@@ -191,6 +201,14 @@ impl HostDoor<'_> {
             }
         }
         Ok(user)
+    }
+
+    /// Returns the name whose password or secret was checked. Where accounts differ in letter case alone it must not
+    /// become the other one: the database may know `ada`, and `ADA` be somebody else.
+    fn proven(&self, authcid: &[u8]) -> Result<Vec<u8>, String> {
+        let Passwords::Database(path) = &self.passwords else { return Ok(authcid.to_vec()) };
+        let database = SecretFile(path.clone()).read().map_err(|error| chain(&error))?;
+        Ok(database.name_of(authcid).unwrap_or(authcid).to_vec())
     }
 
     /// Leaves the reason in the log, which the reference keeps to itself (FAQ 7.4).
@@ -222,13 +240,21 @@ fn check_shadow(name: &[u8], password: &[u8]) -> Result<Checked, String> {
     for password in passwords_to_try(password) {
         match shadow::check(&known, password).map_err(|error| chain(&error))? {
             shadow::Verdict::Accepted { warnings, .. } => {
-                let alerts = warnings.iter().map(ToString::to_string).collect();
+                let alerts = warnings.iter().map(|warning| (level(*warning), warning.to_string())).collect();
                 return Ok(Checked { session: None, alerts });
             }
             shadow::Verdict::Refused(reason) => why = reason.to_string(),
         }
     }
     Err(why)
+}
+
+/// The last day is a warning (`* NO [ALERT]`), those before are not.
+fn level(warning: shadow::Warning) -> Level {
+    match warning {
+        shadow::Warning::PasswordExpiresToday | shadow::Warning::AccountExpiresToday => Level::Warning,
+        shadow::Warning::PasswordExpiresIn(_) | shadow::Warning::AccountExpiresIn(_) => Level::Info,
+    }
 }
 
 /// Returns an error with its sources.
@@ -266,8 +292,9 @@ impl Door for PersonalDoor<'_> {
         if !own(&identity.authcid) || !own(identity.user()) {
             return Err(LoginFailure::Refused);
         }
-        surroundings::login(self.surroundings.clone(), self.settings, Vec::new())
-            .map_err(|_| LoginFailure::Unavailable)
+        let environment = surroundings::environment(self.surroundings.clone(), self.settings);
+        let environment = environment.map_err(|_| LoginFailure::Unavailable)?;
+        Ok(surroundings::login(environment, Vec::new()))
     }
 }
 

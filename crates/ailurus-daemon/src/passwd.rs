@@ -58,7 +58,15 @@ fn run(action: Action, file: Option<PathBuf>) -> Result<(), String> {
             if !editor.remove(user.as_bytes()) {
                 return Err(format!("{user} has no entry in {}", file.display()));
             }
-            write(&file, &editor)
+            write(&file, &editor)?;
+            if file == Path::new(CRAM_DATABASE) && CramDatabase::parse(editor.text()).users().next().is_none()
+            {
+                note(&format!(
+                    "{CRAM_DATABASE} has no users now, and nobody can log in; remove it to use the \
+                               system's passwords again"
+                ));
+            }
+            Ok(())
         }
         Action::Set(user) => {
             let user = user.or(own_name).ok_or("whose secret? name a user")?;
@@ -72,11 +80,23 @@ fn set(file: &Path, text: &[u8], user: &str) -> Result<(), String> {
     // A bad name is refused before a secret is asked for.
     editor.set(user.as_bytes(), b"x").map_err(|error| error.to_string())?;
     if file == Path::new(CRAM_DATABASE) && users::by_name(user.as_bytes()).is_ok_and(|user| user.is_none()) {
-        eprintln!("ailurus passwd: note: {user} has no account on this host and cannot log in before it has");
+        note(&format!("{user} has no account on this host and cannot log in before it has"));
     }
+    let begins = file == Path::new(CRAM_DATABASE) && !file.exists();
     let secret = ask_secret(user)?;
     editor.set(user.as_bytes(), &secret).map_err(|error| error.to_string())?;
-    write(file, &editor)
+    write(file, &editor)?;
+    if begins {
+        note(&format!(
+            "{CRAM_DATABASE} is there now: from here on all passwords are checked against it and not the system's, \
+             and whoever has no entry in it cannot log in"
+        ));
+    }
+    Ok(())
+}
+
+fn note(text: &str) {
+    eprintln!("ailurus passwd: note: {text}");
 }
 
 /// Asks for the secret twice on a terminal, without echo; else reads one line.

@@ -72,9 +72,17 @@ pub enum Names {
     AddressesOnly,
 }
 
+/// A name that would push its address out of the log line is left out: who owns the address chooses the name.
 fn bracketed(name: Option<String>, address: IpAddr) -> String {
-    name.map_or_else(|| format!("[{address}]"), |name| format!("{name} [{address}]"))
+    let address = format!("[{address}]");
+    match name.map(|name| format!("{name} {address}")) {
+        Some(both) if both.len() <= MOST_SHOWN => both,
+        _ => address,
+    }
 }
+
+/// Log lines show so many octets of a client.
+const MOST_SHOWN: usize = 80;
 
 /// Returns where a remote shell says that its user came from.
 fn remote_shell() -> Option<String> {
@@ -139,6 +147,15 @@ mod tests {
             Service { tls_first: true, line: Some("imaps SSL service init from 127.0.0.1".into()) }
         );
         drop(client);
+    }
+
+    #[test]
+    fn a_long_name_does_not_hide_the_address() {
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let shown = |length: usize| bracketed(Some("n".repeat(length)), address);
+        assert_eq!(shown(68), format!("{} [192.0.2.1]", "n".repeat(68)));
+        assert_eq!(shown(69), "[192.0.2.1]");
+        assert_eq!(bracketed(None, address), "[192.0.2.1]");
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub fn prepare(own: &Personal) -> Result<Option<String>, String> {
         replace_secret_file(&file, editor.text(), 0o600).map_err(bad(&file))?;
         Some(password)
     };
-    prepare_certificate(own)?;
+    prepare_certificate(own, jiff::Timestamp::now().as_second())?;
     Ok(made)
 }
 
@@ -67,14 +67,14 @@ fn bad(what: &Path) -> impl Fn(std::io::Error) -> String + '_ {
     move |error| format!("cannot use {}: {error}", what.display())
 }
 
-/// Makes a certificate if there is none or it is about to expire; one that the user put there is left alone as long as
-/// it is good.
-fn prepare_certificate(own: &Personal) -> Result<(), String> {
-    let month = 30 * 86_400;
-    let now = jiff::Timestamp::now().as_second();
+/// Makes a certificate if there is none, or if the one made before is about to expire. One that the user put there is the
+/// user's to renew: it may be the only copy of its key.
+fn prepare_certificate(own: &Personal, now: i64) -> Result<(), String> {
+    const MONTH: i64 = 30 * 86_400;
     if let Some(files) = own.certificates().find(None) {
         let certified = tls::load(&files).map_err(|error| format!("{error}: {}", error.reason()))?;
-        if tls::validity(&certified).is_none_or(|(_, to)| to > now + month) {
+        let lasts = tls::validity(&certified).is_none_or(|(_, to)| to > now + MONTH);
+        if lasts || !tls::is_self_made(&certified) {
             return Ok(());
         }
     }
@@ -97,15 +97,40 @@ fn make_password() -> Result<String, String> {
 mod tests {
     use super::*;
 
+    fn own(scratch: &Path) -> Personal {
+        Personal {
+            user: "ada".into(),
+            home: scratch.into(),
+            spool: scratch.join("spool"),
+            state: scratch.join("state/ailurus"),
+        }
+    }
+
+    #[test]
+    fn a_certificate_of_ours_is_renewed_and_one_of_the_users_is_not() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let own = own(scratch.path());
+        prepare(&own).expect("prepared");
+        let path = own.certificates().expected();
+        let read = || fs::read(&path).expect("readable");
+        let (ours, now) = (read(), jiff::Timestamp::now().as_second());
+        prepare_certificate(&own, now + 690 * 86_400).expect("nothing to do");
+        assert!(read() == ours);
+        prepare_certificate(&own, now + 710 * 86_400).expect("renewed");
+        assert!(read() != ours);
+
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let users = rcgen::CertificateParams::new(["localhost".into()]).expect("a name");
+        let users = users.self_signed(&key).expect("a certificate").pem() + &key.serialize_pem();
+        fs::write(&path, &users).expect("ours");
+        prepare_certificate(&own, 1 << 60).expect("left alone");
+        assert!(read() == users.as_bytes());
+    }
+
     #[test]
     fn the_first_start_makes_everything_and_the_second_nothing() {
         let scratch = tempfile::tempdir().expect("a directory");
-        let own = Personal {
-            user: "ada".into(),
-            home: scratch.path().into(),
-            spool: scratch.path().join("spool"),
-            state: scratch.path().join("state/ailurus"),
-        };
+        let own = own(scratch.path());
         let password = prepare(&own).expect("prepared").expect("made now");
         assert_eq!(password.len(), 20);
         let text = fs::read_to_string(own.password_file()).expect("readable");

@@ -1,9 +1,10 @@
 //! `ailurus serve`: the standing server. It accepts connections and starts one process for each; it speaks no
 //! protocol itself and holds no certificate, so that there is nothing to reload.
 
-use crate::imapd::{Personal, Role};
+use crate::imapd::{CERTIFICATE_NAME, Personal, Role};
 use crate::logging::{self, server_line};
 use crate::personal;
+use crate::tls::CertificateStore;
 use ailurus_sys::signals::{Signal, SignalPipe};
 use ailurus_sys::syslog::{Log, Priority};
 use ailurus_sys::{activation, process};
@@ -20,7 +21,8 @@ use std::time::{Duration, Instant};
 
 /// Sessions at a time of a mail host, and of a person.
 const MOST_SESSIONS: (usize, usize) = (2000, 100);
-/// Sessions at a time from one address: an office behind one address has many people with several clients each.
+/// Sessions at a time from one address, of IPv6 from one network of 64 bits, all of whose addresses one client may have:
+/// an office behind one address has many people with several clients each.
 const MOST_OF_ADDRESS: usize = 200;
 /// How long sessions may go on after SIGTERM before they are told to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -28,6 +30,8 @@ const GRACE: Duration = Duration::from_secs(10);
 const CLOSING: Duration = Duration::from_secs(20);
 /// How long no connection is accepted after that has failed (no descriptors left).
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long the log hears nothing more of somebody who was turned away, or of failures to accept.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// A port that is listened to.
 #[derive(Debug)]
@@ -80,6 +84,7 @@ fn explain(address: SocketAddr, error: &io::Error) -> String {
 #[must_use]
 pub fn serve(plain: &[SocketAddr], tls: &[SocketAddr]) -> ExitCode {
     process::settle_umask();
+    process::keep_descriptors();
     let result =
         if rustix::process::geteuid().is_root() { serve_host(plain, tls) } else { serve_person(plain, tls) };
     match result {
@@ -94,6 +99,10 @@ pub fn serve(plain: &[SocketAddr], tls: &[SocketAddr]) -> ExitCode {
 fn serve_host(plain: &[SocketAddr], tls: &[SocketAddr]) -> Result<(), String> {
     let listeners = listeners(plain, tls, &host_addresses)?;
     let log = logging::open("ailurus");
+    if CertificateStore::system(CERTIFICATE_NAME).all().is_empty() {
+        let text = "there is no certificate: no TLS, and passwords are taken from this host only (see ailurus check)";
+        server_line(&log, Priority::Warning, text);
+    }
     Server::new(listeners, Role::Host, log, MOST_SESSIONS.0).run(install()?, None)
 }
 
@@ -142,6 +151,11 @@ fn listeners(
 ) -> Result<Vec<Listener>, String> {
     let handed = activation::take_sockets().map_err(|error| error.to_string())?;
     if !handed.is_empty() {
+        if !plain.is_empty() || !tls.is_empty() {
+            return Err(
+                "the service manager hands over sockets: --listen and --tls-listen have no place".into()
+            );
+        }
         return handed.into_iter().map(handed_over).collect();
     }
     let mut listeners = Vec::new();
@@ -158,20 +172,39 @@ fn listeners(
     Ok(listeners)
 }
 
-/// Binds the addresses that the host has: the first must succeed; the others may be of a protocol (IPv6) that it
-/// lacks, or covered by the first.
+/// Binds all of these addresses but those of a protocol that this host lacks (IPv6).
+///
+/// One that somebody else has is an error even if others are free: a client that is told `localhost` would give its
+/// password to whoever has the other address.
 fn bind_usual(addresses: &[SocketAddr], tls: bool) -> Result<Vec<Listener>, String> {
-    let mut listeners = Vec::new();
-    let mut failure = String::new();
+    let mut listeners: Vec<Listener> = Vec::new();
+    let mut lacking = String::new();
     for &address in addresses {
         match Listener::try_bind(address, tls) {
             Ok(listener) => listeners.push(listener),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && !listeners.is_empty() => {}
-            Err(error) if failure.is_empty() => failure = explain(address, &error),
-            Err(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_covered(&listeners, address) => {}
+            Err(error) if is_lacking(&error) => lacking = explain(address, &error),
+            Err(error) => return Err(explain(address, &error)),
         }
     }
-    if listeners.is_empty() { Err(failure) } else { Ok(listeners) }
+    if listeners.is_empty() { Err(lacking) } else { Ok(listeners) }
+}
+
+/// Tells whether a socket of ours for all addresses takes IPv4 connections to that address too.
+fn is_covered(listeners: &[Listener], address: SocketAddr) -> bool {
+    listeners.iter().any(|listener| {
+        let all = listener
+            .socket
+            .local_addr()
+            .is_ok_and(|ours| ours == (Ipv6Addr::UNSPECIFIED, address.port()).into());
+        all && address.is_ipv4() && rustix::net::sockopt::ipv6_v6only(&listener.socket) == Ok(false)
+    })
+}
+
+/// Tells whether this host has no such protocol or address.
+fn is_lacking(error: &io::Error) -> bool {
+    let number = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    error.kind() == io::ErrorKind::AddrNotAvailable || number == Some(rustix::io::Errno::AFNOSUPPORT)
 }
 
 fn host_addresses(tls: bool) -> Vec<SocketAddr> {
@@ -202,8 +235,9 @@ pub struct Server {
     run_as: Option<(u32, u32)>,
     log: Log,
     most: usize,
+    /// Processes and where their clients are, as [`neighbourhood`] has it.
     sessions: HashMap<Pid, IpAddr>,
-    /// When it was last said that somebody was turned away.
+    /// When it was last said that somebody was turned away, or could not be accepted.
     complained: Option<Instant>,
 }
 
@@ -250,7 +284,7 @@ impl Server {
             }
             for index in ready.listeners {
                 if let Err(error) = self.accept(index) {
-                    self.say(Priority::Warning, &format!("cannot accept a connection: {error}"));
+                    self.complain(&format!("cannot accept a connection: {error}"));
                     paused_until = Some(Instant::now() + PAUSE);
                 }
             }
@@ -295,7 +329,7 @@ impl Server {
                 continue;
             }
             let child = self.start(socket, tls)?;
-            self.sessions.insert(child, address);
+            self.sessions.insert(child, neighbourhood(address));
         }
         Ok(())
     }
@@ -304,7 +338,8 @@ impl Server {
         if self.sessions.len() >= self.most {
             return Some("too many connections");
         }
-        let same = self.sessions.values().filter(|&&other| other == address).count();
+        let near = neighbourhood(address);
+        let same = self.sessions.values().filter(|&&other| other == near).count();
         (same >= MOST_OF_ADDRESS).then_some("too many connections from this address")
     }
 
@@ -314,10 +349,14 @@ impl Server {
             socket.set_nonblocking(true).ok();
             socket.write_all(format!("* BYE {why}\r\n").as_bytes()).ok();
         }
-        let quiet = Duration::from_secs(10);
-        if self.complained.is_none_or(|at| at.elapsed() > quiet) {
+        self.complain(&format!("{why}: turned away host=[{address}]"));
+    }
+
+    /// Warns, once in a while: strangers can cause this as often as they like.
+    fn complain(&mut self, text: &str) {
+        if self.complained.is_none_or(|at| at.elapsed() > QUIET) {
             self.complained = Some(Instant::now());
-            self.say(Priority::Warning, &format!("{why}: turned away host=[{address}]"));
+            self.say(Priority::Warning, text);
         }
     }
 
@@ -344,6 +383,8 @@ impl Server {
         for variable in activation::VARIABLES {
             command.env_remove(variable);
         }
+        // Ctrl-C at our terminal is for us: we tell sessions to close their mailboxes.
+        command.process_group(0);
         command.stdin(Stdio::from(socket.try_clone()?)).stdout(Stdio::from(socket));
         let child = command.spawn()?;
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
@@ -405,6 +446,17 @@ impl Server {
     }
 }
 
+/// Returns what stands for an address where connections are counted.
+fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    }
+}
+
 struct Ready {
     listeners: Vec<usize>,
     stop: bool,
@@ -432,6 +484,20 @@ mod tests {
     }
 
     #[test]
+    fn a_network_of_ipv6_counts_as_one_address() {
+        let mut server = Server::new(Vec::new(), Role::Host, Log::stderr("test"), MOST_OF_ADDRESS + 10);
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        for n in 0..MOST_OF_ADDRESS {
+            let near = address(&format!("2001:db8:1:2::{n:x}"));
+            assert_eq!(server.refusal(near), None);
+            let pid = Pid::from_raw(i32::try_from(n).expect("small") + 2).expect("not zero");
+            server.sessions.insert(pid, neighbourhood(near));
+        }
+        assert!(server.refusal(address("2001:db8:1:2:3:4:5:6")).is_some());
+        assert_eq!(server.refusal(address("2001:db8:1:3::1")), None);
+    }
+
+    #[test]
     fn failures_to_listen_are_explained() {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = taken.local_addr().expect("bound");
@@ -440,9 +506,25 @@ mod tests {
         let foreign = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 0));
         let error = Listener::bind(foreign, false).expect_err("not ours");
         assert!(error.contains("does not have the address"), "{error}");
-        // The first address of the usual ones must do, the rest is a bonus.
+        // An address that this host lacks is passed over; one that somebody else has is not.
         assert!(bind_usual(&[foreign], false).is_err());
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         assert_eq!(bind_usual(&[any, foreign], false).expect("one will do").len(), 1);
+        let other = SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()));
+        for order in [[address, other], [other, address]] {
+            let error = bind_usual(&order, false).expect_err("127.0.0.1 is taken");
+            assert!(error.contains("another program has the port"), "{error}");
+        }
+    }
+
+    #[test]
+    fn all_addresses_are_listened_to_once() {
+        let Ok(probe) = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)) else { return };
+        let port = probe.local_addr().expect("bound").port();
+        drop(probe);
+        let all = [(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()];
+        let listeners = bind_usual(&all, false).expect("nobody else has the port");
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("IPv4 is covered");
+        assert!(listeners.len() <= 2);
     }
 }

@@ -5,8 +5,9 @@
 //! clients, other formats or other programs is left alone; what we should obey and do not is reported by
 //! [`Settings::complaints`].
 
+use crate::transport::io_text;
 use ailurus_server::Plaintext;
-use ailurus_store::{Environment, Mode, Restrictions};
+use ailurus_store::{Advertise, Environment, Mode, Restrictions, SharedHomes};
 use ailurus_types::Keyword;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ pub struct Settings {
     pub reverse_dns: Option<bool>,
     /// The name of this host.
     pub local_host: Option<String>,
-    /// Lines that are not obeyed though they should be: number and reason.
+    /// Lines that are not obeyed though they should be: number (0: all of the file) and reason.
     pub complaints: Vec<(usize, String)>,
     mailboxes: MailboxSettings,
 }
@@ -46,12 +47,14 @@ struct MailboxSettings {
     hide_dot_files: Option<bool>,
     list_depth: Option<usize>,
     dot_lock_timeout: Option<u32>,
+    advertise: Option<Advertise>,
+    no_shared: bool,
     homes: [Option<PathBuf>; 3],
     modes: Vec<(&'static str, u32)>,
 }
 
 /// The formats that we can make.
-const FORMATS: [&str; 2] = ["unix", "mbx"];
+const FORMATS: [&str; 3] = ["unix", "mbx", "mmdf"];
 const MOST_LINE: usize = 1023;
 const MOST_KEYWORDS: usize = 30;
 const MOST_KEYWORD: usize = 50;
@@ -68,7 +71,7 @@ const MODES: [&str; 9] = [
 ];
 const HOMES: [&str; 3] = ["ftp-export-directory", "public-home-directory", "shared-home-directory"];
 /// Known, and nothing that a server of local mailboxes would obey.
-const ELSEWHERE: [&str; 33] = [
+const ELSEWHERE: [&str; 27] = [
     "rsh-command",
     "rsh-path",
     "ssh-command",
@@ -93,15 +96,21 @@ const ELSEWHERE: [&str; 33] = [
     "news-spool-directory",
     "news-state-file",
     "mh-path",
-    "mh-allow-inbox",
     "anonymous-home-directory",
     "ca-certificate-path",
-    "allow-user-config",
     "k5-cp-uses-service-name",
-    "disable-lock-warning",
-    "network-filesystem-stat-bug",
+];
+
+/// What is as if these were 0, which says nothing then.
+const OFF: [&str; 8] = [
+    "advertise-the-world",
+    "allow-user-config",
     "disable-fcntl-locking",
+    "disable-lock-warning",
+    "disable-unix-uids-and-keywords",
     "limited-advertise",
+    "network-filesystem-stat-bug",
+    "mh-allow-inbox",
 ];
 
 impl Settings {
@@ -112,9 +121,18 @@ impl Settings {
             Ok(text) => Self::parse(&text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::default(),
             Err(error) => {
-                Self { complaints: vec![(0, format!("cannot be read: {error}"))], ..Self::default() }
+                let why = format!("cannot be read: {}", io_text(&error));
+                Self { complaints: vec![(0, why)], ..Self::default() }
             }
         }
+    }
+
+    /// Returns the complaints as lines that say where.
+    pub fn complaint_lines(&self) -> impl Iterator<Item = String> {
+        self.complaints.iter().map(|(line, why)| match line {
+            0 => format!("{CONFIG_FILE}: {why}"),
+            line => format!("{CONFIG_FILE} line {line}: {why}"),
+        })
     }
 
     /// Reads the octets of the file.
@@ -179,6 +197,9 @@ impl Settings {
             "list-maximum-level" => {
                 boxes.list_depth = Some(usize::try_from(number(value)?).unwrap_or(usize::MAX));
             }
+            "advertise-the-world" if number(value)? != 0 => boxes.advertise = Some(Advertise::World),
+            "limited-advertise" if number(value)? != 0 => boxes.advertise = Some(Advertise::Limited),
+            "disable-automatic-shared-namespaces" => boxes.no_shared = number(value)? != 0,
             "dot-lock-file-timeout" => boxes.dot_lock_timeout = Some(number(value)?.saturating_mul(60)),
             _ => return self.set_other(name, value),
         }
@@ -190,6 +211,10 @@ impl Settings {
             self.mailboxes.homes[which] = Some(value.into());
         } else if let Some(mode) = MODES.into_iter().find(|&mode| mode == name) {
             self.mailboxes.modes.push((mode, number(value)?));
+        } else if OFF.contains(&name) {
+            if number(value)? != 0 {
+                return Err("not supported".into());
+            }
         } else if !ELSEWHERE.contains(&name) {
             return Err("not known or not supported".into());
         }
@@ -221,6 +246,7 @@ impl Settings {
         }
         if let Some(directory) = &boxes.mail_subdirectory {
             environment.mailbox_dir = environment.home.join(directory);
+            environment.mail_subdirectory = Some(directory.clone());
         }
         set_path(&mut environment.spool, &boxes.system_inbox);
         set(&mut environment.restrictions, boxes.restrictions);
@@ -231,6 +257,10 @@ impl Settings {
         set(&mut environment.hide_dot_files, boxes.hide_dot_files);
         set(&mut environment.list_depth, boxes.list_depth);
         set(&mut environment.dot_lock_timeout, boxes.dot_lock_timeout);
+        set(&mut environment.advertise, boxes.advertise);
+        if boxes.no_shared {
+            environment.shared = SharedHomes::default();
+        }
         let [ftp, public, shared] = &boxes.homes;
         for (target, home) in [
             (&mut environment.shared.ftp, ftp),
@@ -335,12 +365,16 @@ mod tests {
             set keywords Late\n\
             set dot-lock-file-timeout 2\n\
             set lookahead 99\n\
+            set allow-user-config 0\n\
+            set limited-advertise 1\n\
             set hide-dot-files 1\n";
         let settings = Settings::parse(text);
         assert_eq!(settings.complaints, []);
         assert_eq!(settings.plaintext_for(None), Some(Plaintext::OnlyTls));
         let environment = environment(&settings);
         assert_eq!(environment.mailbox_dir, Path::new("/home/ada/mail"));
+        assert_eq!(environment.mail_subdirectory.as_deref(), Some(Path::new("mail")), "of other users too");
+        assert_eq!(environment.advertise, Advertise::Limited);
         assert_eq!((environment.create_format, environment.empty_format), ("mbx", None));
         assert_eq!(environment.protections.mailbox, 0o640);
         let expected = Restrictions { no_root: true, no_other_users: false, no_dots: true };
@@ -353,10 +387,12 @@ mod tests {
     #[test]
     fn what_is_not_obeyed_is_said() {
         let settings = Settings::parse(
-            b"set chroot-server 1\nset new-mailbox-format mix\nset frobnicate 3\nset keywords x",
+            b"set chroot-server 1\nset new-mailbox-format mix\nset frobnicate 3\nset allow-user-config 1\nset keywords x",
         );
         let lines: Vec<_> = settings.complaints.iter().map(|(line, _)| *line).collect();
-        assert_eq!(lines, [1, 2, 3, 4], "{:?}", settings.complaints);
+        assert_eq!(lines, [1, 2, 3, 4, 5], "{:?}", settings.complaints);
+        let said: Vec<_> = settings.complaint_lines().collect();
+        assert_eq!(said[3], "/etc/c-client.cf line 4: allow-user-config: not supported");
         assert_eq!(environment(&settings).restrictions, Restrictions::all());
         assert!(environment(&settings).default_keywords.is_empty(), "the last line has no end");
     }

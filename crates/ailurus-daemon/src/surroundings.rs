@@ -2,7 +2,7 @@
 
 use crate::settings::Settings;
 use ailurus_server::Login;
-use ailurus_store::{Environment, Level, Mailboxes, SharedHomes, SystemClock};
+use ailurus_store::{Environment, Homes, Level, Mailboxes, SharedHomes, SystemClock};
 use ailurus_sys::{User, users};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,38 +55,47 @@ pub fn spool_directory() -> &'static Path {
     if usual.is_dir() { usual } else { Path::new("/var/spool/mail") }
 }
 
-/// Opens the mailboxes: the drivers, and the names over them.
+/// Settles where a user's mailboxes are and by what rules.
 ///
 /// # Errors
 ///
 /// The settings send this user to a directory that does not exist.
-pub fn mailboxes(surroundings: Surroundings, settings: &Settings) -> Result<Mailboxes, String> {
+pub fn environment(surroundings: Surroundings, settings: &Settings) -> Result<Environment, String> {
     let Surroundings { user, home, spool, host, shared } = surroundings;
     let mut environment = Environment::new(&user, home, spool, &host);
     environment.shared = shared;
+    environment.homes = Arc::new(SystemHomes);
     environment.clock = Arc::new(SystemClock { local_offset: local_offset() });
     settings.apply(&mut environment)?;
+    Ok(environment)
+}
+
+/// Opens the mailboxes: the drivers, and the names over them.
+#[must_use]
+pub fn mailboxes(environment: Environment) -> Mailboxes {
     let environment = Arc::new(environment);
     let drivers = ailurus_formats::drivers(&environment, &ailurus_formats::disk::Os::shared());
-    Ok(Mailboxes::new(environment, drivers))
+    Mailboxes::new(environment, drivers)
+}
+
+/// The homes of the system's users, for `~user/name`.
+#[derive(Clone, Copy, Debug)]
+struct SystemHomes;
+
+impl Homes for SystemHomes {
+    fn home(&self, user: &str) -> Option<PathBuf> {
+        users::by_name(user.as_bytes()).ok().flatten().map(|user| user.home)
+    }
 }
 
 /// Makes the answer to a login, with what the user should be told about the account.
-///
-/// # Errors
-///
-/// As [`mailboxes`].
-pub(crate) fn login(
-    surroundings: Surroundings,
-    settings: &Settings,
-    alerts: Vec<String>,
-) -> Result<Login, String> {
-    let user = surroundings.user.clone();
-    let mailboxes = mailboxes(surroundings, settings)?;
-    for alert in alerts {
-        mailboxes.environment().notices.tell(Level::Warning, format!("[ALERT] {alert}"));
+pub(crate) fn login(environment: Environment, alerts: Vec<(Level, String)>) -> Login {
+    let user = environment.user.clone();
+    let mailboxes = mailboxes(environment);
+    for (level, alert) in alerts {
+        mailboxes.environment().notices.tell(level, format!("[ALERT] {alert}"));
     }
-    Ok(Login { user, mailboxes })
+    Login { user, mailboxes }
 }
 
 /// Returns how far local time is from UTC now, in minutes east.
@@ -116,6 +125,15 @@ pub fn date_text(now: &jiff::Zoned) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_users_homes_are_those_of_the_system() {
+        let root = users::by_name(b"root").expect("asked").expect("there is one");
+        let surroundings = Surroundings::of_user(&root, "mail.example");
+        let homes = environment(surroundings, &Settings::default()).expect("no black box").homes;
+        assert_eq!(homes.home("root"), Some(root.home));
+        assert_eq!(homes.home("ailurus-nobody-has-this"), None);
+    }
 
     #[test]
     fn local_time_is_that_of_the_system() {

@@ -79,6 +79,28 @@ impl CertificateStore {
         })
     }
 
+    /// Returns the files of all certificates that some connection can get: the usual one, those of addresses, those of
+    /// names.
+    #[must_use]
+    pub fn all(&self) -> Vec<CertificateFiles> {
+        let mut suffixes = Vec::new();
+        for (certificates, _) in &self.directories {
+            for entry in std::fs::read_dir(certificates).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let suffix = name.strip_prefix(&self.server).and_then(|rest| rest.strip_suffix(".pem"));
+                suffixes.extend(suffix.filter(|s| s.is_empty() || s.starts_with('-')).map(str::to_owned));
+            }
+        }
+        suffixes.sort();
+        suffixes.dedup();
+        let of = |suffix: String| match suffix.strip_prefix('-').map(str::parse::<IpAddr>) {
+            Some(Ok(address)) => self.find(Some(address)),
+            Some(Err(_)) => self.first_of([suffix]),
+            None => self.find(None),
+        };
+        suffixes.into_iter().filter_map(of).collect()
+    }
+
     /// Returns the file that would be used first, for messages that say what is missing.
     #[must_use]
     pub fn expected(&self) -> PathBuf {
@@ -222,6 +244,7 @@ impl fmt::Debug for Resolver {
 pub fn self_signed(names: &[String]) -> Result<String, rcgen::Error> {
     let mut parameters = rcgen::CertificateParams::new(names)?;
     parameters.distinguished_name.push(rcgen::DnType::CommonName, names.first().map_or("", String::as_str));
+    parameters.distinguished_name.push(rcgen::DnType::OrganizationName, SELF_MADE);
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let midnight = |days: i64| {
         let day = today.saturating_add(jiff::Span::new().days(days));
@@ -232,6 +255,16 @@ pub fn self_signed(names: &[String]) -> Result<String, rcgen::Error> {
     parameters.not_after = midnight(730);
     let key = rcgen::KeyPair::generate()?;
     Ok(parameters.self_signed(&key)?.pem() + &key.serialize_pem())
+}
+
+/// The organisation in certificates that we make.
+const SELF_MADE: &str = "made by ailurus for itself";
+
+/// Tells whether a certificate is one that [`self_signed`] made.
+#[must_use]
+pub fn is_self_made(certified: &CertifiedKey) -> bool {
+    let mark = SELF_MADE.as_bytes();
+    certified.end_entity_cert().is_ok_and(|der| der.windows(mark.len()).any(|octets| octets == mark))
 }
 
 /// Returns from when to when the server's certificate is valid, in seconds since 1970; `None` if it cannot be read.
@@ -308,6 +341,10 @@ mod tests {
         assert_eq!(store.find_name("../imapd"), None);
         write_pair(scratch.path(), "imapd-mail.example.pem");
         assert!(store.find_name("Mail.Example").is_some());
+        write_pair(scratch.path(), "imapd2.pem");
+        let all: Vec<_> = store.all().into_iter().map(|files| files.certificate).collect();
+        let names = ["imapd.pem", "imapd-192.0.2.1.pem", "imapd-mail.example.pem"];
+        assert_eq!(all, names.map(|name| scratch.path().join(name)));
     }
 
     #[test]

@@ -14,13 +14,68 @@ pub(crate) fn append_crlf(mut text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
-/// Appends text without its CRs.
-pub(crate) fn append_without_cr(mut text: &[u8], out: &mut Vec<u8>) {
-    while let Some(at) = memchr(b'\r', text) {
-        out.extend_from_slice(&text[..at]);
-        text = &text[at + 1..];
+/// Takes text in pieces of any size, and gives it with LF for CR LF.
+///
+/// Readers drop every CR, but lines keep those that are not the one before their LF: without them a line could become
+/// a From_ line, an internal field or an empty line. Octets in `stays_after` keep it too, likewise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CrFilter {
+    stays_after: Option<u8>,
+    last: u8,
+    // A CR ended the last piece.
+    held: bool,
+}
+
+impl CrFilter {
+    pub(crate) fn new(stays_after: Option<u8>) -> Self {
+        Self { stays_after, last: b'\n', held: false }
     }
-    out.extend_from_slice(text);
+
+    /// Tells whether a line in which this are the last octets loses its CR.
+    pub(crate) fn shortens(self, line: &[u8]) -> bool {
+        let Some(before) = line.strip_suffix(b"\r\n") else { return false };
+        before.last().is_none_or(|octet| !self.stays(*octet))
+    }
+
+    fn stays(self, after: u8) -> bool {
+        after == b'\r' || self.stays_after == Some(after)
+    }
+
+    /// Takes the next octets.
+    pub(crate) fn push(&mut self, mut text: &[u8], out: &mut Vec<u8>) {
+        if !text.is_empty() && std::mem::take(&mut self.held) && text[0] != b'\n' {
+            self.keep(out);
+        }
+        while let Some(at) = memchr(b'\r', text) {
+            let (before, rest) = (&text[..at], &text[at + 1..]);
+            self.give(before, out);
+            match rest.first() {
+                _ if self.stays(self.last) => self.keep(out),
+                None => self.held = true,
+                Some(b'\n') => {}
+                Some(_) => self.keep(out),
+            }
+            text = rest;
+        }
+        self.give(text, out);
+    }
+
+    /// Gives what was held back at the end.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.held) {
+            self.keep(out);
+        }
+    }
+
+    fn give(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(text);
+        self.last = text.last().copied().unwrap_or(self.last);
+    }
+
+    fn keep(&mut self, out: &mut Vec<u8>) {
+        out.push(b'\r');
+        self.last = b'\r';
+    }
 }
 
 /// A header field that is the mailbox's, not the message's (spec/formats-unix.md §3).
@@ -66,7 +121,7 @@ impl Internal {
     }
 }
 
-/// Takes a header in pieces of any size, and gives it without internal fields, their continuations, and CRs.
+/// Takes a header in pieces of any size, and gives it without internal fields and their continuations.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HeaderFilter {
     // The start of a line that is not decided yet.
@@ -106,7 +161,7 @@ impl HeaderFilter {
 
     fn piece(&mut self, piece: &[u8], ends: bool, out: &mut Vec<u8>) {
         match self.inside {
-            Inside::Kept => append_without_cr(piece, out),
+            Inside::Kept => out.extend_from_slice(piece),
             Inside::Dropped => {}
             Inside::Start if self.line.is_empty() && (ends || piece.len() >= DECIDING) => {
                 self.decide(piece, out);
@@ -131,7 +186,7 @@ impl HeaderFilter {
             self.inside = Inside::Dropped;
         } else {
             self.inside = Inside::Kept;
-            append_without_cr(line, out);
+            out.extend_from_slice(line);
         }
     }
 }
@@ -168,7 +223,26 @@ mod tests {
                 filter.push(piece, &mut out);
             }
             filter.finish(&mut out);
-            assert_eq!(out, b"Subject: a\n b\nX-Foo: bar\n\tc\n\n", "pieces of {size}");
+            assert_eq!(out, b"Subject: a\r\n b\nX-Foo: bar\n\tc\n\n", "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn only_the_cr_before_lf_goes() {
+        let text = b"\r\na\r\nb\r\r\n\r\r\nc\rd\n\re\x01\r\nf\r";
+        let without = b"\na\nb\r\r\n\r\r\nc\rd\n\re\x01\nf\r";
+        let and_after_1 = b"\na\nb\r\r\n\r\r\nc\rd\n\re\x01\r\nf\r";
+        for (stays_after, expected) in [(None, &without[..]), (Some(1), and_after_1)] {
+            for size in 1..text.len() {
+                let (mut filter, mut out) = (CrFilter::new(stays_after), Vec::new());
+                text.chunks(size).for_each(|piece| filter.push(piece, &mut out));
+                filter.finish(&mut out);
+                assert_eq!(out, expected, "pieces of {size}");
+            }
+            let filter = CrFilter::new(stays_after);
+            let lines = text.split_inclusive(|octet| *octet == b'\n');
+            let lost = lines.filter(|line| filter.shortens(line)).count();
+            assert_eq!(lost, text.len() - expected.len());
         }
     }
 

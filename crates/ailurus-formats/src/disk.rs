@@ -4,8 +4,11 @@
 //! change (a killed process) or remembers what was synced (a power loss); whatever holds a mailbox together must
 //! therefore come through here, lock files included.
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, renameat_with};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -29,8 +32,29 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// Makes the directory's entries safe from a power loss.
     fn sync_dir(&self, directory: &Path) -> io::Result<()>;
 
+    /// Makes a file without a name on the file system of this directory, open for reading and writing, with exactly
+    /// this mode. An error of kind `Unsupported` where that cannot be.
+    fn create_unnamed(&self, directory: &Path, mode: u32) -> io::Result<File> {
+        let _ = (directory, mode);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Gives a file that has no name one that is free: `AlreadyExists` if it is not. An error of kind `Unsupported`
+    /// where that cannot be.
+    fn name(&self, file: &File, to: &Path) -> io::Result<()> {
+        let _ = (file, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Renames, replacing what is at `to`.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Renames to a name that is free: `AlreadyExists` if it is not. An error of kind `Unsupported` where the file
+    /// system cannot do that in one step.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _ = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Makes `to` a second name of the file `from`.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -44,8 +68,8 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// Removes an empty directory.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Sets the mode bits of a file.
-    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()>;
+    /// Sets the mode bits of an open file: by its name somebody could have put a link in its place.
+    fn set_mode(&self, file: &File, mode: u32) -> io::Result<()>;
 
     /// Sets access and modification time, in whole seconds since 1970 UTC (spec/storage-common.md §7).
     fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()>;
@@ -91,11 +115,44 @@ impl Disk for Os {
     }
 
     fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        File::open(directory)?.sync_all()
+        match File::open(directory).and_then(|directory| directory.sync_all()) {
+            // Who may write in a directory and not read it cannot sync it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            synced => synced,
+        }
+    }
+
+    fn create_unnamed(&self, directory: &Path, mode: u32) -> io::Result<File> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let made = rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR);
+        // A kernel that does not know the flag takes it for that of a directory.
+        let file =
+            File::from(made.map_err(unsupported_if(&[Errno::OPNOTSUPP, Errno::ISDIR, Errno::INVAL]))?);
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        Ok(file)
+    }
+
+    fn name(&self, file: &File, to: &Path) -> io::Result<()> {
+        // By the descriptor itself older kernels let root alone do it; the other way needs /proc.
+        match linkat(file, "", CWD, to, AtFlags::EMPTY_PATH) {
+            Err(Errno::NOENT | Errno::PERM | Errno::ACCESS | Errno::INVAL) => {}
+            named => return named.map_err(unsupported_if(NO_LINKS)),
+        }
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        if !Path::new(&path).exists() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        linkat(CWD, path, CWD, to, AtFlags::SYMLINK_FOLLOW).map_err(unsupported_if(NO_LINKS))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        // EINVAL also says that a directory cannot become one below itself; the other way then says so again.
+        let renamed = renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE);
+        renamed.map_err(unsupported_if(&[Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP]))
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -115,8 +172,8 @@ impl Disk for Os {
         std::fs::remove_dir(path)
     }
 
-    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+    fn set_mode(&self, file: &File, mode: u32) -> io::Result<()> {
+        file.set_permissions(std::fs::Permissions::from_mode(mode))
     }
 
     fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {
@@ -125,9 +182,61 @@ impl Disk for Os {
     }
 }
 
+/// What a file system says that has no hard links.
+const NO_LINKS: &[Errno] = &[Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS];
+
+fn unsupported_if(errors: &'static [Errno]) -> impl FnOnce(Errno) -> io::Error {
+    move |error| {
+        if errors.contains(&error) { io::ErrorKind::Unsupported.into() } else { error.into() }
+    }
+}
+
 fn moment(seconds: i64) -> SystemTime {
     let distance = Duration::from_secs(seconds.unsigned_abs());
     let moment =
         if seconds < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
     moment.unwrap_or(UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_taken_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        for name in ["a", "b"] {
+            std::fs::write(path(name), name).unwrap();
+        }
+        std::os::unix::fs::symlink("nowhere", path("dangling")).unwrap();
+        for taken in ["b", "dangling"] {
+            let error = Os.rename_new(&path("a"), &path(taken)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{taken}");
+        }
+        Os.rename_new(&path("a"), &path("c")).unwrap();
+        assert_eq!(
+            (std::fs::read(path("b")).unwrap(), std::fs::read(path("c")).unwrap()),
+            (b"b".into(), b"a".into())
+        );
+    }
+
+    #[test]
+    fn a_file_without_a_name_gets_one_that_is_free() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = match Os.create_unnamed(directory.path(), 0o640) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => return,
+            file => file.unwrap(),
+        };
+        Os.write_at(&file, b"text", 0).unwrap();
+        let (taken, free) = (directory.path().join("taken"), directory.path().join("free"));
+        std::fs::write(&taken, "other").unwrap();
+        assert_eq!(Os.name(&file, &taken).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        Os.name(&file, &free).unwrap();
+        assert_eq!(
+            (std::fs::read(&taken).unwrap(), std::fs::read(&free).unwrap()),
+            (b"other".into(), b"text".into())
+        );
+        assert_eq!(free.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    }
 }

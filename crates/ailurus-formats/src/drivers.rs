@@ -14,6 +14,7 @@ pub fn drivers(environment: &Arc<Environment>, disk: &Arc<dyn Disk>) -> Vec<Arc<
     let (env, disk) = (|| Arc::clone(environment), || Arc::clone(disk));
     vec![
         Arc::new(Mbx::new(env(), disk())),
+        Arc::new(Unix::mmdf(environment.as_ref().clone(), disk())),
         Arc::new(Unix::new(environment.as_ref().clone(), disk())),
         Arc::new(Phile::new(env(), disk())),
         Arc::new(Dummy::new(env(), disk())),
@@ -30,6 +31,6 @@ mod tests {
         let environment = Environment::new("alice", "/home".into(), "/spool".into(), "mail.example.com");
         let drivers = drivers(&Arc::new(environment), &Os::shared());
         let names: Vec<_> = drivers.iter().map(|driver| driver.name()).collect();
-        assert_eq!(names, ["mbx", "unix", "phile", "dummy"]);
+        assert_eq!(names, ["mbx", "mmdf", "unix", "phile", "dummy"]);
     }
 }

@@ -4,17 +4,15 @@
 //! message may make a real one of them at any moment. This driver does not know the others, so it cannot see that
 //! happen: the store wraps its mailboxes, asks the real drivers again whenever the session refreshes, and replaces
 //! the mailbox by the real one. Likewise it is the store that gives an append to the driver of new mailboxes.
-//!
-//! What every format of plain files does with them (make, remove, rename) is here too.
 
 use crate::disk::Disk;
+use crate::files::{self, failure, invalid, unclaimed};
 use ailurus_store::{
     Abilities, Access, Append, Changes, Claim, Driver, Edit, Environment, Error, Extent, Location, Mailbox,
     Manner, PermanentFlags, Place, Rejection, Result, Snapshot, Status, Wake,
 };
 use ailurus_types::{FlagChange, Keyword, Keywords, SystemFlags, Uid, UidSet, UidValidity};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,8 +39,7 @@ impl Dummy {
     }
 
     fn uid_validity(&self) -> UidValidity {
-        let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);
-        UidValidity::new(now).unwrap_or(UidValidity::MIN)
+        UidValidity::new(files::next_validity(&self.environment, 0)).unwrap_or(UidValidity::MIN)
     }
 
     /// An error unless there is nothing at the location that could be mail.
@@ -72,25 +69,27 @@ impl Driver for Dummy {
     /// Claims directories and any regular file, for DELETE and RENAME; opening is another matter.
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Ok(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
-        Ok(match path.metadata() {
-            Ok(meta) if meta.is_file() && meta.len() == 0 => Claim::Empty,
-            Ok(meta) if meta.is_file() || meta.is_dir() => Claim::Valid,
-            Ok(_) => Claim::No(Rejection::WrongFormat),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && at.place == Place::Inbox => Claim::Empty,
-            Err(error) => Claim::No(rejection(&error)),
-        })
+        match path.metadata() {
+            Ok(meta) if meta.is_file() && meta.len() == 0 => Ok(Claim::Empty),
+            Ok(meta) if meta.is_file() || meta.is_dir() => Ok(Claim::Valid),
+            Ok(_) => Ok(Claim::No(Rejection::WrongFormat)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && at.place == Place::Inbox => {
+                Ok(Claim::Empty)
+            }
+            Err(error) => unclaimed("look at", path, error),
+        }
     }
 
     fn create(&self, at: &Location) -> Result<()> {
-        create(&self.environment, &*self.disk, at)
+        files::create(&self.environment, &*self.disk, at)
     }
 
     fn delete(&self, at: &Location) -> Result<()> {
-        delete(&*self.disk, at)
+        files::delete(&*self.disk, at)
     }
 
     fn rename(&self, from: &Location, to: &Location) -> Result<()> {
-        rename(&*self.disk, from, to)
+        files::rename(&*self.disk, from, to)
     }
 
     fn status(&self, at: &Location) -> Result<Status> {
@@ -186,89 +185,5 @@ impl Edit for DummyEdit<'_> {
 
     fn commit(self: Box<Self>) -> Result<Changes> {
         Ok(Changes::default())
-    }
-}
-
-/// Makes an empty file, or a directory when the name ends in `/`.
-pub(crate) fn create(environment: &Environment, disk: &dyn Disk, at: &Location) -> Result<()> {
-    let path = plain_path(at, "Can't create INBOX")?;
-    let (file_mode, directory_mode) = modes(environment, path);
-    let made = if wants_directory(path) {
-        disk.make_dir(path, directory_mode)
-    } else {
-        disk.create_new(path, file_mode).map(drop)
-    };
-    made.map_err(failure("create", at, path))?;
-    sync_parent(disk, path)
-}
-
-/// Removes a file or an empty directory.
-pub(crate) fn delete(disk: &dyn Disk, at: &Location) -> Result<()> {
-    let path = plain_path(at, "Can't delete INBOX")?;
-    let meta = path.symlink_metadata().map_err(failure("delete", at, path))?;
-    let removed = if meta.is_dir() { disk.remove_dir(path) } else { disk.remove(path) };
-    removed.map_err(failure("delete", at, path))?;
-    sync_parent(disk, path)
-}
-
-/// Renames a file or directory.
-pub(crate) fn rename(disk: &dyn Disk, from: &Location, to: &Location) -> Result<()> {
-    let (old, new) = (plain_path(from, "Can't rename INBOX")?, plain_path(to, "Can't rename to INBOX")?);
-    // The name could have been taken since the store looked; a file there would be replaced.
-    if new.symlink_metadata().is_ok() {
-        return Err(Error::AlreadyExists(to.name.clone()));
-    }
-    disk.rename(old, new).map_err(failure("rename", from, old))?;
-    sync_parent(disk, new)?;
-    sync_parent(disk, old)
-}
-
-fn plain_path<'a>(at: &'a Location, why: &'static str) -> Result<&'a Path> {
-    at.path().ok_or_else(|| invalid(at, why))
-}
-
-fn invalid(at: &Location, why: &'static str) -> Error {
-    Error::InvalidName { name: at.name.clone(), why }
-}
-
-/// Tells whether the name ends in the hierarchy delimiter.
-pub(crate) fn wants_directory(path: &Path) -> bool {
-    path.as_os_str().as_bytes().last() == Some(&b'/')
-}
-
-/// Makes the directory of `path` safe, now that an entry of it changed.
-pub(crate) fn sync_parent(disk: &dyn Disk, path: &Path) -> Result<()> {
-    let Some(parent) = path.parent() else { return Ok(()) };
-    disk.sync_dir(parent).map_err(Error::io("sync", parent))
-}
-
-/// Returns the modes of a new file and a new directory at the path (spec/storage-common.md §3.6).
-pub(crate) fn modes(environment: &Environment, path: &Path) -> (u32, u32) {
-    let (homes, modes) = (&environment.shared, &environment.protections);
-    let shared = [(&homes.ftp, modes.ftp), (&homes.public, modes.public), (&homes.shared, modes.shared)];
-    let home = shared.into_iter().find(|(home, _)| home.as_ref().is_some_and(|home| path.starts_with(home)));
-    home.map_or((modes.mailbox, modes.directory), |(_, modes)| modes)
-}
-
-/// Returns why a file that cannot be looked at is no mailbox.
-pub(crate) fn rejection(error: &io::Error) -> Rejection {
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Rejection::Missing,
-        io::ErrorKind::PermissionDenied => Rejection::Denied,
-        _ => Rejection::WrongFormat,
-    }
-}
-
-/// Returns a closure for `map_err` that knows what the caller can do about a failure.
-pub(crate) fn failure<'a>(
-    op: &'static str,
-    at: &'a Location,
-    path: &'a Path,
-) -> impl FnOnce(io::Error) -> Error + 'a {
-    move |source| match source.kind() {
-        io::ErrorKind::NotFound => Error::NotFound(at.name.clone()),
-        io::ErrorKind::AlreadyExists => Error::AlreadyExists(at.name.clone()),
-        io::ErrorKind::DirectoryNotEmpty => Error::NotEmpty(at.name.clone()),
-        _ => Error::io(op, path)(source),
     }
 }

@@ -11,9 +11,11 @@ pub mod rewrite;
 mod crlf;
 mod drivers;
 mod dummy;
+mod files;
 mod from_line;
 mod mbx;
 mod phile;
+mod spool;
 mod unix;
 
 pub use drivers::drivers;

@@ -14,7 +14,7 @@
 //! The file is never held in memory: it is read once in blocks to find out its type and size, then converted as it
 //! is read. Only regular files are opened: a FIFO or a device would hold us forever.
 
-use crate::dummy;
+use crate::files;
 use ailurus_store::{
     Abilities, Access, Append, Changes, Claim, Driver, Edit, Environment, Error, Extent, Location, Mailbox,
     Manner, MessageInfo, PermanentFlags, Place, Rejection, Result, Snapshot, Status, Wake,
@@ -24,7 +24,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fs::{File, Metadata};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -62,28 +62,28 @@ impl Driver for Phile {
 
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Place::Path(path) = &at.place else { return Ok(Claim::No(Rejection::BadName)) };
-        Ok(match path.metadata() {
-            Ok(meta) if meta.is_file() && (meta.len() > 0 || self.takes_empty(path)) => Claim::Valid,
-            Ok(_) => Claim::No(Rejection::WrongFormat),
-            Err(error) => Claim::No(dummy::rejection(&error)),
-        })
+        match path.metadata() {
+            Ok(meta) if meta.is_file() && (meta.len() > 0 || self.takes_empty(path)) => Ok(Claim::Valid),
+            Ok(_) => Ok(Claim::No(Rejection::WrongFormat)),
+            Err(error) => files::unclaimed("look at", path, error),
+        }
     }
 
     fn create(&self, at: &Location) -> Result<()> {
-        dummy::create(&self.environment, &*self.disk, at)
+        files::create(&self.environment, &*self.disk, at)
     }
 
     fn delete(&self, at: &Location) -> Result<()> {
-        dummy::delete(&*self.disk, at)
+        files::delete(&*self.disk, at)
     }
 
     fn rename(&self, from: &Location, to: &Location) -> Result<()> {
-        dummy::rename(&*self.disk, from, to)
+        files::rename(&*self.disk, from, to)
     }
 
     fn status(&self, at: &Location) -> Result<Status> {
         let path = path_of(at)?;
-        let meta = path.metadata().map_err(dummy::failure("look at", at, path))?;
+        let meta = path.metadata().map_err(files::failure("look at", at, path))?;
         Ok(Status {
             messages: 1,
             recent: 1,
@@ -135,22 +135,13 @@ fn path_of(at: &Location) -> Result<&Path> {
     at.path().ok_or_else(|| Error::NotSelectable(at.name.clone()))
 }
 
-/// Opens a file that is a regular one, without waiting for a FIFO's other end if it no longer is.
 fn open_regular(at: &Location, path: &Path) -> Result<(File, Metadata)> {
-    let meta = path.metadata().map_err(dummy::failure("open", at, path))?;
+    let meta = path.metadata().map_err(files::failure("open", at, path))?;
     if !meta.is_file() {
         return Err(Error::NotSelectable(at.name.clone()));
     }
-    let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("open flags are small");
-    let file = File::options()
-        .read(true)
-        .custom_flags(nonblock)
-        .open(path)
-        .map_err(dummy::failure("open", at, path))?;
+    let file = files::open(path, Access::ReadOnly).map_err(files::failure("open", at, path))?;
     let meta = file.metadata().map_err(Error::io("look at", path))?;
-    if !meta.is_file() {
-        return Err(Error::NotSelectable(at.name.clone()));
-    }
     Ok((file, meta))
 }
 

@@ -5,4 +5,10 @@ use ailurus_testkit::conformance::{Format, mbox_delivery};
 ailurus_testkit::conformance! {
     unix: Format { delivery: Some(mbox_delivery), ..Format::of("unix") };
     mbx: Format::of("mbx");
+    mmdf: Format { delivery: Some(mmdf_delivery), ..Format::of("mmdf") };
+}
+
+fn mmdf_delivery(message: &str) -> Vec<u8> {
+    let mark = "\u{1}\u{1}\u{1}\u{1}\n";
+    format!("{mark}From ada@example.com Sat Feb  1 12:34:56 2025\n{message}{mark}").into_bytes()
 }

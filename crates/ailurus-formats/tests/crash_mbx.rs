@@ -11,9 +11,6 @@ use ailurus_store::{AppendMeta, Driver, Environment, Extent, Result};
 use ailurus_testkit::faulty::{Fault, FaultyDisk};
 use ailurus_types::{FlagOp, SystemFlags, UidSet};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use support::*;
 
@@ -138,60 +135,11 @@ fn home(directory: tempfile::TempDir, disk: Arc<dyn Disk>) -> Home {
     Home::at(directory, disk, |environment: &mut Environment| environment.lock_dir = locks)
 }
 
-/// Writes page by page: a killed process leaves a write done up to the end of a page.
-#[derive(Debug)]
-struct ByPages(Arc<FaultyDisk>);
-
-impl Disk for ByPages {
-    fn write_at(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
-        let (mut rest, mut at) = (data, offset);
-        while !rest.is_empty() {
-            let page = usize::try_from(4096 - at % 4096).unwrap().min(rest.len());
-            self.0.write_at(file, &rest[..page], at)?;
-            (rest, at) = (&rest[page..], at + page as u64);
-        }
-        Ok(())
-    }
-    fn create_new(&self, path: &Path, mode: u32) -> io::Result<File> {
-        self.0.create_new(path, mode)
-    }
-    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
-        self.0.set_len(file, len)
-    }
-    fn sync(&self, file: &File) -> io::Result<()> {
-        self.0.sync(file)
-    }
-    fn sync_dir(&self, directory: &Path) -> io::Result<()> {
-        self.0.sync_dir(directory)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.link(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.remove(path)
-    }
-    fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
-        self.0.make_dir(path, mode)
-    }
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.remove_dir(path)
-    }
-    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
-        self.0.set_mode(path, mode)
-    }
-    fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {
-        self.0.set_times(file, accessed, modified)
-    }
-}
-
 /// Runs a case with a fault; returns the home as it was left, what was told, and how many changes were asked for.
 fn run(case: &Case, fault: Fault, power_loss: Option<u64>) -> (tempfile::TempDir, Told, usize) {
     let directory = prepare();
-    let disk = Arc::new(FaultyDisk::new(directory.path(), fault));
-    let home = home(directory, Arc::new(ByPages(disk.clone())));
+    let disk = Arc::new(FaultyDisk::new(directory.path(), fault).by_pages());
+    let home = home(directory, disk.clone());
     let driver = Mbx::new(home.environment.clone(), home.disk.clone());
     let mut told = Told::default();
     let outcome = (case.run)(&driver, &home, &mut told);
@@ -354,12 +302,33 @@ fn mail_delivered_behind_a_torn_append_is_kept() {
     }
 }
 
+/// Also if the delivery program was killed at the next message; that one is then for the user to see to.
+#[test]
+fn mail_delivered_behind_a_torn_append_is_kept_before_a_torn_delivery() {
+    let case = &CASES[2];
+    let line = " 1-Feb-2025 12:34:56 +0200,7;000000000000-00000000\r\n";
+    for torn in ["", " 1-Feb-2025 12:3", line, " 1-Feb-2025 12:34:56 +0200,7;000000000000-00000000\r\nhe"] {
+        for n in 0..=changes(case) {
+            let (directory, ..) = run(case, Fault::TearAt(n), None);
+            let path = directory.path().join("box");
+            let mut content = std::fs::read(&path).unwrap();
+            content.extend_from_slice(format!("{line}hello\r\n{torn}").as_bytes());
+            std::fs::write(&path, content).unwrap();
+            let home = home(directory, Os::shared());
+            let driver = Mbx::new(home.environment.clone(), home.disk.clone());
+            drop(open(&driver, &home.at_name("box")));
+            let now = String::from_utf8(home.get("box")).unwrap();
+            assert!(now.contains("\r\nhello\r\n"), "{n}, {torn:?}");
+        }
+    }
+}
+
 /// Sliding needs room for its journal; who expunges for want of room has none.
 #[test]
 fn an_expunge_on_a_full_disk_hides_what_it_cannot_take_out() {
     let directory = prepare();
     let size = std::fs::metadata(directory.path().join("box")).unwrap().len();
-    let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::FullAfter(27_000)));
+    let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::FullAfter(5_000)));
     let home = home(directory, disk);
     let driver = Mbx::new(home.environment.clone(), home.disk.clone());
     let mut told = Told::default();

@@ -35,6 +35,18 @@ fn an_absent_or_empty_inbox_opens_empty_and_a_full_one_does_not() {
 }
 
 #[test]
+fn a_file_of_no_octets_is_what_the_reference_says() {
+    let expect = String::from_utf8(fixture("unix/08-zero-length.expect")).unwrap();
+    assert!(expect.starts_with("valid box -> dummy\n") && expect.contains("rdonly=0 nmsgs=0 recent=0"));
+    let home = Home::new();
+    home.put("box", &fixture("unix/08-zero-length"));
+    let mailbox = open(&driver(&home), &home.at_name("box")).unwrap();
+    let snapshot = mailbox.snapshot();
+    assert!(snapshot.writable && snapshot.messages.is_empty());
+    assert!(expect.contains(&format!("uidv={} uidlast=0", snapshot.uid_validity)));
+}
+
+#[test]
 fn files_and_directories_are_made_renamed_and_deleted() {
     let home = Home::new();
     let driver = driver(&home);

@@ -130,3 +130,60 @@ fn a_forged_intent_cuts_off_no_mail_that_the_reference_sees() {
         }
     }
 }
+
+/// A disk that lost a page in the middle of good mail must not cost the mail behind it.
+#[test]
+fn a_page_of_nuls_costs_no_mail_behind_it() {
+    let home = home();
+    let driver = Mbx::new(home.environment.clone(), home.disk.clone());
+    let at = home.at_name("box");
+    driver.create(&at).unwrap();
+    for n in 0..40u32 {
+        let text = format!("Subject: {n}\r\n\r\n{}", "text of a message\r\n".repeat(1 + n as usize * 7 % 61));
+        append_plain(&driver, &at, text.as_bytes()).unwrap();
+        if n == 20 {
+            // The later ones nobody has seen yet, but their senders were told that they are there.
+            open(&driver, &at).unwrap().close().unwrap();
+        }
+    }
+    let content = home.get("box");
+    for unit in [512, 4096] {
+        for start in (2048usize.next_multiple_of(unit)..content.len()).step_by(unit) {
+            let mut damaged = content.clone();
+            let end = (start + unit).min(content.len());
+            damaged[start..end].fill(0);
+            home.put("box", &damaged);
+            let opened = open(&driver, &at).map(|mailbox| mailbox.close());
+            append_plain(&driver, &at, b"Subject: x\r\n\r\n").ok();
+            let now = home.get("box");
+            // What was not damaged is still there, but for the flags of who was told; the end may have grown.
+            let same = now.len() >= content.len() || end == content.len();
+            assert!(same, "{start}: {} octets were cut off, opened: {opened:?}", content.len() - now.len());
+        }
+    }
+}
+
+/// Where only one message can be meant, the mailbox opens again, and what is left of the message is kept.
+#[test]
+fn what_is_left_of_a_message_without_its_line_is_kept() {
+    let home = home();
+    let driver = Mbx::new(home.environment.clone(), home.disk.clone());
+    let at = home.at_name("box");
+    driver.create(&at).unwrap();
+    append_plain(&driver, &at, b"Subject: first\r\n\r\n").unwrap();
+    let start = home.get("box").len();
+    append_plain(&driver, &at, &b"text of a message\r\n".repeat(500)).unwrap();
+    let mut content = home.get("box");
+    content[start..4096].fill(0);
+    home.put("box", &content);
+    let before = driver.status(&at).unwrap();
+    assert_eq!((before.messages, home.get("box") == content), (1, true), "who only looks changes nothing");
+    let mut mailbox = open(&driver, &at).unwrap();
+    assert_eq!(read_all(&mut *mailbox, uid(1), Extent::Whole, 99).unwrap(), b"Subject: first\r\n\r\n");
+    mailbox.close().unwrap();
+    assert_eq!(home.get("box").len(), start);
+    assert!(home.get(".box.ailurus-journal.rest") == content[start..]);
+    assert!(home.notices().iter().any(|text| text.contains("were put into")));
+    let (_, uids) = append_plain(&driver, &at, b"Subject: new\r\n\r\n").unwrap().uids.unwrap();
+    assert_eq!(uids, [uid(3)], "the UID of the lost message is not used again");
+}

@@ -81,14 +81,13 @@ fn every_sample_is_seen_and_left_as_the_reference_does() {
     let mut counts = (0, 0);
     for entry in std::fs::read_dir(fixtures("mbx")).unwrap() {
         let path = entry.unwrap().path();
-        // What has no `valid` line is not about the file beside it but about the session that made it.
-        if path.extension().is_some_and(|extension| extension == "expect")
-            && std::fs::read(&path).unwrap().starts_with(b"valid")
-        {
+        let is_expect = path.extension().is_some_and(|extension| extension == "expect");
+        // The file was changed once more after this was recorded: see below.
+        if is_expect && !path.ends_with("31-default-keywords-appended.expect") {
             if check(&path) { counts.0 += 1 } else { counts.1 += 1 }
         }
     }
-    assert_eq!(counts, (11, 9));
+    assert_eq!(counts, (12, 9));
 }
 
 #[test]
@@ -101,6 +100,21 @@ fn a_new_mailbox_is_the_references_octet_by_octet() {
     driver(&home).create(&home.at_name("new")).unwrap();
     assert_eq!(home.get("new"), fixture("mbx/30-default-keywords-created"));
     assert!(driver(&home).create(&home.at_name("new")).is_err());
+}
+
+/// The append and the flag change that made 31.
+#[test]
+fn default_keywords_are_used_as_the_reference_does() {
+    let keywords = ["foo", "bar"].map(|name| Keyword::new(name.as_bytes()).unwrap());
+    let home = Home::with(Home::new().disk, |environment| environment.default_keywords = keywords.into());
+    let (driver, at) = (driver(&home), home.at_name("box"));
+    driver.create(&at).unwrap();
+    append_31(&driver, &at);
+    let mut mailbox = open(&driver, &at).unwrap();
+    assert_eq!(show(&*mailbox), expect_31("mbx"));
+    drop(store(&mut *mailbox, &uids(&[1]), &change(FlagOp::Add, SystemFlags::NONE, &["foo"])).unwrap());
+    mailbox.close().unwrap();
+    assert_same(&masked(home.get("box")), &masked(fixture("mbx/31-default-keywords-appended")), "31");
 }
 
 /// The appends, flag changes and expunges that made 02 to 06.

@@ -308,6 +308,35 @@ fn a_session_whose_file_shrinks_or_changes_ends_with_the_references_words() {
 }
 
 #[test]
+fn a_session_whose_file_was_replaced_ends_before_it_writes_what_nobody_finds() {
+    let home = Home::new();
+    let (driver, at) = (filled(&home, "box", 3), home.at_name("box"));
+    let flags = change(FlagOp::Add, SystemFlags::FLAGGED, &[]);
+    for replace in [
+        &(|home: &Home| {
+            home.put("new", &home.get("box"));
+            std::fs::rename(home.path("new"), home.path("box")).unwrap();
+        }) as &dyn Fn(&Home),
+        &|home: &Home| std::fs::rename(home.path("box"), home.path("away")).unwrap(),
+    ] {
+        let mut mailbox = open(&driver, &at).unwrap();
+        check_texts(&mut *mailbox, &[1, 2, 3]);
+        replace(&home);
+        for error in [
+            store(&mut *mailbox, &uids(&[1]), &flags).unwrap_err(),
+            expunge(&mut *mailbox, &uids(&[1])).unwrap_err(),
+            mailbox.refresh().unwrap_err(),
+        ] {
+            assert!(reason(&error).contains("it was replaced"), "{error}");
+        }
+        mailbox.close().unwrap();
+    }
+    let mut moved = open(&driver, &home.at_name("away")).unwrap();
+    check_texts(&mut *moved, &[1, 2, 3]);
+    assert_eq!(moved.snapshot().messages[0].flags().system, SystemFlags::NONE);
+}
+
+#[test]
 fn a_mailbox_with_new_uids_from_another_session_is_read_again() {
     let home = Home::new();
     let (driver, at) = (filled(&home, "box", 3), home.at_name("box"));
@@ -326,6 +355,25 @@ fn a_mailbox_with_new_uids_from_another_session_is_read_again() {
     assert_eq!(changes.expunged, uids(&[2, 3]));
     assert_eq!(uids_of(&*mailbox), [1, 6, 7]);
     assert_eq!(mailbox.snapshot().uid_validity.get(), 0x7fff_ffff);
+}
+
+#[test]
+fn uids_that_start_anew_have_another_uid_validity_even_past_the_largest() {
+    for append_first in [false, true] {
+        let home = Home::new();
+        let (driver, at) = (filled(&home, "box", 3), home.at_name("box"));
+        open(&driver, &at).unwrap().close().unwrap();
+        let mut content = home.get("box");
+        content[7..15].copy_from_slice(b"ffffffff");
+        let text = String::from_utf8(content).unwrap().replace("-00000002\r\n", "-00000009\r\n");
+        home.put("box", text.as_bytes());
+        if append_first {
+            append_plain(&driver, &at, TEXT).unwrap();
+        }
+        let mailbox = open(&driver, &at).unwrap();
+        assert_eq!(i64::from(mailbox.snapshot().uid_validity.get()), NOW);
+        assert_eq!(uids_of(&*mailbox)[..3], [1, 2, 3]);
+    }
 }
 
 #[test]

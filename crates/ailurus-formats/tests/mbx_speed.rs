@@ -7,10 +7,9 @@ mod support;
 use ailurus_formats::Mbx;
 use ailurus_formats::disk::{Disk, Os};
 use ailurus_store::{AppendMeta, Driver, Extent};
+use ailurus_testkit::faulty::NoSync;
 use ailurus_types::{FlagOp, SystemFlags, UidSet};
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Instant;
 use support::*;
@@ -21,49 +20,6 @@ fn timed<T>(what: &str, count: u32, act: impl FnOnce() -> T) -> T {
     let micros = start.elapsed().as_secs_f64() * 1e6;
     println!("{what:44} {:9.2} ms {:8.3} µs a message", micros / 1e3, micros / f64::from(count));
     outcome
-}
-
-/// Leaves out the syncs, whose time is the disk's.
-#[derive(Debug)]
-struct NoSync;
-
-impl Disk for NoSync {
-    fn sync(&self, _: &File) -> io::Result<()> {
-        Ok(())
-    }
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-    fn write_at(&self, file: &File, data: &[u8], offset: u64) -> io::Result<()> {
-        Os.write_at(file, data, offset)
-    }
-    fn create_new(&self, path: &Path, mode: u32) -> io::Result<File> {
-        Os.create_new(path, mode)
-    }
-    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
-        Os.set_len(file, len)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Os.rename(from, to)
-    }
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        Os.link(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        Os.remove(path)
-    }
-    fn make_dir(&self, path: &Path, mode: u32) -> io::Result<()> {
-        Os.make_dir(path, mode)
-    }
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        Os.remove_dir(path)
-    }
-    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
-        Os.set_mode(path, mode)
-    }
-    fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {
-        Os.set_times(file, accessed, modified)
-    }
 }
 
 #[test]

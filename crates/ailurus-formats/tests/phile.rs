@@ -59,14 +59,39 @@ fn the_transcript_of_the_reference() {
     }
 }
 
+/// Samples that are mailboxes of no other format: the reference's driver, size and times.
 #[test]
-fn a_damaged_mbx_file_has_the_size_that_the_reference_gives() {
-    let home = Home::new();
-    put(&home, "T", &fixture("mbx/20-i-shortheader"), 1_795_435_545);
-    let mailbox = open(&driver(&home), &home.at_name("T")).unwrap();
-    let longer = home.path("").as_os_str().len() - "/home/alice/".len();
-    assert_eq!(mailbox.snapshot().messages[0].rfc822_size() as usize, 2955 + longer);
-    assert_eq!(mailbox.snapshot().uid_validity.get(), 1_795_435_545);
+fn damaged_mailboxes_are_shown_as_the_reference_shows_them() {
+    let mut tested = Vec::new();
+    for format in ["unix", "mbx"] {
+        for entry in std::fs::read_dir(fixtures(format)).unwrap() {
+            let path = entry.unwrap().path();
+            let expect = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+            if path.extension().is_none_or(|kind| kind != "expect") || !expect.contains("driver=phile") {
+                continue;
+            }
+            let number = |key: &str| -> u64 {
+                let (_, rest) = expect.split_once(key).unwrap();
+                rest.split_whitespace().next().unwrap().parse().unwrap()
+            };
+            let home = Home::new();
+            put(&home, "T", &std::fs::read(path.with_extension("")).unwrap(), number(" uidv="));
+            let drivers = ailurus_formats::drivers(&home.environment, &home.disk);
+            let at = home.at_name("T");
+            let claims = drivers.iter().find(|driver| driver.probe(&at).unwrap() == Claim::Valid);
+            assert_eq!(claims.unwrap().name(), "phile");
+            let mailbox = open(&driver(&home), &at).unwrap();
+            let longer = home.path("").as_os_str().len() - "/home/alice/".len();
+            let size = u64::from(mailbox.snapshot().messages[0].rfc822_size());
+            assert_eq!(size, number(" size=") + longer as u64, "{}", path.display());
+            assert_eq!(u64::from(mailbox.snapshot().uid_validity.get()), number(" uidv="));
+            let date = format!("date=\"{}\"", mailbox.snapshot().messages[0].internal_date());
+            assert!(expect.contains(&date), "{date}");
+            tested.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    tested.sort_unstable();
+    assert_eq!(tested, ["13-from-only-no-newline", "13-leading-spaces", "20-i-shortheader"]);
 }
 
 #[test]

@@ -1,17 +1,20 @@
 //! The unix driver among others: deliveries, other sessions, other programs, arbitrary files.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-mod common;
+mod support;
 
 use ailurus_formats::Unix;
 use ailurus_formats::disk::Os;
-use ailurus_store::{Access, AppendMeta, Driver, Error, Extent, Level, Mailbox, Manner};
+use ailurus_store::{Access, AppendMeta, Claim, Driver, Error, Extent, Level, Mailbox, Manner, Rejection};
+use ailurus_testkit::faulty::{Fault, FaultyDisk};
 use ailurus_types::{FlagChange, FlagOp, Keyword, SystemFlags, Uid, UidSet};
-use common::{NOW, append, at, environment, fixture, open, read_all, unix};
 use proptest::prelude::*;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
+use support::NOW;
+use support::paths::{append, at, environment, fixture, open, read_all, unix};
 
 fn deliver(path: &Path, subject: &str) {
     // As procmail does: flock, then O_APPEND.
@@ -63,6 +66,110 @@ fn deliveries_arrive_between_all_our_operations() {
     assert_eq!(texts(mailbox.as_mut()), ["one", "three", "four", "five", "six", "seven"]);
     let uids: Vec<u32> = mailbox.snapshot().messages.iter().map(|message| message.uid().get()).collect();
     assert_eq!(uids, [1, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn what_arrived_is_told_even_if_a_refresh_or_an_edit_came_to_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("box");
+    std::fs::copy(fixture("unix/02-appended"), &path).unwrap();
+    let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::None));
+    let driver = Unix::new(environment(directory.path()), disk.clone());
+    let mut mailbox = open(&driver, &path);
+    assert!(mailbox.refresh().unwrap().is_empty());
+    deliver(&path, "one");
+    drop(mailbox.edit().unwrap());
+    assert!(mailbox.refresh().unwrap().arrived);
+    deliver(&path, "two");
+    disk.set_fault(Fault::FullAfter(0));
+    assert!(mailbox.refresh().unwrap_err().is_full());
+    assert!(mailbox.edit().err().unwrap().is_full());
+    disk.set_fault(Fault::None);
+    assert!(mailbox.refresh().unwrap().arrived);
+    assert_eq!(mailbox.snapshot().messages.len(), 6);
+    deliver(&path, "three");
+    let mut edit = mailbox.edit().unwrap();
+    edit.expunge(&Uid::new(1).into_iter().collect()).unwrap();
+    disk.set_fault(Fault::FullAfter(0));
+    assert!(edit.commit().unwrap_err().is_full());
+    disk.set_fault(Fault::None);
+    let changes = mailbox.refresh().unwrap();
+    assert!(changes.arrived && changes.expunged.is_empty());
+    assert_eq!(mailbox.snapshot().messages.len(), 7);
+}
+
+/// A reader that is within a message while another session moves it goes on in that message.
+#[test]
+fn a_reader_gets_whole_messages_while_another_session_moves_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("box");
+    let driver = unix(&environment(directory.path()));
+    std::fs::write(&path, "").unwrap();
+    let texts: Vec<String> = (0..3).map(|n| format!("line {n}\r\n").repeat(80_000)).collect();
+    for (n, text) in texts.iter().enumerate() {
+        let message = format!("Subject: {n}\r\n\r\n{text}");
+        append(&driver, &path, message.as_bytes(), SystemFlags::NONE, &[]).unwrap();
+    }
+    let mut writer = open(&driver, &path);
+    let mut reader = driver.open(&at(&path), Access::ReadOnly, Manner::Session).unwrap();
+    let uid = |n| Uid::new(n).unwrap();
+    let mut out = Vec::new();
+    reader.read(uid(3), Extent::Text, 0, 100_000, &mut out).unwrap();
+    let mut edit = writer.edit().unwrap();
+    edit.expunge(&[uid(1)].into_iter().collect()).unwrap();
+    drop(edit.commit().unwrap());
+    while reader.read(uid(3), Extent::Text, out.len() as u64, 100_000, &mut out).unwrap() > 0 {}
+    assert!(out == texts[2].as_bytes());
+    assert!(matches!(reader.read(uid(1), Extent::Text, 0, 10, &mut out), Err(Error::Expunged { uid: 1 })));
+    // Of a message that goes meanwhile there is no rest that is another's.
+    out.clear();
+    reader.read(uid(2), Extent::Text, 0, 100_000, &mut out).unwrap();
+    let mut edit = writer.edit().unwrap();
+    edit.expunge(&[uid(2)].into_iter().collect()).unwrap();
+    drop(edit.commit().unwrap());
+    let rest = reader.read(uid(2), Extent::Text, out.len() as u64, 100_000, &mut out);
+    assert!(matches!(rest, Err(Error::Expunged { uid: 2 })));
+    assert!(reader.refresh().unwrap().expunged.count() == 2);
+}
+
+/// Programs such as mutt know nothing of the session lock. What they moved about must not be written over.
+#[test]
+fn a_session_whose_messages_were_moved_ends_and_writes_nothing() {
+    for work in [
+        &(|mailbox: &mut dyn Mailbox| mailbox.checkpoint().map(drop)) as &dyn Fn(&mut dyn Mailbox) -> _,
+        &|mailbox: &mut dyn Mailbox| {
+            let mut edit = mailbox.edit()?;
+            edit.expunge(&Uid::new(99).into_iter().collect())?;
+            edit.commit().map(drop)
+        },
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("box");
+        std::fs::copy(fixture("unix/02-appended"), &path).unwrap();
+        let driver = unix(&environment(directory.path()));
+        open(&driver, &path).close().unwrap();
+        let mut mailbox = open(&driver, &path);
+        add_seen(mailbox.as_mut());
+        // The first message goes, and a new one of the same size comes.
+        let content = std::fs::read_to_string(&path).unwrap();
+        let starts: Vec<_> = content.match_indices("\nFrom alice@").map(|(at, _)| at + 1).collect();
+        let (first, second) = (starts[0], starts[1]);
+        let mut moved = [&content[..first], &content[second..]].concat();
+        moved.push_str("From x@example.com Wed Dec  2 05:53:22 1992\nSubject: new\n\n");
+        while moved.len() < content.len() - 2 {
+            moved.push('x');
+        }
+        moved.push_str("\n\n");
+        assert_eq!(moved.len(), content.len());
+        std::fs::write(&path, &moved).unwrap();
+        let error = work(mailbox.as_mut()).unwrap_err();
+        assert!(
+            matches!(&error, Error::Lost { what, .. } if what.starts_with("Unexpected changes")),
+            "{error}"
+        );
+        mailbox.close().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), moved);
+    }
 }
 
 #[test]
@@ -288,6 +395,7 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
         Just(b"\n".to_vec()),
         Just(b"\r\n".to_vec()),
         Just(b"From ".to_vec()),
+        Just(b"\r".to_vec()),
         Just(b"\0\0\0".to_vec()),
         proptest::collection::vec(any::<u8>(), 0..30),
     ];
@@ -368,4 +476,104 @@ fn many_appends_with_others_between_give_ascending_uids() {
     let left: Vec<u32> = mailbox.snapshot().messages.iter().map(|message| message.uid().get()).collect();
     assert!(left.windows(2).all(|pair| pair[0] < pair[1]));
     assert_eq!(left.len(), 12 + 2);
+}
+
+#[test]
+fn a_fifo_in_the_place_of_a_mailbox_makes_nobody_wait() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("box");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let driver = unix(&environment(directory.path()));
+    assert_eq!(driver.probe(&at(&path)).unwrap(), Claim::No(Rejection::WrongFormat));
+    for access in [Access::ReadOnly, Access::ReadWrite] {
+        assert!(driver.open(&at(&path), access, Manner::Session).is_err());
+    }
+    assert!(driver.status(&at(&path)).is_err());
+    assert!(driver.delete(&at(&path)).is_err());
+    assert!(append(&driver, &path, b"x", SystemFlags::NONE, &[]).is_err());
+    // Nor does one that comes later than the look: a deleted mailbox under an open session.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::copy(fixture("unix/02-appended"), &path).unwrap();
+    let mut mailbox = open(&driver, &path);
+    add_seen(mailbox.as_mut());
+    std::fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert!(matches!(mailbox.refresh(), Err(Error::Lost { .. })));
+    mailbox.close().unwrap();
+}
+
+/// Who sends mail decides how long lines are, and how many; notices wait in memory until the session takes them.
+#[test]
+fn notices_are_short_however_long_the_lines_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let env = environment(directory.path());
+    let path = directory.path().join("box");
+    let mut content = b"From x@example.com Wed Dec  2 05:53:22 1992\nstatus: R\n".to_vec();
+    for _ in 0..30 {
+        content.push(b' ');
+        content.extend_from_slice(&b"\xff".repeat(300_000));
+        content.push(b'\n');
+    }
+    content.extend_from_slice(b"\ntext\n\n");
+    std::fs::write(&path, content).unwrap();
+    let mailbox = open(&unix(&env), &path);
+    assert_eq!(mailbox.snapshot().messages.len(), 1);
+    let told = env.notices.take();
+    assert!(told.len() > 30 && told.iter().all(|notice| notice.text.len() < 400));
+}
+
+/// What a power loss can leave of the first delivery to an empty spool, and what is delivered behind it.
+#[test]
+fn nuls_at_the_start_hide_no_mail() {
+    let directory = tempfile::tempdir().unwrap();
+    let env = environment(directory.path());
+    let driver = unix(&env);
+    let inbox = ailurus_store::Location {
+        name: ailurus_types::MailboxName::inbox(),
+        place: ailurus_store::Place::Inbox,
+    };
+    for mail in [false, true] {
+        for append_first in [false, true] {
+            std::fs::write(&env.spool, vec![0; 5000]).unwrap();
+            if mail {
+                deliver(&env.spool, "delivered");
+            }
+            assert_eq!(driver.probe(&inbox).unwrap(), Claim::Valid);
+            assert_eq!(driver.status(&inbox).unwrap().messages, u32::from(mail));
+            let mut wanted = vec!["delivered"; usize::from(mail)];
+            if append_first {
+                let mut append = driver.append(&inbox).unwrap();
+                let text = b"Subject: x\r\n\r\nappended\r\n";
+                append.begin(AppendMeta { size: text.len() as u64, ..AppendMeta::default() }).unwrap();
+                append.write(text).unwrap();
+                append.end().unwrap();
+                append.commit().unwrap();
+                wanted.push("appended");
+            }
+            let mut mailbox = driver.open(&inbox, Access::ReadWrite, Manner::Session).unwrap();
+            assert_eq!(texts(mailbox.as_mut()), wanted);
+            mailbox.close().unwrap();
+            assert!(!std::fs::read(&env.spool).unwrap().contains(&0));
+        }
+    }
+    // A file of NULs that is no INBOX is nobody's mailbox: writing it would destroy it.
+    let path = directory.path().join("image");
+    std::fs::write(&path, vec![0; 5000]).unwrap();
+    assert_eq!(driver.probe(&at(&path)).unwrap(), Claim::No(Rejection::WrongFormat));
+    std::fs::write(&path, vec![0; 3 << 20]).unwrap();
+    assert_eq!(driver.probe(&at(&path)).unwrap(), Claim::No(Rejection::WrongFormat));
+}
+
+#[test]
+fn names_that_lead_nowhere_are_missing() {
+    let directory = tempfile::tempdir().unwrap();
+    let env = environment(directory.path());
+    std::os::unix::fs::symlink("loop", directory.path().join("loop")).unwrap();
+    std::fs::write(directory.path().join("file"), "text").unwrap();
+    for driver in ailurus_formats::drivers(&Arc::new(env), &Os::shared()) {
+        for name in ["loop", "none", "file/below", "loop/below", &"x".repeat(256)] {
+            let claim = driver.probe(&at(&directory.path().join(name))).unwrap();
+            assert_eq!(claim, Claim::No(Rejection::Missing), "{} {name}", driver.name());
+        }
+    }
 }

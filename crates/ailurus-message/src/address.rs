@@ -10,8 +10,9 @@ use std::borrow::Cow;
 
 use crate::{
     lex::{self, comment_end, phrase_end, skip_space, unquote, word},
-    print, words,
+    words,
 };
+use ailurus_types::wire;
 
 /// How deep groups may nest; RFC 5322 does not let them nest at all.
 const MAX_GROUP_DEPTH: u32 = 50;
@@ -122,26 +123,26 @@ pub fn print_entry(entry: &Entry<'_>, out: &mut Vec<u8>) {
     match entry {
         Entry::Mailbox(mailbox) => {
             out.push(b'(');
-            print::nstring(mailbox.name.as_deref(), out);
+            wire::nstring(out, mailbox.name.as_deref());
             out.push(b' ');
-            print::nstring(mailbox.route.as_deref(), out);
+            wire::nstring(out, mailbox.route.as_deref());
             out.push(b' ');
-            print::string(&mailbox.local_part, out);
+            wire::string(out, &mailbox.local_part);
             out.push(b' ');
-            print::string(mailbox.host.as_bytes(), out);
+            wire::string(out, mailbox.host.as_bytes());
             out.push(b')');
         }
         Entry::GroupStart(name) => {
             out.extend_from_slice(b"(NIL NIL ");
-            print::string(name, out);
+            wire::string(out, name);
             out.extend_from_slice(b" NIL)");
         }
         Entry::GroupEnd => out.extend_from_slice(b"(NIL NIL NIL NIL)"),
         Entry::Broken(broken) => {
             out.extend_from_slice(b"(NIL NIL ");
-            print::string(broken.as_local_part().as_bytes(), out);
+            wire::string(out, broken.as_local_part().as_bytes());
             out.push(b' ');
-            print::string(SYNTAX_ERROR, out);
+            wire::string(out, SYNTAX_ERROR);
             out.push(b')');
         }
     }
@@ -149,14 +150,18 @@ pub fn print_entry(entry: &Entry<'_>, out: &mut Vec<u8>) {
 
 /// Appends an address list as the text that SEARCH looks into: `Name <local@host>`, comma after comma.
 ///
-/// Encoded words are decoded; names and local parts are quoted where a header would have to. Routes are not written.
+/// Encoded words are decoded; names and local parts are quoted where a header would have to. Routes are not written, and
+/// nothing beyond the first [`MAX_ENTRIES`](crate::MAX_ENTRIES) entries.
 pub fn write_list(list: &[u8], out: &mut String) {
-    let mut rest = false;
+    let mut written = 0;
     parse(list, |entry| {
-        if rest {
+        if written == crate::MAX_ENTRIES {
+            return;
+        }
+        if written > 0 {
             out.push(',');
         }
-        rest = true;
+        written += 1;
         write_entry(&entry, out);
     });
 }
@@ -587,6 +592,13 @@ mod tests {
         let list = "=?utf-8?q?Andr=C3=A9_D=2E?= <a.b@c>, \"x y\"@d, Team: e@f;, \"\" <g@h>";
         write_list(list.as_bytes(), &mut out);
         assert_eq!(out, "\"André D.\" <a.b@c>,\"x y\"@d,Team: ,e@f,,g@h");
+    }
+
+    #[test]
+    fn a_list_of_commas_stays_small() {
+        let mut out = String::new();
+        write_list("a,".repeat(1 << 19).as_bytes(), &mut out);
+        assert!(out.len() < 1 << 20, "{}", out.len());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The `Date:` field (RFC 5322 §3.3, §4.3), and the forms beyond it that mail has.
 
 use crate::lex::skip_space;
+use ailurus_types::{MONTHS, days_from_civil, named_zone};
 
 /// A date and time as a header states it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,13 +51,7 @@ impl Date {
 
     /// Returns the days from 1970-01-01 to the calendar date as written, in whatever zone: what SENTON compares.
     pub fn days(&self) -> i64 {
-        // Years begin in March here, so that the leap day is their last.
-        let early = self.month <= 2;
-        let year = i64::from(self.year) - i64::from(early);
-        let month = i64::from(self.month) + if early { 9 } else { -3 };
-        let day_of_year = (153 * month + 2) / 5 + i64::from(self.day) - 1;
-        let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-        year * 365 + leap_days + day_of_year - 719_468
+        days_from_civil(self.year.into(), self.month.into(), self.day.into())
     }
 }
 
@@ -155,13 +150,13 @@ impl<'a> Parser<'a> {
         let sign = match self.peek()? {
             b'+' => 1,
             b'-' => -1,
-            _ => return zone_offset(self.letters()),
+            _ => return named_zone(self.letters()),
         };
         self.at += 1;
         let (number, digits) = match self.number() {
             Some(found) => found,
             // The names may follow a dash, as in "12:00-PST".
-            None => return zone_offset(self.letters()),
+            None => return named_zone(self.letters()),
         };
         let (hours, minutes) = (number / 100, number % 100);
         if digits != 4 || minutes > 59 {
@@ -183,52 +178,9 @@ fn full_year(number: u32, digits: usize) -> Option<i32> {
 }
 
 fn month_number(name: &[u8]) -> Option<u8> {
-    const MONTHS: [&[u8; 3]; 12] =
-        [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
     let start = name.get(..3)?;
-    let index = MONTHS.iter().position(|month| month.eq_ignore_ascii_case(start))?;
+    let index = MONTHS.iter().position(|month| month.as_bytes().eq_ignore_ascii_case(start))?;
     u8::try_from(index + 1).ok()
-}
-
-/// Returns the offset in minutes of a zone by its name: those of RFC 822, its military letters with the signs that they
-/// were meant to have, and some that mail has besides.
-fn zone_offset(name: &[u8]) -> Option<i16> {
-    const NAMES: [(&str, i16); 19] = [
-        ("UT", 0),
-        ("UTC", 0),
-        ("GMT", 0),
-        ("MET", 1),
-        ("EET", 2),
-        ("JST", 9),
-        ("ADT", -3),
-        ("AST", -4),
-        ("EDT", -4),
-        ("EST", -5),
-        ("CDT", -5),
-        ("CST", -6),
-        ("MDT", -6),
-        ("MST", -7),
-        ("PDT", -7),
-        ("PST", -8),
-        ("YDT", -8),
-        ("YST", -9),
-        ("HST", -10),
-    ];
-    if let [letter] = name {
-        return military_offset(letter.to_ascii_uppercase()).map(|hours| hours * 60);
-    }
-    let known = NAMES.iter().find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name));
-    known.map(|&(_, hours)| hours * 60)
-}
-
-fn military_offset(letter: u8) -> Option<i16> {
-    match letter {
-        b'A'..=b'I' => Some(i16::from(letter - b'A') + 1),
-        b'K'..=b'M' => Some(i16::from(letter - b'K') + 10),
-        b'N'..=b'Y' => Some(-i16::from(letter - b'N') - 1),
-        b'Z' => Some(0),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use crate::{
     address,
     header::{self, unfold},
-    print,
 };
+use ailurus_types::wire;
 
 /// How many addresses, and parameters of content fields, one envelope or body structure shows. As many hardly fit into
 /// [`crate::MAX_HEADER`]; without the limit a header of commas would grow twentyfold on its way to the client.
@@ -127,7 +127,7 @@ fn keep_first<'a>(kept: &mut Option<&'a [u8]>, value: &'a [u8]) {
 
 fn print_text(value: Option<&[u8]>, out: &mut Vec<u8>) {
     match value {
-        Some(value) => print::string(&unfold(value), out),
+        Some(value) => wire::string(out, &unfold(value)),
         None => out.extend_from_slice(b"NIL"),
     }
 }

@@ -53,7 +53,6 @@ mod envelope;
 pub mod header;
 mod lex;
 mod message;
-pub mod print;
 mod scan;
 mod structure;
 mod text;

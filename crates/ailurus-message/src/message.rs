@@ -76,6 +76,12 @@ impl<'a> Message<'a> {
         self.defects
     }
 
+    /// Returns about how many octets of memory this takes, a message that it borrows from not counted.
+    pub fn memory(&self) -> usize {
+        let headers = if let Cow::Owned(headers) = &self.text { headers.capacity() } else { 0 };
+        headers + self.nodes.capacity() * size_of::<Node>()
+    }
+
     /// Returns the octets of the message that `BODY[…]` means: `numbers` are its part numbers.
     ///
     /// `None` if there is no such section, which FETCH shows as `""`. Part 1 of a message that is no multipart is its body.

@@ -5,8 +5,8 @@ use crate::{
     envelope::MAX_ENTRIES,
     header::unfold,
     message::{Kind, Message, Part},
-    print,
 };
+use ailurus_types::wire;
 
 impl Message<'_> {
     /// Appends the envelope as FETCH sends it.
@@ -86,7 +86,7 @@ impl Printer<'_> {
         self.raw(b" ");
         self.string(&part.encoding_name());
         self.raw(b" ");
-        print::number(part.body_octets(), self.out);
+        wire::number(self.out, part.body_octets());
         if let Some(message) = part.message() {
             self.raw(b" ");
             message.envelope().print_within(&mut self.room, self.out);
@@ -95,7 +95,7 @@ impl Printer<'_> {
         }
         if matches!(part.kind(), Kind::Text | Kind::Message) {
             self.raw(b" ");
-            print::number(part.body_lines(), self.out);
+            wire::number(self.out, part.body_lines());
         }
     }
 
@@ -165,7 +165,7 @@ impl Printer<'_> {
     }
 
     fn string(&mut self, text: &[u8]) {
-        print::string(text, self.out);
+        wire::string(self.out, text);
     }
 
     fn raw(&mut self, octets: &[u8]) {

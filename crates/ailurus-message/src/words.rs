@@ -2,11 +2,7 @@
 
 use ailurus_charset::{Charset, Decoder, header_to_utf8};
 
-use crate::{
-    decode::hex_digit,
-    header::{pieces, unfold},
-    lex,
-};
+use crate::{decode::hex_digit, header::unfold, lex};
 
 /// Returns a field's value, still folded, as text with its encoded words decoded.
 ///
@@ -37,14 +33,6 @@ pub fn decode(value: &[u8]) -> String {
     }
     text.plain(rest);
     text.finish()
-}
-
-/// Appends a header block as text to `out`, one field a line with its encoded words decoded: what SEARCH TEXT looks into.
-pub fn decode_header(header: &[u8], out: &mut String) {
-    for piece in pieces(header) {
-        out.push_str(&decode(piece));
-        out.push('\n');
-    }
 }
 
 struct Word<'a> {
@@ -196,13 +184,6 @@ mod tests {
             assert_eq!(decode(value.as_bytes()), text, "{value}");
         }
         assert_eq!(decode(b"caf\xE9 =?utf-8?q?x?="), "café x");
-    }
-
-    #[test]
-    fn header_blocks_become_lines() {
-        let mut out = String::new();
-        decode_header(b"Subject: =?utf-8?q?caf=C3=A9?=\r\n\tnoir\r\nTo: x\r\n\r\n", &mut out);
-        assert_eq!(out, "Subject: caf\u{e9} noir\nTo: x\n\n");
     }
 
     #[test]

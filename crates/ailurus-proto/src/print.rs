@@ -1,5 +1,6 @@
 //! Printers of the grammar's small pieces: numbers, strings, flags, sets. Each appends to the output.
 
+pub use ailurus_types::wire::{literal, literal_size, nstring, number, string};
 use ailurus_types::{Flags, InternalDate, Keyword, Keywords, SystemFlags};
 use std::fmt::{self, Write as _};
 
@@ -7,40 +8,6 @@ use std::fmt::{self, Write as _};
 const MAX_ECHO: usize = 80;
 /// The most octets of text in one status response.
 const MAX_TEXT: usize = 1000;
-
-/// Appends a number.
-pub fn number(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        digits[first] = b"0123456789"[usize::try_from(value % 10).unwrap_or(0)];
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[first..]);
-}
-
-/// Tells whether a string may be sent in quotes: every octet is 0x20..0x7f, without `"` and `\`.
-#[must_use]
-pub fn is_quotable(octets: &[u8]) -> bool {
-    octets.iter().all(|octet| matches!(octet, 0x20..=0x7f) && !matches!(octet, b'"' | b'\\'))
-}
-
-/// Appends a string: in quotes if it may be, else as a literal. The empty string is `""`.
-pub fn string(out: &mut Vec<u8>, octets: &[u8]) {
-    if is_quotable(octets) { quoted(out, octets) } else { literal(out, octets) }
-}
-
-/// Appends a string, or `NIL`.
-pub fn nstring(out: &mut Vec<u8>, octets: Option<&[u8]>) {
-    match octets {
-        Some(octets) => string(out, octets),
-        None => out.extend_from_slice(b"NIL"),
-    }
-}
 
 /// Appends a string as an atom if it can be one, else as [`string`] does. `NIL` in any letter case is quoted: as an
 /// atom it would be read as nothing.
@@ -53,29 +20,6 @@ pub fn astring(out: &mut Vec<u8>, octets: &[u8]) {
     } else {
         string(out, octets);
     }
-}
-
-/// Appends a literal whole. NUL is not allowed in one (RFC 3501 §4.3) and becomes 0x80, as the reference sends it.
-pub fn literal(out: &mut Vec<u8>, octets: &[u8]) {
-    literal_size(out, octets.len());
-    let data = out.len();
-    out.extend_from_slice(octets);
-    if octets.contains(&0) {
-        out[data..].iter_mut().filter(|octet| **octet == 0).for_each(|octet| *octet = 0x80);
-    }
-}
-
-/// Appends the announcement of a literal of so many octets, which are to follow.
-pub fn literal_size(out: &mut Vec<u8>, size: usize) {
-    out.push(b'{');
-    number(out, u64::try_from(size).unwrap_or(u64::MAX));
-    out.extend_from_slice(b"}\r\n");
-}
-
-fn quoted(out: &mut Vec<u8>, octets: &[u8]) {
-    out.push(b'"');
-    out.extend_from_slice(octets);
-    out.push(b'"');
 }
 
 /// Appends an internal date in quotes: `" 7-Jan-2020 10:11:12 +0100"`.
@@ -147,7 +91,8 @@ pub fn ranges(out: &mut Vec<u8>, ranges: &[(u32, u32)]) {
     }
 }
 
-/// Appends the text of a status response: never a CR, LF or NUL (each becomes a space), at most 1000 octets.
+/// Appends the text of a status response: never a CR, LF or NUL (each becomes a space), no character that is not ASCII
+/// (RFC 3501 §9; each becomes `?`), at most 1000 octets.
 pub fn text(out: &mut Vec<u8>, text: impl fmt::Display) {
     let mut safe = SafeText { left: MAX_TEXT, out };
     // An error only says that the text was cut.
@@ -169,13 +114,12 @@ struct SafeText<'o> {
 
 impl fmt::Write for SafeText<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let shown = &text[..text.floor_char_boundary(self.left)];
-        self.left -= shown.len();
-        self.out
-            .extend(shown.bytes().map(|octet| if matches!(octet, 0 | b'\r' | b'\n') { b' ' } else { octet }));
-        if shown.len() < text.len() {
-            self.left = 0;
-            return Err(fmt::Error);
+        for c in text.chars() {
+            self.left = self.left.checked_sub(1).ok_or(fmt::Error)?;
+            self.out.push(match c {
+                '\0' | '\r' | '\n' => b' ',
+                c => u8::try_from(c).ok().filter(u8::is_ascii).unwrap_or(b'?'),
+            });
         }
         Ok(())
     }
@@ -189,26 +133,6 @@ mod tests {
         let mut out = Vec::new();
         print(&mut out);
         String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn numbers_are_decimal() {
-        for value in [0, 7, 10, 4_294_967_295, u64::MAX] {
-            assert_eq!(printed(|out| number(out, value)), value.to_string());
-        }
-    }
-
-    #[test]
-    fn strings_are_quoted_when_they_may_be() {
-        assert_eq!(printed(|out| string(out, b"")), "\"\"");
-        assert_eq!(printed(|out| string(out, b"a b\x7f")), "\"a b\x7f\"");
-        assert_eq!(printed(|out| string(out, b"a\"b")), "{3}\r\na\"b");
-        assert_eq!(printed(|out| string(out, b"\\")), "{1}\r\n\\");
-        assert_eq!(printed(|out| string(out, "é".as_bytes())), "{2}\r\né");
-        assert_eq!(printed(|out| nstring(out, None)), "NIL");
-        let mut out = Vec::new();
-        literal(&mut out, b"a\0b");
-        assert_eq!(out, b"{3}\r\na\x80b");
     }
 
     #[test]
@@ -253,8 +177,12 @@ mod tests {
     #[test]
     fn text_cannot_break_out_of_its_line() {
         assert_eq!(printed(|out| text(out, "a\r\n* BYE\0x")), "a  * BYE x");
-        assert_eq!(printed(|out| text(out, "é".repeat(600))).len(), MAX_TEXT);
-        assert_eq!(printed(|out| text(out, format_args!("{}{}", "x".repeat(999), "éé"))).len(), 999);
+        assert_eq!(printed(|out| text(out, "é".repeat(1200))).len(), MAX_TEXT);
+        assert_eq!(printed(|out| text(out, format_args!("{}{}", "x".repeat(999), "ab"))).len(), MAX_TEXT);
+        assert_eq!(
+            printed(|out| text(out, "first unseen message in /home/jörg/日")),
+            "first unseen message in /home/j?rg/?"
+        );
         assert_eq!(echo("a\r\né\u{1}".as_bytes()).as_ref(), "a?????");
         assert_eq!(echo(&[b'x'; 1000]).len(), MAX_ECHO);
     }

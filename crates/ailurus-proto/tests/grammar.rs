@@ -153,6 +153,44 @@ fn literals_have_limits() {
 }
 
 #[test]
+fn every_string_may_be_a_literal() {
+    for command in [
+        "LOGIN \"ada\" \"pw\"",
+        "AUTHENTICATE \"PLAIN\" =",
+        "SELECT \"a b\"",
+        "EXAMINE \"a b\"",
+        "BBOARD \"a b\"",
+        "CREATE \"a b\"",
+        "DELETE \"a b\"",
+        "RENAME \"a\" \"b\"",
+        "SUBSCRIBE \"a b\"",
+        "SUBSCRIBE MAILBOX \"a b\"",
+        "UNSUBSCRIBE \"a b\"",
+        "LIST \"a\" \"%*\"",
+        "RLIST \"a\" \"b\"",
+        "LSUB \"\" \"b\"",
+        "RLSUB \"a\" \"b\"",
+        "FIND MAILBOXES \"b\"",
+        "STATUS \"a b\" (MESSAGES UNSEEN)",
+        "COPY 1:2 \"a b\"",
+        "UID MOVE 1:2 \"a b\"",
+        "ID (\"name\" \"x\" \"version\" NIL \"os\" \"y z\")",
+        "SEARCH CHARSET \"UTF-8\" SUBJECT \"x y\" OR (FROM \"c\" KEYWORD \"k\") NOT HEADER \"a\" \"b\"",
+        "UID SEARCH RETURN (MIN) TEXT \"x\" (BODY \"\") UNKEYWORD \"k\" UNSEEN",
+        "FETCH 1 (FLAGS BODY.PEEK[HEADER.FIELDS (\"A\" \"B\")] UID BODY[1.HEADER.FIELDS.NOT (\"C\")]<0.5>)",
+    ] {
+        for plus in ["", "+"] {
+            let mut parts = command.split('"');
+            let mut literals = parts.next().unwrap().to_owned();
+            while let (Some(text), Some(after)) = (parts.next(), parts.next()) {
+                literals.push_str(&format!("{{{}{plus}}}\r\n{text}{after}", text.len()));
+            }
+            assert_eq!(body(&literals), body(command), "{literals}");
+        }
+    }
+}
+
+#[test]
 fn login_takes_atoms_quoted_strings_and_literals() {
     let login = |command: &str| match body(command) {
         CommandBody::Login { user, password } => {

@@ -1,7 +1,7 @@
 //! The tree of keys, evaluated with what is known so far.
 
 use crate::needle::Needle;
-use crate::text::{HeaderKey, Texts};
+use crate::text::{FieldTest, Texts};
 use crate::{Candidate, Context};
 use ailurus_types::{CalendarDate, KeywordMask, SearchKey, SystemFlags};
 
@@ -40,7 +40,7 @@ impl Node {
         texts: &mut Texts,
         needle: &mut dyn FnMut(&[u8]) -> Needle,
     ) -> Self {
-        let header = |texts: &mut Texts, key| Self::Header(texts.add_header(key));
+        let header = |texts: &mut Texts, name: &str, test| Self::Header(texts.add_header(name, test));
         match key {
             SearchKey::All => Self::Always(true),
             SearchKey::And(keys) => {
@@ -70,16 +70,16 @@ impl Node {
             SearchKey::Before(date) => Self::Before(*date),
             SearchKey::On(date) => Self::On(*date),
             SearchKey::Since(date) => Self::Since(*date),
-            SearchKey::SentBefore(date) => header(texts, HeaderKey::SentBefore(*date)),
-            SearchKey::SentOn(date) => header(texts, HeaderKey::SentOn(*date)),
-            SearchKey::SentSince(date) => header(texts, HeaderKey::SentSince(*date)),
+            SearchKey::SentBefore(date) => header(texts, "Date", FieldTest::SentBefore(*date)),
+            SearchKey::SentOn(date) => header(texts, "Date", FieldTest::SentOn(*date)),
+            SearchKey::SentSince(date) => header(texts, "Date", FieldTest::SentSince(*date)),
             SearchKey::Older(seconds) => Self::NotAfter(context.now - i64::from(*seconds)),
             SearchKey::Younger(seconds) => Self::NotBefore(context.now - i64::from(*seconds)),
             SearchKey::Larger(size) => Self::Larger(*size),
             SearchKey::Smaller(size) => Self::Smaller(*size),
-            SearchKey::Address(name, key) => header(texts, HeaderKey::Address(name.0.clone(), needle(key))),
-            SearchKey::Subject(key) => header(texts, HeaderKey::Field("Subject".into(), needle(key))),
-            SearchKey::Header(name, key) => header(texts, HeaderKey::Field(name.0.clone(), needle(key))),
+            SearchKey::Address(name, key) => header(texts, &name.0, FieldTest::Address(needle(key))),
+            SearchKey::Subject(key) => header(texts, "Subject", FieldTest::Value(needle(key))),
+            SearchKey::Header(name, key) => header(texts, &name.0, FieldTest::Value(needle(key))),
             SearchKey::Body(key) => Self::Text(texts.add_text(needle(key), false)),
             SearchKey::Text(key) => Self::Text(texts.add_text(needle(key), true)),
             // A key of a later version of the grammar matches nothing.

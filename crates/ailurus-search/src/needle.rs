@@ -7,6 +7,12 @@
 use ailurus_charset::casemap;
 use memchr::{memchr_iter, memchr2_iter, memmem};
 
+/// How much of a text is brought to canonical form at a time.
+const PIECE: usize = 64 * 1024;
+/// A longer key takes the long way, whose time does not grow with the key: in text made for it every place may be the
+/// beginning of one.
+const LONG: usize = 64;
+
 /// A text to be looked for.
 pub(crate) struct Needle {
     /// In canonical form.
@@ -39,9 +45,9 @@ impl Needle {
         self.text.contains([' ', '\t', '\r', '\n'])
     }
 
-    /// Returns the length of the canonical form in octets.
-    pub(crate) fn len(&self) -> usize {
-        self.text.len()
+    /// Returns how many octets of text are the key at most: letters for mathematics have four, which become one of ASCII.
+    pub(crate) fn most_text(&self) -> usize {
+        self.text.len().saturating_mul(4)
     }
 
     /// Tells whether the text is in another one that is in any form.
@@ -52,9 +58,21 @@ impl Needle {
         if text.is_ascii() {
             return self.is_empty();
         }
-        scratch.clear();
-        casemap(text, scratch);
-        self.is_in_canonical(scratch)
+        // Piece by piece, since the canonical form may be eleven times as long. Each begins in the one before, by as much as
+        // can be the beginning of the key.
+        let mut rest = text;
+        loop {
+            let end = rest.floor_char_boundary(PIECE + self.most_text());
+            scratch.clear();
+            casemap(&rest[..end], scratch);
+            if self.is_in_canonical(scratch) {
+                return true;
+            }
+            if end == rest.len() {
+                return false;
+            }
+            rest = &rest[rest.floor_char_boundary(PIECE)..];
+        }
     }
 
     /// Tells whether the text is in another one that is in canonical form.
@@ -66,6 +84,9 @@ impl Needle {
     pub(crate) fn is_in_ascii(&self, octets: &[u8]) -> bool {
         let needle = self.text.as_bytes();
         let Some(&rarest) = needle.get(self.rarest) else { return true };
+        if needle.len() > LONG {
+            return memmem::find(&octets.to_ascii_uppercase(), needle).is_some();
+        }
         let matches = |at: usize| {
             let Some(start) = at.checked_sub(self.rarest) else { return false };
             let found = octets.get(start..start.saturating_add(needle.len()));
@@ -115,6 +136,18 @@ mod tests {
         ] {
             assert!(found(needle, text), "{needle} in {text}");
         }
+        for at in (0..150_000).step_by(2503) {
+            let text = format!("{}ein Café{}", "\u{fdfa}".repeat(at / 3), "\u{fdfa}".repeat(10));
+            let mut scratch = String::new();
+            assert!(Needle::new("N CAFE\u{301}").is_in(&text, &mut scratch), "{at}");
+            assert!(!Needle::new("caff").is_in(&text, &mut scratch), "{at}");
+            let text = format!("{}𝐜𝐚𝐟𝐞", "é".repeat(at / 2));
+            assert!(Needle::new("cafe").is_in(&text, &mut scratch), "{at}");
+            assert!(scratch.capacity() < 2 << 20, "{}", scratch.capacity());
+        }
+        let long = "It is a truth universally acknowledged. ".repeat(10);
+        assert!(found(&long.to_lowercase(), &format!("x{}x", long.to_uppercase())));
+        assert!(!found(&long, &long[1..]));
         for (needle, text) in [("café", "cafe"), ("lunch", "lunc"), ("lunch", "unch"), ("a", "")] {
             assert!(!found(needle, text), "{needle} in {text}");
         }

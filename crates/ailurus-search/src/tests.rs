@@ -197,3 +197,30 @@ fn many_marks_on_one_letter_need_no_memory() {
     assert_eq!(found(&[&message], body("the end")), [1]);
     assert_eq!(found(&[&message], body("an end")), [] as [u32; 0]);
 }
+
+#[test]
+fn many_keys_over_many_fields_take_a_moment() {
+    // 2,000 keys times 50,000 fields, and a long key that nearly begins at every octet: this took 90 seconds.
+    let message = [&b"X-Y: z\r\n".repeat(50_000)[..], b"Subject: Lunch\r\n\r\n", &[b'j'; 500_000]].concat();
+    let keys: Vec<_> = (0..2000)
+        .flat_map(|number| {
+            let name = HeaderName(format!("X-{number}").into());
+            [SearchKey::Subject("lunch".into()), not(SearchKey::Header(name, b"".to_vec()))]
+        })
+        .chain([not(body(&format!("{}q", "j".repeat(9000))))])
+        .collect();
+    let start = std::time::Instant::now();
+    assert_eq!(found(&[&message], SearchKey::And(keys)), [1]);
+    assert!(start.elapsed().as_secs() < 30);
+}
+
+#[test]
+fn a_body_without_ascii_takes_linear_time() {
+    let text =
+        [&b"Content-Type: text/plain; charset=koi8-r\r\n\r\n"[..], &[0xc0; 4_000_000], b"\xd0\xd2\xc9"]
+            .concat();
+    let start = std::time::Instant::now();
+    assert_eq!(found(&[&text], body("ЮПРИ")), [1]);
+    assert_eq!(found(&[&text], body("приз")), []);
+    assert!(start.elapsed().as_secs() < 30);
+}

@@ -5,18 +5,31 @@ use crate::needle::Needle;
 use ailurus_message::header::{self, Field};
 use ailurus_message::{Kind, Message, Part, PartDecoder, Scanner, address, date::Date, words};
 use ailurus_store::{Extent, Mailbox, Result};
-use ailurus_types::{CalendarDate, Uid};
+use ailurus_types::{CalendarDate, Uid, days_from_civil};
 use memchr::memmem;
 
-/// A key that the header answers.
-pub(crate) enum HeaderKey {
+/// What a key asks of the fields of one name.
+pub(crate) enum FieldTest {
     SentBefore(CalendarDate),
     SentOn(CalendarDate),
     SentSince(CalendarDate),
-    /// In the address list of the field, written out.
-    Address(Box<str>, Needle),
-    /// In the field.
-    Field(Box<str>, Needle),
+    /// In the address list, written out.
+    Address(Needle),
+    /// In the value.
+    Value(Needle),
+}
+
+/// A key that the header answers.
+struct HeaderKey {
+    /// The position of the field's name among all that are asked for.
+    name: usize,
+    test: FieldTest,
+}
+
+/// The value of a field whose name is asked for.
+struct Found<'h> {
+    name: usize,
+    value: &'h [u8],
 }
 
 /// A key that needs the text of the message.
@@ -30,6 +43,8 @@ struct TextKey {
 /// All keys that look into messages.
 #[derive(Default)]
 pub(crate) struct Texts {
+    /// The names of the fields that keys ask for, each once: there may be many keys, and many fields.
+    names: Vec<Box<str>>,
     header_keys: Vec<HeaderKey>,
     header_answers: Vec<Option<bool>>,
     text_keys: Vec<TextKey>,
@@ -54,8 +69,14 @@ const MAX_HEADER: usize = ailurus_message::MAX_HEADER;
 const KEPT_CAPACITY: usize = 256 * 1024;
 
 impl Texts {
-    pub(crate) fn add_header(&mut self, key: HeaderKey) -> usize {
-        self.header_keys.push(key);
+    /// Adds a key about the fields of a name.
+    pub(crate) fn add_header(&mut self, name: &str, test: FieldTest) -> usize {
+        let known = self.names.iter().position(|known| known.eq_ignore_ascii_case(name));
+        let name = known.unwrap_or_else(|| {
+            self.names.push(name.into());
+            self.names.len() - 1
+        });
+        self.header_keys.push(HeaderKey { name, test });
         self.header_keys.len() - 1
     }
 
@@ -88,11 +109,15 @@ impl Texts {
         let mut text = std::mem::take(&mut self.message);
         let read = read_up_to(mailbox, uid, Extent::Header, MAX_HEADER, &mut text);
         if read.is_ok() {
+            let named = |field: Field<'_>| self.names.iter().position(|name| field.is(name));
+            let fields = header::fields(&text)
+                .filter_map(|field| Some(Found { name: named(field)?, value: field.value }));
+            let fields: Vec<_> = fields.collect();
             let scratch = &mut self.scratch;
-            let answers = self.header_keys.iter().map(|key| Some(key.matches(&text, scratch)));
+            let answers = self.header_keys.iter().map(|key| Some(key.matches(&fields, scratch)));
             self.header_answers.extend(answers);
         }
-        let cost = text.len();
+        let cost = text.len() * weight(self.header_keys.len());
         self.keep(text);
         read.map(|()| cost)
     }
@@ -117,7 +142,7 @@ impl Texts {
             self.search_in_pieces(mailbox, uid)?
         };
         self.body_read = true;
-        Ok(cost)
+        Ok(cost.saturating_mul(weight(self.text_keys.len())))
     }
 
     fn keep(&mut self, text: Vec<u8>) {
@@ -234,23 +259,26 @@ thread_local! {
 }
 
 impl HeaderKey {
-    fn matches(&self, header: &[u8], scratch: &mut Scratch) -> bool {
-        match self {
-            Self::SentBefore(date) => sent(header).is_some_and(|sent| sent < days(*date)),
-            Self::SentOn(date) => sent(header).is_some_and(|sent| sent == days(*date)),
-            Self::SentSince(date) => sent(header).is_some_and(|sent| sent >= days(*date)),
-            Self::Address(name, needle) => {
-                header::fields(header).filter(|field| field.is(name)).any(|field| {
-                    scratch.written.clear();
-                    address::write_list(field.value, &mut scratch.written);
-                    needle.is_in(&scratch.written, &mut scratch.canonical)
-                })
-            }
-            Self::Field(name, needle) => header::fields(header)
-                .filter(|field| field.is(name))
-                .any(|field: Field<'_>| is_in_field(needle, field.value, scratch)),
+    fn matches(&self, fields: &[Found<'_>], scratch: &mut Scratch) -> bool {
+        let mut values = fields.iter().filter(|field| field.name == self.name).map(|field| field.value);
+        let mut sent = || values.next().and_then(Date::parse).map(|date| date.days());
+        match &self.test {
+            FieldTest::SentBefore(date) => sent().is_some_and(|sent| sent < days(*date)),
+            FieldTest::SentOn(date) => sent().is_some_and(|sent| sent == days(*date)),
+            FieldTest::SentSince(date) => sent().is_some_and(|sent| sent >= days(*date)),
+            FieldTest::Address(needle) => values.any(|value| {
+                scratch.written.clear();
+                address::write_list(value, &mut scratch.written);
+                needle.is_in(&scratch.written, &mut scratch.canonical)
+            }),
+            FieldTest::Value(needle) => values.any(|value| is_in_field(needle, value, scratch)),
         }
     }
+}
+
+/// Returns how many times what they look into so many keys cost.
+fn weight(keys: usize) -> usize {
+    1 + keys / 16
 }
 
 /// Tells whether a key is in a field, or in its value.
@@ -264,14 +292,9 @@ fn is_in_field(needle: &Needle, field: &[u8], scratch: &mut Scratch) -> bool {
     needle.is_in(&words::decode(field), &mut scratch.canonical)
 }
 
-/// Returns the day of the `Date:` field as written, counted from 1970.
-fn sent(header: &[u8]) -> Option<i64> {
-    header::first(header, "Date").and_then(Date::parse).map(|date| date.days())
-}
-
+/// Returns the day, counted from 1970.
 fn days(date: CalendarDate) -> i64 {
-    let CalendarDate { year, month, day } = date;
-    Date { year: year.into(), month, day, hour: 0, minute: 0, second: 0, zone: None }.days()
+    days_from_civil(date.year.into(), date.month.into(), date.day.into())
 }
 
 /// Searches the decoded text of a part as it comes.
@@ -295,13 +318,14 @@ impl PartReader {
         let cut = self.text.bytes().rposition(|octet| octet.is_ascii()).unwrap_or(0);
         let cut = if self.text.len() - cut > MOST_KEPT_BACK { self.text.len() } else { cut };
         search_text(self.text.get(..cut).unwrap_or_default(), keys, scratch);
-        // What may be the beginning of a key stays. Its canonical form is at least a third as long as the text.
-        let longest = keys.iter().map(|key| key.needle.len()).max().unwrap_or(0);
-        let stay = cut.saturating_sub(longest.saturating_mul(3));
+        // What may be the beginning of a key stays.
+        let longest = keys.iter().map(|key| key.needle.most_text()).max().unwrap_or(0);
+        let stay = cut.saturating_sub(longest);
         let stay = self.text.floor_char_boundary(stay);
-        // Not within a combining sequence either.
-        let stay = self.text[..stay].bytes().rposition(|octet| octet.is_ascii()).unwrap_or(0);
-        self.text.drain(..stay);
+        // Not within a combining sequence either, if there is an end of one in reach.
+        let reach = self.text.floor_char_boundary(stay.saturating_sub(MOST_KEPT_BACK));
+        let ascii = self.text[reach..stay].bytes().rposition(|octet| octet.is_ascii());
+        self.text.drain(..ascii.map_or(stay, |at| reach + at));
     }
 
     fn finish(self, keys: &mut [TextKey], scratch: &mut Scratch) {

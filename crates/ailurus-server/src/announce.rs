@@ -177,7 +177,7 @@ impl Session {
     pub(crate) fn refresh(&mut self, _name: CommandName) -> Result<(), ()> {
         let State::Selected(_, selected) = &mut self.state else { return Ok(()) };
         match selected.mailbox.refresh() {
-            Ok(changes) => selected.view.note(&changes),
+            Ok(changes) => selected.note(&changes),
             Err(error) => {
                 let error = self.notes_or_fatal(error);
                 if let Some(text) = error {

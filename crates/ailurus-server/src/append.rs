@@ -191,7 +191,8 @@ impl Session {
         certain.then(|| OutcomeCode::AppendUid(snapshot.uid_validity, uids.into_iter().collect()))
     }
 
-    fn append_failed(&mut self, outcome: Outcome) {
+    /// Gives up an APPEND for this reason, unless it failed before.
+    pub(crate) fn append_failed(&mut self, outcome: Outcome) {
         if let Work::Append(append) = &mut self.work {
             append.failed.get_or_insert(outcome);
         }

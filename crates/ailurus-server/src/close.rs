@@ -38,7 +38,7 @@ impl Session {
         selected.last_checkpoint = self.now;
         let outcome = match selected.mailbox.checkpoint() {
             Ok(changes) => {
-                selected.view.note(&changes);
+                selected.note(&changes);
                 Outcome::ok()
             }
             Err(error) => wording::failure(&error, CommandName::Check, &selected.name),

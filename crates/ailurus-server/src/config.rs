@@ -131,6 +131,9 @@ impl Default for Timers {
 pub struct Limits {
     /// Unknown commands before login.
     pub bad_commands: u32,
+    /// Failures before login that are logged and cost the client neither time nor a login attempt: unknown or cancelled
+    /// mechanisms, literals that are too long. Without a limit one connection fills the log.
+    pub logged_failures: u32,
     /// Octets that one [`crate::Session::poll_output`] appends, about.
     pub output: usize,
     /// Octets of one APPEND literal.
@@ -139,7 +142,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bad_commands: 3, output: 64 * 1024, append: 0x4000_0000 }
+        Self { bad_commands: 3, logged_failures: 20, output: 64 * 1024, append: 0x4000_0000 }
     }
 }
 

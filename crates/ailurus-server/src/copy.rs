@@ -86,7 +86,8 @@ fn begin(
     if moves && !selected.is_writable() {
         return Err(Outcome::no("Can't move messages out of readonly mailbox").with(Code::NoPerm));
     }
-    if selected.names_expunged(&wanted) {
+    // RFC 3501 §6.4.8: a UID that names no message is no error.
+    if by_number && selected.names_expunged(&wanted) {
         return Err(wording::failure(&Error::Expunged { uid: 0 }, name, destination));
     }
     let uids: Vec<_> = selected.view.messages_by_uid(&wanted).map(|(_, uid)| uid).collect();
@@ -199,7 +200,7 @@ impl Copy {
         let mut edit = selected.edit()?;
         edit.expunge(&self.all)?;
         let changes = edit.commit()?;
-        selected.view.note(&changes);
+        selected.note(&changes);
         Ok(())
     }
 }

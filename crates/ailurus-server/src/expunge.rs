@@ -55,7 +55,7 @@ impl Expunge {
                 return Ok("No messages deleted, so no update needed".into());
             }
             let changes = selected.mailbox.checkpoint()?;
-            selected.view.note(&changes);
+            selected.note(&changes);
             return Ok("Mailbox checkpointed, but no messages expunged".into());
         }
         let mut edit = selected.edit()?;
@@ -63,7 +63,7 @@ impl Expunge {
         let count = edit.snapshot().messages.iter().filter(|message| uids.contains(message.uid())).count();
         edit.expunge(&uids)?;
         let changes = edit.commit()?;
-        selected.view.note(&changes);
+        selected.note(&changes);
         Ok(format!("Expunged {count} messages"))
     }
 }

@@ -17,7 +17,7 @@ use ailurus_proto::{
     CommandName, FetchArgs, FetchItem, Numbering, Partial, Section, SectionText, SyntaxError, Tag,
 };
 use ailurus_store::{Error, Extent, MessageInfo, Result};
-use ailurus_types::{FlagChange, FlagOp, SeqNum, SystemFlags, Uid, UidSet};
+use ailurus_types::{FlagChange, FlagOp, Flags, SeqNum, SystemFlags, Uid, UidSet};
 use std::ops::Range;
 
 /// A FETCH under way.
@@ -29,7 +29,7 @@ pub(crate) struct Fetch {
     hint: usize,
     current: Option<Current>,
     scratch: Vec<u8>,
-    /// Whether an item sets `\Seen`, and whether the new flags are told in the same response.
+    /// Whether items may set `\Seen`, and whether the new flags are told in the same response.
     sets_seen: bool,
     tells_seen: bool,
     seen: UidSet,
@@ -46,6 +46,8 @@ struct Current {
     item: usize,
     /// The response was begun.
     begun: bool,
+    /// It has an item that sets `\Seen`.
+    seen: bool,
     /// Octets of the message that are to follow as they are.
     stream: Option<Range<u64>>,
     scan: Option<(Scanner, u64)>,
@@ -67,6 +69,8 @@ const MAX_QUOTED: u64 = 4096;
 const PIECE: usize = 64 * 1024;
 /// How much of a message is scanned before others have their turn.
 const SLICE: usize = 1024 * 1024;
+/// The parts of a message are kept for the next FETCH if they take no more memory than this.
+const KEPT_PARTS: usize = 128 * 1024;
 
 /// What an item needs before it can be appended.
 enum Need {
@@ -97,7 +101,7 @@ impl Session {
             hint: 0,
             current: None,
             scratch: Vec::new(),
-            sets_seen: items.iter().any(FetchItem::sets_seen) && selected.is_writable(),
+            sets_seen: selected.is_writable(),
             tells_seen: items.contains(&FetchItem::Rfc822),
             items,
             seen: UidSet::new(),
@@ -171,7 +175,10 @@ impl Fetch {
                 }
             } else if let Some(item) = self.items.get(current.item) {
                 match append_item(item, selected, current, &mut self.scratch, out) {
-                    Ok(Need::Nothing) => current.item += 1,
+                    Ok(Need::Nothing) => {
+                        current.seen |= item.sets_seen();
+                        current.item += 1;
+                    }
                     Ok(Need::Parts) => current.scan = Some((Scanner::new(), 0)),
                     Err(error) => self.item_failed(selected, &error),
                 }
@@ -183,7 +190,7 @@ impl Fetch {
     }
 
     /// Goes to the next message; `false` when there is none.
-    fn next_message(&mut self, selected: &Selected) -> bool {
+    fn next_message(&mut self, selected: &mut Selected) -> bool {
         let Some((first, last)) = self.left.last_mut() else { return false };
         let seq = *first;
         if first == last {
@@ -197,14 +204,16 @@ impl Fetch {
         });
         match found {
             Some((seq, info)) => {
+                let parts = selected.parts.take_if(|(uid, _)| *uid == info.uid());
                 self.current = Some(Current {
                     seq,
                     info,
                     item: 0,
                     begun: false,
+                    seen: false,
                     stream: None,
                     scan: None,
-                    parts: None,
+                    parts: parts.map(|(_, parts)| parts),
                     header: None,
                 });
             }
@@ -225,18 +234,19 @@ impl Fetch {
         }
     }
 
-    fn end_message(&mut self, selected: &Selected, out: &mut Vec<u8>) {
+    fn end_message(&mut self, selected: &mut Selected, out: &mut Vec<u8>) {
         let Some(mut current) = self.current.take() else { return };
+        if let Some(parts) = current.parts.take_if(|parts| parts.memory() <= KEPT_PARTS) {
+            selected.parts = Some((current.info.uid(), parts));
+        }
         if !current.begun {
             return;
         }
         let flags = current.info.flags();
-        if self.sets_seen && !flags.system.contains(SystemFlags::SEEN) {
+        if self.sets_seen && current.seen && !flags.system.contains(SystemFlags::SEEN) {
             self.seen.insert(current.info.uid());
             if self.tells_seen {
-                current
-                    .info
-                    .set_flags(ailurus_types::Flags { system: flags.system | SystemFlags::SEEN, ..flags });
+                current.info.set_flags(with_seen(flags));
                 out.push(b' ');
                 selected.append_flags(&current.info, out);
             }
@@ -250,6 +260,10 @@ impl Fetch {
             && let Err(error) = self.set_seen(selected)
         {
             notes.warn(wording::disk(&error), out);
+            if self.tells_seen {
+                // It was told already.
+                selected.view.tell_flags(&self.seen);
+            }
         }
         if let Some(failed) = self.failed.take() {
             return failed;
@@ -262,6 +276,7 @@ impl Fetch {
 
     fn set_seen(&self, selected: &mut Selected) -> Result<()> {
         let change = FlagChange { op: FlagOp::Add, system: SystemFlags::SEEN, keywords: Vec::new() };
+        let told = if self.tells_seen { selected.flags_of(&self.seen) } else { Vec::new() };
         let mut edit = match selected.edit() {
             // All that was fetched is gone.
             Err(Error::Expunged { .. }) => return Ok(()),
@@ -269,12 +284,14 @@ impl Fetch {
         };
         let _unknown = edit.store(&self.seen, &change)?;
         let changes = edit.commit()?;
-        selected.view.note(&changes);
-        if self.tells_seen {
-            selected.view.flags_told(&self.seen);
-        }
+        selected.note(&changes);
+        selected.flags_foreseen(told.into_iter().map(|(uid, flags)| (uid, with_seen(flags))));
         Ok(())
     }
+}
+
+fn with_seen(flags: Flags) -> Flags {
+    Flags { system: flags.system | SystemFlags::SEEN, ..flags }
 }
 
 /// Appends octets of a message as they are; an error says why the response cannot be ended.

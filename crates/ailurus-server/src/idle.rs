@@ -95,29 +95,24 @@ impl Session {
 
     /// Tells of a message that is not there.
     fn make_up_mail(&mut self) {
+        if matches!(&self.work, Work::Idle(idle) if !idle.has_faked()) {
+            self.announce_while_idle();
+        }
         let (Work::Idle(idle), State::Selected(_, selected)) = (&mut self.work, &self.state) else { return };
+        if idle.announcing {
+            // The client does not take what it is told, and the numbers that it knows are not ours yet.
+            return;
+        }
         let (exists, recent) = *idle.faked.get_or_insert((selected.view.exists(), selected.view.recent()));
-        idle.announcing = false;
         response::exists(&mut self.output, exists.saturating_add(1));
         response::recent(&mut self.output, recent.saturating_add(1));
     }
 
     fn checkpoint_while_idle(&mut self) {
-        let State::Selected(_, selected) = &mut self.state else { return };
-        if self.now - selected.last_checkpoint < self.config.timers.idle_checkpoint {
-            return;
+        let State::Selected(_, selected) = &self.state else { return };
+        if self.now - selected.last_checkpoint >= self.config.timers.idle_checkpoint {
+            self.checkpoint();
         }
-        selected.last_checkpoint = self.now;
-        match selected.mailbox.checkpoint() {
-            Ok(changes) => selected.view.note(&changes),
-            Err(error) => {
-                if let Some(text) = self.notes_or_fatal(error) {
-                    return self.lose_mailbox(&text);
-                }
-            }
-        }
-        self.drop_info_notices();
-        self.note_dirt();
     }
 
     /// Looks what changed in the mailbox, which is then told.

@@ -4,7 +4,7 @@
 //! connection, checks passwords, becomes users, wakes it up in time. Mailboxes are reached through the traits of
 //! `ailurus-store`; which formats there are is not known here.
 //!
-//! One file per command; [`session`](Session) holds the state machine and the order of things:
+//! One file per command; [`session`](Session) holds the state machine, `input` takes commands apart. The order of things:
 //!
 //! ```text
 //! input -> Splitter -> head -> allowed in this state? -> arguments -> command -> (work, done in steps)
@@ -12,7 +12,7 @@
 //!                tagged response <- notices <- EXPUNGE, EXISTS, FLAGS, FETCH <- refresh
 //! ```
 //!
-//! Work that can be long (FETCH, SEARCH, STORE, COPY, MOVE, announcing changes) is done in steps as the peer takes the
+//! Work that can be long (FETCH, SEARCH, STORE, COPY, MOVE, LIST, announcing changes) is done in steps as the peer takes the
 //! output, so that what is held in memory is bounded however slowly it reads, and signals and timers are seen.
 //!
 //! # Where the reference is left on purpose
@@ -27,6 +27,8 @@
 //! * New mail is told at once in IDLE.
 //! * `\Seen` is set by one edit at the end of a FETCH. Only RFC822 tells it in the same response.
 //! * A COPY between formats does not say so in its text.
+//! * Texts are ASCII: other characters of names and paths become `?`. Keywords that are no flags on the wire are not shown.
+//! * STORE .SILENT leaves untold only what the client can foresee; what others did to the same flags is told.
 //! * A command that is refused for its syntax does not look for news of the mailbox first.
 #![forbid(unsafe_code)]
 
@@ -40,6 +42,7 @@ mod event;
 mod expunge;
 mod fetch;
 mod idle;
+mod input;
 mod list;
 mod login;
 mod mailboxes;

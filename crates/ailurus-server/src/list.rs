@@ -1,21 +1,31 @@
 //! LIST, LSUB, their kin, FIND, NAMESPACE (RFC 3501 §6.3.8, §6.3.9; RFC 2193; RFC 2342).
 
-use crate::session::{Account, Session};
+use crate::session::{Account, Session, Step, Task};
 use crate::tagged::Outcome;
 use crate::wording;
 use ailurus_proto::response::{self, ListAttributes, ListKind};
 use ailurus_proto::{CommandName, Find, ListArgs, Tag};
-use ailurus_store::{Attributes, Listed, Result};
+use ailurus_store::{Attributes, Error, Listed, Listing, Result};
 use ailurus_types::MailboxName;
+
+/// A LIST or FIND ALL.MAILBOXES under way.
+pub(crate) struct List {
+    name: CommandName,
+    pattern: Vec<u8>,
+    listing: Listing,
+}
+
+/// How many names are told before others have their turn.
+const SLICE: usize = 100;
 
 impl Session {
     /// LIST and RLIST, which are the same where no name is another server's.
-    pub(crate) fn list(&mut self, tag: Tag, name: CommandName, account: &Account, args: &ListArgs) {
-        let out = &mut self.output;
-        let done = account.mailboxes.list(&args.reference, &args.pattern, &mut |listed| {
-            append_listed(out, ListKind::List, &listed);
-        });
-        self.listed(tag, name, &args.pattern, done);
+    pub(crate) fn list(&mut self, tag: Tag, name: CommandName, account: &Account, args: ListArgs) {
+        let ListArgs { reference, pattern } = args;
+        match account.mailboxes.listing(&reference, &pattern) {
+            Ok(listing) => self.run(tag, name, Task::List(Box::new(List { name, pattern, listing }))),
+            Err(error) => self.listed(tag, name, &pattern, Err(error)),
+        }
     }
 
     /// LSUB and RLSUB.
@@ -29,29 +39,23 @@ impl Session {
 
     /// FIND (IMAP2bis), which the reference has and always refuses by mistake.
     pub(crate) fn find(&mut self, tag: Tag, account: &Account, find: Find) {
-        let out = &mut self.output;
-        let mut found = |listed: Listed| {
-            if !listed.attributes.contains(Attributes::NO_SELECT) {
-                response::mailbox(out, &listed.name);
-            }
-        };
-        let (pattern, done) = match find {
+        let name = CommandName::Find;
+        match find {
             Find::Mailboxes(pattern) => {
-                let done = account.mailboxes.lsub(b"", &pattern, &mut found);
-                (pattern, done)
+                let out = &mut self.output;
+                let done = account.mailboxes.lsub(b"", &pattern, &mut |listed| append_found(out, &listed));
+                self.listed(tag, name, &pattern, done);
             }
             Find::AllMailboxes(pattern) => {
-                let done = account.mailboxes.list(b"", &pattern, &mut found);
-                (pattern, done)
+                self.list(tag, name, account, ListArgs { reference: Vec::new(), pattern });
             }
-        };
-        self.listed(tag, CommandName::Find, &pattern, done);
+        }
     }
 
     fn listed(&mut self, tag: Tag, name: CommandName, pattern: &[u8], done: Result<()>) {
         let outcome = match done {
             Ok(()) => Outcome::ok(),
-            Err(error) => wording::failure(&error, name, &MailboxName::new(pattern)),
+            Err(error) => failure(&error, name, pattern),
         };
         self.finish(tag, name, outcome);
     }
@@ -70,6 +74,35 @@ impl Session {
             [&namespaces.personal, &namespaces.other, &namespaces.shared].map(|class| printed(class));
         response::namespace(&mut self.output, [&classes[0], &classes[1], &classes[2]]);
         self.finish(tag, CommandName::Namespace, Outcome::ok());
+    }
+}
+
+impl List {
+    pub(crate) fn step(&mut self, out: &mut Vec<u8>, limit: usize) -> Step {
+        for _ in 0..SLICE {
+            if out.len() >= limit {
+                return Step::Continue;
+            }
+            match self.listing.next() {
+                Some(Ok(listed)) if self.name == CommandName::Find => append_found(out, &listed),
+                Some(Ok(listed)) => append_listed(out, ListKind::List, &listed),
+                Some(Err(error)) => {
+                    return Step::Next(Task::Refresh(failure(&error, self.name, &self.pattern)));
+                }
+                None => return Step::Next(Task::Refresh(Outcome::ok())),
+            }
+        }
+        Step::Yield
+    }
+}
+
+fn failure(error: &Error, name: CommandName, pattern: &[u8]) -> Outcome {
+    wording::failure(error, name, &MailboxName::new(pattern))
+}
+
+fn append_found(out: &mut Vec<u8>, listed: &Listed) {
+    if !listed.attributes.contains(Attributes::NO_SELECT) {
+        response::mailbox(out, &listed.name);
     }
 }
 

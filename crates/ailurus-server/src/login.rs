@@ -125,7 +125,7 @@ impl Session {
     fn admit(&mut self, tag: Tag, identity: Identity, password: Option<SecretOctets>, how: How) {
         // COMPAT(imapd): of failed attempts, the log shows the name of the last LOGIN.
         if how == How::Login {
-            self.user = Some(shown(identity.user()));
+            self.user = Some(logged(identity.user()));
         }
         if let Err(refusal) = self.attempts.spend(&identity) {
             self.log_refusal(refusal, &identity);
@@ -173,16 +173,15 @@ impl Session {
         self.state = State::Authenticated(Account { mailboxes: Arc::new(login.mailboxes) });
         let client = &self.config.client;
         // LOGIN keeps the name as it was typed, AUTHENTICATE has the account's.
-        let (user, text) = match attempt.how {
-            How::Login => {
-                let user = shown(attempt.identity.user());
-                let text = format!("Login user={user:.80} host={client:.80}");
-                (user, text)
-            }
+        let name = match attempt.how {
+            How::Login => attempt.identity.user(),
+            How::Authenticate(_) => login.user.as_bytes(),
+        };
+        let (user, shown) = (logged(name), ailurus_proto::print::echo(name));
+        let text = match attempt.how {
+            How::Login => format!("Login user={user} host={client:.80}"),
             How::Authenticate(mechanism) => {
-                let user = login.user;
-                let text = format!("Authenticated user={user:.80} host={client:.80} mech={mechanism}");
-                (user, text)
+                format!("Authenticated user={user} host={client:.80} mech={mechanism}")
             }
         };
         self.log(Facility::Mail, Priority::Info, text);
@@ -191,7 +190,7 @@ impl Session {
         self.notes.flush(&mut self.output);
         let capabilities = self.capabilities_of_login();
         let code = Code::Capability(&capabilities);
-        let text = format!("User {user} authenticated");
+        let text = format!("User {shown} authenticated");
         response::tagged(&mut self.output, &attempt.tag, Status::Ok, Some(code), text);
         self.user = Some(user);
         self.command_ended();
@@ -236,16 +235,18 @@ impl Session {
         };
         self.answer(tag, CommandName::Authenticate, outcome);
         self.command_ended();
+        self.count_logged_failure();
     }
 
     fn unknown_mechanism(&mut self, tag: &Tag, name: &str) {
         self.log_mechanism(name, "invalid");
         SyntaxError::UnrecognizedUnnamed.answer(&mut self.output, tag);
         self.command_ended();
+        self.count_logged_failure();
     }
 
     fn log_mechanism(&mut self, name: &str, what: &str) {
-        let name = ailurus_proto::print::echo(name.as_bytes());
+        let name = logged(name.as_bytes());
         let text = format!("AUTHENTICATE {name} {what} host={:.80}", self.config.client);
         self.log(Facility::Mail, Priority::Info, text);
     }
@@ -259,16 +260,26 @@ impl Session {
     }
 
     fn log_failure(&mut self, what: &str, identity: &Identity, priority: Priority) {
-        let (user, admin) = (shown(identity.user()), shown(&identity.authcid));
+        let (user, admin) = (logged(identity.user()), logged(&identity.authcid));
         let client = &self.config.client;
         let text = format!("{what} user={user:.64} auth={admin:.64} host={client:.80}");
         self.log(Facility::Auth, priority, text);
     }
 }
 
-/// Returns a name as the log and responses show it.
-fn shown(name: &[u8]) -> String {
-    ailurus_proto::print::echo(name).into()
+/// Returns a name that a stranger may have sent as the log shows it: one word, or it could look like the fields behind it
+/// (`ada host=[192.0.2.1]`), which programs read to lock addresses out.
+fn logged(name: &[u8]) -> String {
+    const MOST: usize = 80;
+    let mut word = String::new();
+    for octet in name.iter().take(MOST) {
+        match octet {
+            b'\\' => word.push_str("\\134"),
+            octet if octet.is_ascii_graphic() => word.push(char::from(*octet)),
+            octet => word.push_str(&format!("\\{octet:03o}")),
+        }
+    }
+    word
 }
 
 /// Decodes an initial response; the parser took `=` for an empty one.

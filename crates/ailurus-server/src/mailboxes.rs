@@ -15,8 +15,13 @@ impl Session {
             && let Ok(location) = account.mailboxes.resolve(existing)
             && let Some(path) = location.path()
         {
-            // The reference tells where the mailbox is.
-            let text = format!("Can't create mailbox node {}: File exists", path.display());
+            // The reference tells where the mailbox is, or what is in the place of a directory above it.
+            let above = path.ancestors().skip(1).find(|above| above.exists());
+            let node = match above {
+                Some(file) if !file.is_dir() => format!("{}/", file.display()),
+                _ => path.display().to_string(),
+            };
+            let text = format!("Can't create mailbox node {node}: File exists");
             return self.finish(tag, CommandName::Create, Outcome::no(text).with(Code::AlreadyExists));
         }
         self.done(tag, CommandName::Create, name, done);

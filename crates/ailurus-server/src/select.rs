@@ -4,9 +4,10 @@ use crate::announce::Announcing;
 use crate::session::{Session, State};
 use crate::tagged::Outcome;
 use crate::wording;
+use ailurus_message::Message;
 use ailurus_proto::response::Code;
 use ailurus_proto::{CommandName, Tag};
-use ailurus_store::{Access, Mailbox, View};
+use ailurus_store::{Access, Changes, Mailbox, View};
 use ailurus_types::{Flags, MailboxName, Uid};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -19,6 +20,8 @@ pub(crate) struct Selected {
     pub(crate) announcing: Announcing,
     /// Flags that this session alone sees: those stored in a mailbox that may not be written.
     pub(crate) own_flags: BTreeMap<Uid, Flags>,
+    /// The parts of the message that was fetched last, if they are small: clients fetch large parts piece by piece.
+    pub(crate) parts: Option<(Uid, Message<'static>)>,
     /// What the client asked for.
     pub(crate) access: Access,
     /// Since when there are changes in memory only.
@@ -30,6 +33,16 @@ impl Selected {
     /// Tells whether the mailbox was selected by this name.
     pub(crate) fn is_named(&self, name: &MailboxName) -> bool {
         self.name == *name || (self.name.is_inbox() && name.is_inbox())
+    }
+
+    /// Takes note of changes of the mailbox; the client is told later.
+    pub(crate) fn note(&mut self, changes: &Changes) {
+        self.view.note(changes);
+        if changes.uid_validity {
+            // The UIDs name other messages now.
+            self.own_flags.clear();
+            self.parts = None;
+        }
     }
 }
 
@@ -49,6 +62,7 @@ impl Session {
                     mailbox: opened,
                     announcing: Announcing::default(),
                     own_flags: BTreeMap::new(),
+                    parts: None,
                     access,
                     dirty_since: None,
                     last_checkpoint: self.now,

@@ -7,6 +7,7 @@ use crate::event::{Event, Facility, Priority, Signal};
 use crate::expunge::Expunge;
 use crate::fetch::Fetch;
 use crate::idle::Idle;
+use crate::list::List;
 use crate::login::{Attempt, Delay, Exchange};
 use crate::search::Search;
 use crate::select::Selected;
@@ -14,9 +15,7 @@ use crate::store::Storing;
 use crate::tagged::{Notes, Outcome};
 use ailurus_auth::AttemptBudget;
 use ailurus_proto::response::{self, Code, Status};
-use ailurus_proto::{
-    Command, CommandBody, CommandLine, CommandName, Frame, Name, Splitter, Stop, SyntaxError, Tag, parse_head,
-};
+use ailurus_proto::{CommandName, Splitter, Tag};
 use ailurus_store::{Mailboxes, Wake};
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -41,7 +40,8 @@ pub struct Session {
     pub(crate) user: Option<String>,
     /// How many CRAM-MD5 challenges were made.
     pub(crate) challenges: u64,
-    unknown_commands: u32,
+    pub(crate) unknown_commands: u32,
+    pub(crate) logged_failures: u32,
     pub(crate) started: Instant,
     pub(crate) now: Instant,
     /// Since when the client has been expected to go on.
@@ -52,6 +52,8 @@ pub struct Session {
     pub(crate) continuing: bool,
     /// The client took output after `now`: it may have done so for long.
     pub(crate) now_is_old: bool,
+    /// The session ends when the command at hand, or the next one, is answered.
+    last_command: bool,
 }
 
 /// How far the session is (RFC 3501 §3).
@@ -104,6 +106,7 @@ pub(crate) enum Task {
     Search(Box<Search>),
     Copy(Box<Copy>),
     Expunge(Expunge),
+    List(Box<List>),
     /// Look what others did to the mailbox, before the response.
     Refresh(Outcome),
     /// Tell what changed, then the outcome.
@@ -140,12 +143,14 @@ impl Session {
             user: None,
             challenges: 0,
             unknown_commands: 0,
+            logged_failures: 0,
             started: now,
             now,
             waiting_since: now,
             progress: 0,
             continuing: false,
             now_is_old: false,
+            last_command: false,
         };
         session.greet(start);
         session
@@ -270,6 +275,17 @@ impl Session {
         self.end(reason, 1);
     }
 
+    /// Takes note that the host shuts down: tells the client, and ends the session when the command at hand, or the next
+    /// one if there is none, is answered (spec/imapd.md §14). IDLE is answered at once.
+    pub fn shut_down(&mut self, now: Instant) {
+        self.now = now;
+        if matches!(self.work, Work::Closed) || std::mem::replace(&mut self.last_command, true) {
+            return;
+        }
+        self.untagged(Status::Bye, None, "Server shutting down");
+        self.end_idle(true);
+    }
+
     /// Takes note that the client is gone: closes the mailbox and logs why. `cause` is the error's text, or
     /// `Unexpected client disconnect`.
     pub fn handle_disconnect(&mut self, cause: &str, now: Instant) {
@@ -354,31 +370,34 @@ impl Session {
     }
 
     fn step(&mut self, running: &mut Running) -> Step {
-        let State::Selected(_, selected) = &mut self.state else {
-            return Step::Done(running.task.take_outcome());
-        };
         let limit = self.config.limits.output;
-        match &mut running.task {
-            Task::Fetch(fetch) => fetch.step(selected, &mut self.notes, &mut self.output, limit),
-            Task::Store(storing) => storing.step(selected, &mut self.notes, &mut self.output),
-            Task::Search(search) => search.step(selected, &running.tag, &mut self.output, limit),
-            Task::Copy(copy) => copy.step(selected, running.name, &mut self.output),
-            Task::Expunge(expunge) => expunge.step(selected, &mut self.notes, &mut self.output),
-            Task::Refresh(outcome) => {
+        let (notes, out) = (&mut self.notes, &mut self.output);
+        match (&mut running.task, &mut self.state) {
+            (Task::List(list), _) => list.step(out, limit),
+            (Task::Fetch(fetch), State::Selected(_, selected)) => fetch.step(selected, notes, out, limit),
+            (Task::Store(storing), State::Selected(_, selected)) => storing.step(selected, notes, out),
+            (Task::Search(search), State::Selected(_, selected)) => {
+                search.step(selected, &running.tag, out, limit)
+            }
+            (Task::Copy(copy), State::Selected(_, selected)) => copy.step(selected, running.name, out),
+            (Task::Expunge(expunge), State::Selected(_, selected)) => expunge.step(selected, notes, out),
+            (Task::Refresh(outcome), State::Selected(..)) => {
                 let outcome = std::mem::take(outcome);
                 match self.refresh(running.name) {
                     Ok(()) => Step::Next(Task::Announce(outcome)),
                     Err(()) => Step::Yield,
                 }
             }
-            Task::Announce(outcome) => {
+            (Task::Announce(outcome), State::Selected(_, selected)) => {
                 let style = crate::announce::Style::of(running.name);
-                if selected.announce(style, &mut self.output, limit) {
+                if selected.announce(style, out, limit) {
                     Step::Done(std::mem::take(outcome))
                 } else {
                     Step::Continue
                 }
             }
+            // Without a selected mailbox there is nothing to look for or to tell.
+            (task, _) => Step::Done(task.take_outcome()),
         }
     }
 
@@ -399,6 +418,9 @@ impl Session {
         if matches!(self.work, Work::Closed) {
             return;
         }
+        if self.last_command {
+            return self.end("Logout", 0);
+        }
         if matches!(self.state, State::NotAuthenticated)
             && self.now - self.started >= self.config.timers.login
         {
@@ -406,87 +428,6 @@ impl Session {
             self.end("Autologout", 0);
         }
         self.note_dirt();
-    }
-
-    /// Takes one frame of input; `false` when there is none.
-    fn take_frame(&mut self) -> bool {
-        let Some(frame) = self.splitter.next_frame() else { return false };
-        match (frame, &mut self.work) {
-            (Frame::Data(octets), Work::Append(append)) => append.write(octets),
-            (Frame::DataEnd, Work::Append(_)) => self.append_literal_ended(),
-            (Frame::Command(line) | Frame::Literal(line, _), Work::Append(_)) => {
-                let tail = ailurus_proto::parse_append_tail(line);
-                self.append_went_on(tail);
-            }
-            (Frame::Raw(line), Work::Idle(_)) => {
-                let done = line.eq_ignore_ascii_case(b"DONE");
-                self.end_idle(done);
-            }
-            (Frame::RawTooLong, Work::Idle(_)) => self.end_idle(false),
-            (Frame::Raw(line), Work::Sasl(_)) => {
-                let response = ailurus_auth::decode_response(line);
-                self.sasl_response(response.ok());
-            }
-            (Frame::RawTooLong, Work::Sasl(_)) => self.sasl_response(None),
-            (Frame::Command(line), _) => {
-                let judged = Judged::of(line, &self.state);
-                self.take_command(judged, false);
-            }
-            (Frame::Literal(line, _), _) => {
-                let judged = Judged::of(line, &self.state);
-                self.take_command(judged, true);
-            }
-            (Frame::LineTooLong(line), _) => {
-                let tag = Tag::of_line(line);
-                self.line_too_long(tag);
-            }
-            // Frames of something that has ended meanwhile.
-            (Frame::Data(_) | Frame::DataEnd | Frame::Raw(_) | Frame::RawTooLong, _) => {}
-        }
-        true
-    }
-
-    fn take_command(&mut self, judged: Judged, literal: bool) {
-        match judged {
-            Judged::Command(command) => {
-                // A command that has its verdict before the literal that its line announces.
-                if literal && !matches!(command.body, CommandBody::Append(_)) {
-                    self.splitter.reject();
-                }
-                self.execute(command);
-            }
-            Judged::NeedsLiteral(waits) => self.accept_literal(waits),
-            Judged::Head(error) => {
-                self.splitter.reject();
-                error.answer(&mut self.output);
-                let before = "before authentication";
-                match error {
-                    ailurus_proto::HeadError::LongTag => {}
-                    ailurus_proto::HeadError::MissingTag => self.hang_up(&format!("Null command {before}")),
-                    ailurus_proto::HeadError::MissingCommand(_) => {
-                        self.hang_up(&format!("Missing command {before}"));
-                    }
-                }
-                self.command_ended();
-            }
-            Judged::Refused(tag, name, error) => {
-                self.splitter.reject();
-                self.refuse(tag, name, &error);
-            }
-        }
-    }
-
-    /// Asks for a literal, which is then collected.
-    fn accept_literal(&mut self, waits: bool) {
-        if self.splitter.accept_literal().is_err() {
-            // Within the limits of each literal, but not of the command.
-            self.untagged(Status::Bad, None, SyntaxError::LineTooLong);
-            return self.command_ended();
-        }
-        if waits {
-            response::continuation(&mut self.output, "Ready for argument");
-        }
-        self.expect_more();
     }
 
     /// Sets the timer for the rest of a command.
@@ -500,98 +441,12 @@ impl Session {
     fn note_progress(&mut self, octets: usize) {
         const ENOUGH: usize = 8192;
         self.progress += octets;
-        if self.continuing && self.progress >= ENOUGH {
+        // A literal that comes although its command was refused is no sign of an idle user either.
+        let is_user = !matches!(self.state, State::NotAuthenticated);
+        let goes_on = self.continuing || is_user && !self.splitter.awaits_command();
+        if goes_on && self.progress >= ENOUGH {
             self.progress = 0;
             self.waiting_since = self.now;
-        }
-    }
-
-    fn line_too_long(&mut self, tag: Option<Tag>) {
-        match tag {
-            Some(tag) => SyntaxError::LineTooLong.answer(&mut self.output, &tag),
-            None => self.untagged(Status::Bad, None, SyntaxError::LineTooLong),
-        }
-        self.hang_up("Line too long before authentication");
-        self.command_ended();
-    }
-
-    /// Answers a command that is none. Before login the third unknown one ends the session.
-    fn refuse(&mut self, tag: Tag, name: Option<CommandName>, error: &SyntaxError) {
-        if let SyntaxError::LiteralTooLong(_, size) = error {
-            let text = format!("Overlong ({size}) client literal {}", self.who());
-            self.log(Facility::Mail, Priority::Info, text);
-        }
-        error.answer(&mut self.output, &tag);
-        if matches!(error, SyntaxError::UnrecognizedUnnamed) && name != Some(CommandName::Authenticate) {
-            self.unknown_commands += 1;
-            if self.unknown_commands >= self.config.limits.bad_commands {
-                self.end("Logout", 0);
-            }
-        }
-        self.command_ended();
-    }
-
-    /// Ends a session in which nobody is logged in, without a word to the client: what speaks here may be a web browser
-    /// that somebody misuses.
-    fn hang_up(&mut self, why: &str) {
-        if matches!(self.state, State::NotAuthenticated) {
-            let text = format!("{why} host={:.80}", self.config.client);
-            self.log(Facility::Mail, Priority::Info, text);
-            self.end("Logout", 0);
-        }
-    }
-
-    fn execute(&mut self, command: Command) {
-        let Command { tag, name, body } = command;
-        self.continuing = false;
-        self.waiting_since = self.now;
-        match body {
-            CommandBody::Capability => self.capability(tag),
-            CommandBody::Noop => self.finish(tag, name, Outcome::ok()),
-            CommandBody::Logout => self.logout(&tag),
-            CommandBody::StartTls => self.starttls(tag),
-            CommandBody::Authenticate { mechanism, initial } => self.authenticate(tag, &mechanism, initial),
-            CommandBody::Login { user, password } => self.login(tag, &user, password),
-            CommandBody::Enable(_) => self.enable(tag),
-            CommandBody::Id(_) => self.id(tag),
-            body => self.execute_authenticated(tag, name, body),
-        }
-    }
-
-    fn execute_authenticated(&mut self, tag: Tag, name: CommandName, body: CommandBody) {
-        use ailurus_store::Access;
-        let (State::Authenticated(account) | State::Selected(account, _)) = &self.state else {
-            return self.finish(tag, name, Outcome::ok());
-        };
-        let account = account.clone();
-        match body {
-            CommandBody::Select(mailbox) => self.select(tag, name, mailbox, Access::ReadWrite),
-            CommandBody::Examine(mailbox) | CommandBody::Bboard(mailbox) => {
-                self.select(tag, name, mailbox, Access::ReadOnly);
-            }
-            CommandBody::Create(mailbox) => self.create(tag, &account, &mailbox),
-            CommandBody::Delete(mailbox) => self.delete(tag, &account, &mailbox),
-            CommandBody::Rename { from, to } => self.rename(tag, &account, &from, &to),
-            CommandBody::Subscribe(mailbox) => self.subscribe(tag, &account, &mailbox),
-            CommandBody::Unsubscribe(mailbox) => self.unsubscribe(tag, &account, &mailbox),
-            CommandBody::List(args) | CommandBody::Rlist(args) => self.list(tag, name, &account, &args),
-            CommandBody::Lsub(args) | CommandBody::Rlsub(args) => self.lsub(tag, name, &account, &args),
-            CommandBody::Find(find) => self.find(tag, &account, find),
-            CommandBody::Namespace => self.namespace(tag, &account),
-            CommandBody::Status(args) => self.status(tag, &account, &args),
-            CommandBody::Append(start) => self.append(tag, &account, start),
-            CommandBody::Idle => self.idle(tag),
-            CommandBody::Check => self.check(tag),
-            CommandBody::Close => self.close(tag, name),
-            CommandBody::Unselect => self.unselect(tag),
-            CommandBody::Expunge => self.expunge(tag, name, None),
-            CommandBody::UidExpunge(set) => self.expunge(tag, name, Some(set)),
-            CommandBody::Fetch(args) => self.fetch(tag, name, args),
-            CommandBody::Store(args) => self.store(tag, name, args),
-            CommandBody::Search(args) => self.search(tag, name, args),
-            CommandBody::Copy { set, mailbox } => self.copy(tag, name, &account, set, mailbox),
-            CommandBody::Move { set, mailbox } => self.copy(tag, name, &account, set, mailbox),
-            _ => self.finish(tag, name, Outcome::ok()),
         }
     }
 
@@ -623,67 +478,6 @@ impl Session {
 
     pub(crate) fn untagged(&mut self, status: Status, code: Option<Code<'_>>, text: impl Display) {
         response::untagged(&mut self.output, status, code, text);
-    }
-}
-
-/// What a line is, in the state of the session.
-enum Judged {
-    Command(Command),
-    /// A literal is wanted, which the client may be waiting to send.
-    NeedsLiteral(bool),
-    Head(ailurus_proto::HeadError),
-    Refused(Tag, Option<CommandName>, SyntaxError),
-}
-
-impl Judged {
-    fn of(line: &CommandLine, state: &State) -> Self {
-        let head = match parse_head(line) {
-            Ok(head) => head,
-            Err(error) => return Self::Head(error),
-        };
-        let tag = head.tag.clone();
-        let name = match head.name {
-            Name::Known(name) if is_allowed(name, state) => name,
-            Name::Known(_) | Name::Unknown(_) if matches!(state, State::NotAuthenticated) => {
-                return Self::Refused(tag, None, SyntaxError::UnrecognizedUnnamed);
-            }
-            Name::Known(_) | Name::Unknown(_) => {
-                let error = head.unrecognized();
-                return Self::Refused(tag, None, error);
-            }
-        };
-        match head.parse() {
-            Ok(command) => Self::Command(command),
-            Err(Stop::NeedsLiteral(literal)) => {
-                Self::NeedsLiteral(literal.sync == ailurus_proto::Synchronizing::Yes)
-            }
-            Err(Stop::Refused(error)) => Self::Refused(tag, Some(name), error),
-        }
-    }
-}
-
-/// Tells whether a command is known in a state (spec/imapd.md §3).
-fn is_allowed(name: CommandName, state: &State) -> bool {
-    use CommandName as Name;
-    match name {
-        Name::Capability | Name::Noop | Name::Logout | Name::Id => true,
-        Name::Authenticate | Name::Login | Name::StartTls => matches!(state, State::NotAuthenticated),
-        Name::Check
-        | Name::Close
-        | Name::Unselect
-        | Name::Expunge
-        | Name::UidExpunge
-        | Name::Fetch
-        | Name::UidFetch
-        | Name::Store
-        | Name::UidStore
-        | Name::Search
-        | Name::UidSearch
-        | Name::Copy
-        | Name::UidCopy
-        | Name::Move
-        | Name::UidMove => matches!(state, State::Selected(..)),
-        _ => matches!(state, State::Authenticated(_) | State::Selected(..)),
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 impl Session {
     pub(crate) fn starttls(&mut self, tag: Tag) {
         let refusal = match self.config.tls {
-            TlsState::Unavailable => "This server does not support TLS",
+            TlsState::Unavailable => "Server certificate not installed",
             TlsState::Active => "Already in an SSL session",
             TlsState::Available => {
                 self.answer(&tag, CommandName::StartTls, Outcome::ok());

@@ -8,7 +8,7 @@ use ailurus_proto::{
     CommandName, FlagWord, Numbering, StoreArgs, StoreResponse, SyntaxError, Tag, WrittenSet,
 };
 use ailurus_store::{Edit, Error};
-use ailurus_types::{FlagChange, Flags, Keyword, KeywordMask, SystemFlags, UidSet};
+use ailurus_types::{FlagChange, Flags, Keyword, KeywordMask, SystemFlags, Uid, UidSet};
 use std::borrow::Cow;
 
 /// A change of flags that is to be done.
@@ -66,11 +66,12 @@ impl Storing {
                 for keyword in unknown {
                     notes.warn(format!("Unknown flag: {keyword}"), out);
                 }
-                match self.response {
-                    StoreResponse::Flags => selected.view.tell_flags(&self.uids),
-                    StoreResponse::Silent => selected.view.flags_told(&self.uids),
+                if self.response == StoreResponse::Flags {
+                    selected.view.tell_flags(&self.uids);
                 }
-                if selected.names_expunged(&self.uids) {
+                // RFC 3501 §6.4.8: a UID that names no message is no error.
+                let by_number = self.name.numbering() == Numbering::SeqNum;
+                if by_number && selected.names_expunged(&self.uids) {
                     wording::failure(&Error::Expunged { uid: 0 }, self.name, &selected.name)
                 } else {
                     Outcome::ok()
@@ -91,27 +92,33 @@ impl Storing {
         if selected.view.messages_by_uid(&uids).next().is_none() {
             return Ok(Vec::new());
         }
+        let before = match self.response {
+            StoreResponse::Silent => selected.flags_of(&uids),
+            StoreResponse::Flags => Vec::new(),
+        };
         let mut edit = selected.edit()?;
         let unknown = edit.store(&uids, &self.change)?;
         let changes = edit.commit()?;
-        selected.view.note(&changes);
+        selected.note(&changes);
+        let by = self.by(selected);
+        selected
+            .flags_foreseen(before.into_iter().map(|(uid, flags)| (uid, flags.changed(self.change.op, by))));
         Ok(unknown)
     }
 
     /// Makes the change for this session alone: the mailbox may not be written, and the reference says OK.
     fn store_for_session(&self, selected: &mut Selected) {
+        let by = self.by(selected);
+        let changed = selected.flags_of(&self.uids).into_iter();
+        selected.own_flags.extend(changed.map(|(uid, flags)| (uid, flags.changed(self.change.op, by))));
+    }
+
+    /// Returns by which flags those of a message are changed, as far as the mailbox knows them.
+    fn by(&self, selected: &Selected) -> Flags {
         let known = &selected.mailbox.snapshot().keywords;
         let slots = self.change.keywords.iter().filter_map(|keyword| known.find(keyword.as_str()));
         let keywords = slots.fold(KeywordMask::NONE, |mask, slot| mask.union(KeywordMask::slot(slot)));
-        let by = Flags { system: self.change.system, keywords };
-        let mut hint = 0;
-        let messages = selected.view.messages_by_uid(&self.uids);
-        let changed = messages.filter_map(|(_, uid)| {
-            let message = selected.message(uid, &mut hint)?;
-            Some((uid, message.flags().changed(self.change.op, by)))
-        });
-        let changed: Vec<_> = changed.collect();
-        selected.own_flags.extend(changed);
+        Flags { system: self.change.system, keywords }
     }
 }
 
@@ -123,6 +130,24 @@ impl Selected {
         let edit = self.mailbox.edit()?;
         let same = edit.snapshot().uid_validity == known;
         if same { Ok(edit) } else { Err(Error::Expunged { uid: 0 }) }
+    }
+
+    /// Returns the flags of these messages as the client knows them.
+    pub(crate) fn flags_of(&self, uids: &UidSet) -> Vec<(Uid, Flags)> {
+        let mut hint = 0;
+        let messages = self.view.messages_by_uid(uids);
+        messages.filter_map(|(_, uid)| Some((uid, self.message(uid, &mut hint)?.flags()))).collect()
+    }
+
+    /// Takes note of the flags that the client now takes these messages to have, ascending. It is told of those that have
+    /// others, because somebody else changed them too (RFC 3501 §6.4.6).
+    pub(crate) fn flags_foreseen(&mut self, flags: impl Iterator<Item = (Uid, Flags)>) {
+        let mut hint = 0;
+        let right = flags.filter(|(uid, flags)| {
+            self.message(*uid, &mut hint).is_some_and(|message| message.flags() == *flags)
+        });
+        let right = right.map(|(uid, _)| uid).collect();
+        self.view.flags_told(&right);
     }
 
     /// Returns a set of UIDs without those of messages that are gone: another may have the same UID by now.

@@ -36,14 +36,19 @@ impl Session {
                 }
             }
             _ if now < self.logout_due() => {}
-            // The client took long to take its output, which is no reason to think that it is gone.
-            _ if self.now_is_old => {
+            // The client took long to take its output, or we to make it, which is no reason to think that it is gone.
+            _ if self.now_is_old || self.is_at_work() => {
                 self.now_is_old = false;
                 self.waiting_since = now;
             }
             _ => self.autologout(),
         }
         self.advance();
+    }
+
+    /// Tells whether the client waits for us and not the other way round.
+    fn is_at_work(&self) -> bool {
+        matches!(self.work, Work::Running(_)) && self.output.is_empty()
     }
 
     /// Ends the session of a client that did not go on.
@@ -81,12 +86,19 @@ impl Session {
     }
 
     fn checkpoint_dirt(&mut self) {
+        if let State::Selected(_, selected) = &mut self.state {
+            // Tried again after the same time if it fails.
+            selected.dirty_since = Some(self.now);
+        }
+        self.checkpoint();
+    }
+
+    /// Has the mailbox write what is in memory only, of which the client need not know.
+    pub(crate) fn checkpoint(&mut self) {
         let State::Selected(_, selected) = &mut self.state else { return };
         selected.last_checkpoint = self.now;
-        // Tried again after the same time if it fails.
-        selected.dirty_since = Some(self.now);
         match selected.mailbox.checkpoint() {
-            Ok(changes) => selected.view.note(&changes),
+            Ok(changes) => selected.note(&changes),
             Err(error) => {
                 if let Some(text) = self.notes_or_fatal(error) {
                     return self.lose_mailbox(&text);

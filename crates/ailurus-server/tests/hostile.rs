@@ -64,6 +64,35 @@ fn lines_without_end_are_not_kept() {
 }
 
 #[test]
+fn a_long_line_behind_a_message_ends_the_append() {
+    for tail in ["", " {3+}\r\nabc"] {
+        let memory = memory();
+        let mut harness = Harness::preauthenticated(&memory);
+        harness.send(b"a APPEND INBOX {5+}\r\nhello");
+        harness.send(&[b' '; 70_000]);
+        assert_eq!(harness.ask(tail), ["a BAD Command line too long"]);
+        assert_eq!(harness.ask("b NOOP"), ["b OK NOOP completed"]);
+        assert_eq!(memory.messages(&MailboxName::inbox()).len(), 2);
+    }
+}
+
+#[test]
+fn a_command_of_long_literals_and_a_long_line_is_answered() {
+    let mut harness = Harness::preauthenticated(&memory());
+    harness.ask("a SELECT INBOX");
+    let literal = [&b"TEXT {10000+}\r\n"[..], &[b'x'; 10_000]].concat();
+    harness.send(b"b SEARCH ");
+    for _ in 0..18 {
+        harness.send(&literal);
+        harness.send(b" ");
+    }
+    harness.send("UNSEEN ".repeat(8000).as_bytes());
+    harness.send(&literal);
+    assert_eq!(harness.ask(""), ["b BAD Command line too long"]);
+    assert_eq!(harness.ask("c NOOP"), ["c OK NOOP completed"]);
+}
+
+#[test]
 fn literals_of_any_announced_size() {
     for size in [
         "4294967295+",
@@ -165,6 +194,22 @@ fn many_messages_cost_a_slice() {
         let count = std::iter::from_fn(|| harness.line()).count();
         assert!(count == lines || command.contains("BODY"), "{command}: {count}");
         assert!(harness.largest_poll <= 128 * 1024, "{command}: {}", harness.largest_poll);
+    }
+}
+
+#[test]
+fn many_mailboxes_cost_a_slice() {
+    let memory = Memory::new();
+    for number in 0..20_000 {
+        memory.make(&MailboxName::new(format!("mailbox-{number}").into_bytes()));
+    }
+    let mut harness = Harness::preauthenticated(&memory);
+    for state in ["authenticated", "selected"] {
+        for command in ["LIST \"\" *", "FIND ALL.MAILBOXES *"] {
+            assert_eq!(harness.ask(&format!("b {command}")).len(), 20_002, "{state}: {command}");
+            assert!(harness.largest_poll <= 128 * 1024, "{state}, {command}: {}", harness.largest_poll);
+        }
+        harness.ask("a SELECT INBOX");
     }
 }
 
@@ -366,4 +411,74 @@ fn a_client_that_takes_nothing_is_logged_out_and_one_that_is_slow_is_not() {
         }
         assert_eq!(harness.session.poll_timeout().is_some(), takes);
     }
+}
+
+#[test]
+fn who_waits_for_a_long_command_is_not_logged_out() {
+    let memory = Memory::new();
+    for _ in 0..20 {
+        memory.deliver(&MailboxName::inbox(), &[&b"a: b\r\n\r\n"[..], &[b'x'; 1 << 20]].concat());
+    }
+    memory.make(&"box".into());
+    for command in ["SEARCH TEXT nonesuch", "COPY 1:* box"] {
+        let mut harness = Harness::preauthenticated(&memory);
+        harness.ask("a SELECT INBOX");
+        let line = format!("b {command}\r\n");
+        let _taken = harness.session.handle_input(line.as_bytes(), harness.now);
+        let mut out = Vec::new();
+        while harness.session.poll_output(&mut out) {
+            harness.now += Duration::from_secs(1000);
+            harness.session.handle_timeout(harness.now);
+        }
+        let out = String::from_utf8_lossy(&out);
+        assert!(out.contains("\r\nb OK ") || out.starts_with("b OK "), "{command}: {out}");
+    }
+}
+
+#[test]
+fn a_slow_literal_of_a_refused_command_is_waited_for_after_login_only() {
+    let piece = [b'x'; 100_000];
+    let mut harness = Harness::preauthenticated(&memory());
+    let answer = harness.ask("a APPEND nonesuch {1000000+}");
+    assert!(answer[1].starts_with("a NO [TRYCREATE] "), "{answer:?}");
+    for _ in 0..10 {
+        harness.pass(Duration::from_secs(200));
+        harness.send(&piece);
+    }
+    assert_eq!(harness.ask("\r\nb NOOP"), ["b OK NOOP completed"]);
+    harness.ask("c APPEND nonesuch {1000000+}");
+    harness.pass(Duration::from_secs(300));
+    assert_eq!(harness.closed, Some(1));
+
+    let mut harness = Harness::new(&memory(), config());
+    harness.ask("a APPEND nonesuch {1000000+}");
+    for _ in 0..2 {
+        harness.send(&piece);
+        harness.pass(Duration::from_secs(90));
+    }
+    assert_eq!(harness.closed, Some(1));
+}
+
+/// What is logged and costs the client nothing has a limit: one connection could fill the log otherwise.
+#[test]
+fn a_stranger_does_not_fill_the_log() {
+    for line in ["a AUTHENTICATE NOSUCH\r\n", "a AUTHENTICATE PLAIN\r\n*\r\n", "a LOGIN {99999}\r\n"] {
+        let mut harness = Harness::new(&Memory::new(), config());
+        harness.send(line.repeat(1000).as_bytes());
+        assert_eq!(harness.closed, Some(0), "{line}");
+        assert!(harness.log.len() <= 21, "{line}: {} lines", harness.log.len());
+        assert!(harness.out.ends_with(b"* BYE Too many login failures\r\n"), "{line}");
+    }
+}
+
+/// A name cannot look like the fields behind it.
+#[test]
+fn a_name_is_one_word_in_the_log() {
+    let mut harness = Harness::new(&Memory::new(), config());
+    harness.send(b"a LOGIN \"ada auth=ada host=[192.0.2.1]\\\\\" x\r\n");
+    harness.pass(Duration::from_secs(3));
+    let line = harness.log.iter().find(|line| line.contains("Login failed")).expect("logged").clone();
+    let name = "ada\\040auth=ada\\040host=[192.0.2.1]\\134";
+    let end = "host=mail.example.test [127.0.0.1]";
+    assert_eq!(line, format!("auth.notice Login failed user={name:.64} auth={name:.64} {end}"));
 }

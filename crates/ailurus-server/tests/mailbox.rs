@@ -5,7 +5,7 @@ mod harness;
 use ailurus_server::Signal;
 use ailurus_store::memory::{Memory, Step};
 use ailurus_types::{Flags, MailboxName, SystemFlags, Uid, UidSet};
-use harness::{Harness, play};
+use harness::{Harness, fits, play};
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -327,6 +327,64 @@ fn other_sessions_are_seen_and_expunges_wait() {
 }
 
 #[test]
+fn uids_of_messages_that_are_gone_are_no_error() {
+    let memory = memory();
+    memory.make(&"box".into());
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("a SELECT INBOX");
+    memory.expunge(&inbox(), &[Uid::new(2).expect("not zero")].into_iter().collect());
+    assert_eq!(harness.ask("b FETCH 1 UID"), ["* 1 FETCH (UID 1)", "b OK FETCH completed"]);
+    harness.play(
+        "C: c UID STORE 1:2 +FLAGS.SILENT (\\Seen)\nS: c OK UID STORE completed\n\
+         C: d UID COPY 1:2 box\nS: d OK [COPYUID <*> 1 1] UID COPY completed\n\
+         C: e UID COPY 2 box\nS: e OK UID COPY completed\n\
+         C: f UID FETCH 2 FLAGS\nS: f OK UID FETCH completed\n\
+         C: g UID MOVE 1:2 box\nS: * OK [COPYUID <*> 1 2] UID MOVE copied messages\n\
+         S: * 1 EXPUNGE\nS: * 1 EXPUNGE\nS: * 1 EXISTS\nS: * 1 RECENT\nS: g OK UID MOVE completed\n",
+    );
+}
+
+#[test]
+fn flags_of_the_session_alone_do_not_pass_to_other_messages() {
+    let memory = memory();
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("a EXAMINE INBOX");
+    assert_eq!(harness.ask("b STORE 1 +FLAGS.SILENT (\\Draft)"), ["b OK STORE completed"]);
+    memory.expunge(&inbox(), &[Uid::MIN].into_iter().collect());
+    memory.restart_uids(&inbox());
+    harness.ask("c NOOP");
+    let answer = harness.ask("d FETCH 1 (UID FLAGS)");
+    assert!(fits("* 1 FETCH (UID 1 FLAGS (<*>))", &answer[0]) && !answer[0].contains("Draft"), "{answer:?}");
+}
+
+#[test]
+fn what_others_did_to_flags_is_told_even_by_a_silent_store() {
+    let flagged = Flags { system: SystemFlags::FLAGGED, ..Flags::default() };
+    for (command, told) in [
+        ("STORE 1:2 +FLAGS.SILENT (\\Seen)", Some("* 1 FETCH (FLAGS (\\Recent \\Seen \\Flagged))")),
+        ("UID STORE 1 -FLAGS.SILENT (\\Seen)", Some("* 1 FETCH (FLAGS (\\Recent \\Flagged) UID 1)")),
+        // Whatever they did is undone, and nothing differs from what the client foresees.
+        ("STORE 1 FLAGS.SILENT (\\Draft)", None),
+        ("STORE 1 -FLAGS.SILENT (\\Flagged)", None),
+    ] {
+        let memory = memory();
+        let mut harness = Harness::preauthenticated(&memory);
+        harness.ask("a SELECT INBOX");
+        memory.set_flags(&inbox(), Uid::MIN, flagged);
+        let answer = harness.ask(&format!("b {command}"));
+        assert_eq!(answer.len(), 1 + usize::from(told.is_some()), "{command}: {answer:?}");
+        assert_eq!(told.unwrap_or(&answer[0]), answer[0]);
+    }
+    let memory = memory();
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("a SELECT INBOX");
+    memory.set_flags(&inbox(), Uid::MIN, flagged);
+    let answer = harness.ask("b FETCH 1:2 (UID RFC822)");
+    assert_eq!(answer.iter().filter(|line| line.contains(" FLAGS (\\Recent \\Seen))")).count(), 2);
+    assert!(answer.contains(&"* 1 FETCH (FLAGS (\\Recent \\Seen \\Flagged))".to_owned()), "{answer:?}");
+}
+
+#[test]
 fn idle_tells_at_once_and_keeps_the_connection_alive() {
     let memory = memory();
     let mut harness = Harness::preauthenticated(&memory);
@@ -364,6 +422,42 @@ fn idle_ends_after_31_minutes_with_a_nudge_before() {
 }
 
 #[test]
+fn no_mail_is_made_up_while_the_client_has_not_heard_of_all() {
+    let memory = Memory::new();
+    for _ in 0..20_000 {
+        memory.deliver(&inbox(), b"a: b\r\n\r\nc\r\n");
+    }
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("a SELECT INBOX");
+    harness.send(b"b IDLE\r\n");
+    harness.out.clear();
+    memory.expunge(&inbox(), &(1..=15_000).filter_map(Uid::new).collect());
+    harness.session.handle_wake(harness.now);
+    // Half an hour in which the client takes nothing.
+    for _ in 0..30 {
+        harness.now += Duration::from_secs(60);
+        harness.session.handle_timeout(harness.now);
+    }
+    harness.pump();
+    let mut exists: i64 = 20_000;
+    for line in harness.ask("DONE") {
+        match line.split(' ').collect::<Vec<_>>()[..] {
+            [_, number, "EXPUNGE"] => {
+                assert!(number.parse::<i64>().is_ok_and(|number| number <= exists), "{exists}: {line}");
+                exists -= 1;
+            }
+            [_, number, "EXISTS"] => {
+                let number = number.parse().expect("a number");
+                assert!(number >= exists, "{exists}: {line}");
+                exists = number;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(exists, 5_000);
+}
+
+#[test]
 fn a_lost_mailbox_ends_the_session() {
     let memory = memory();
     let mut harness = Harness::preauthenticated(&memory);
@@ -387,6 +481,46 @@ fn a_message_that_cannot_be_read_is_left_out() {
     assert_eq!(answer[0], "* 1 FETCH (UID 1)");
     assert_eq!(answer[1], "* 2 FETCH (UID 2 BODY[1] \"Caf=E9 at noon?\")");
     assert!(answer[2].starts_with("b NO Can't read mailbox INBOX: "), "{answer:?}");
+    // What nobody got to see is not seen.
+    memory.fail_next(Step::Read, ErrorKind::Other);
+    let answer = harness.ask("c FETCH 1:2 (UID BODY[1])");
+    assert_eq!(answer[..2], ["* 1 FETCH (UID 1)", "* 2 FETCH (UID 2 BODY[1] \"Caf=E9 at noon?\")"]);
+    assert_eq!(answer[2], "* 2 FETCH (FLAGS (\\Recent \\Seen))", "{answer:?}");
+}
+
+#[test]
+fn parts_of_the_message_fetched_last_are_known() {
+    let memory = memory();
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("a SELECT INBOX");
+    let structure = harness.ask("b FETCH 2 BODYSTRUCTURE");
+    // A large part that comes in pieces must not cost a pass over the message for each of them.
+    memory.fail_next(Step::Read, ErrorKind::Other);
+    assert_eq!(harness.ask("b FETCH 2 BODYSTRUCTURE"), structure);
+    let answer = harness.ask("c FETCH 1 BODYSTRUCTURE");
+    assert!(answer[0].starts_with("c NO Can't read mailbox"), "{answer:?}");
+    harness.play(
+        "C: d FETCH 2 BODY.PEEK[1]\nS: * 2 FETCH (BODY[1] \"Caf=E9 at noon?\")\nS: d OK FETCH completed\n",
+    );
+    // Not those of another message that has the same UID after a restart.
+    memory.expunge(&inbox(), &[Uid::MIN].into_iter().collect());
+    memory.restart_uids(&inbox());
+    harness.ask("e NOOP");
+    harness.play(
+        "C: f UID FETCH 2 BODY.PEEK[1]\nS: * 2 FETCH (UID 2 BODY[1] {18}\nS: no mime <<80>> here\nS: )\nS: f OK UID FETCH completed\n",
+    );
+}
+
+#[test]
+fn a_flag_that_was_told_and_could_not_be_set_is_taken_back() {
+    let memory = memory();
+    let mut harness = Harness::preauthenticated(&memory);
+    harness.ask("a SELECT INBOX");
+    memory.fail_next(Step::Edit, ErrorKind::StorageFull);
+    let answer = harness.ask("b FETCH 1 RFC822");
+    assert_eq!(answer[answer.len() - 3], " FLAGS (\\Recent \\Seen))");
+    assert_eq!(answer[answer.len() - 2], "* 1 FETCH (FLAGS (\\Recent))");
+    assert!(answer[answer.len() - 1].starts_with("b OK Disk error: "), "{answer:?}");
 }
 
 #[test]

@@ -202,7 +202,7 @@ fn cram_md5() {
 #[test]
 fn starttls() {
     login_script(
-        "C: a STARTTLS\nS: a NO This server does not support TLS\n\
+        "C: a STARTTLS\nS: a NO Server certificate not installed\n\
          C: b STARTTLS x\nS: b BAD Argument given to STARTTLS when none expected\n",
     );
     let mut config = config();
@@ -283,6 +283,24 @@ fn signals_end_the_session() {
         );
         assert_eq!(harness.closed, Some(1));
     }
+}
+
+#[test]
+fn a_shutdown_lets_the_command_be_answered() {
+    let mut harness = Harness::preauthenticated(&Memory::new());
+    harness.session.shut_down(harness.now);
+    harness.session.shut_down(harness.now);
+    harness.pump();
+    harness.play(
+        "S: * BYE Server shutting down\nC: d NOOP\nS: d OK NOOP completed\n\
+         L: mail.info Logout user=ada host=mail.example.test [127.0.0.1]\nX: 0\n",
+    );
+
+    let mut harness = Harness::preauthenticated(&Memory::new());
+    harness.play("C: d IDLE\nS: + Waiting for DONE\n");
+    harness.session.shut_down(harness.now);
+    harness.pump();
+    harness.play("S: * BYE Server shutting down\nS: d OK IDLE completed\nX: 0\n");
 }
 
 #[test]

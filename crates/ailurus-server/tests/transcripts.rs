@@ -46,6 +46,8 @@ const DIFFERENCES: &[(&str, &[&str])] = &[
     ("u OK SORT completed", &["u BAD Command unrecognized: SORT"]),
     ("v BAD Bogus attribute list in SORT", &["v BAD Command unrecognized: SORT"]),
     ("w BAD Missing or invalid argument to SORT", &["w BAD Command unrecognized: SORT"]),
+    // There is TLS, but no certificate.
+    ("a NO This server does not support TLS", &["a NO Server certificate not installed"]),
     // A session whose attempts are used up is closed.
     ("d NO Invalid login credentials", &[]),
 ];

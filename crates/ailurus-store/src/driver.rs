@@ -1,6 +1,6 @@
 //! The traits that a mailbox format implements.
 
-use crate::{Changes, ListQuery, Listed, Location, Result, Snapshot};
+use crate::{Changes, ListQuery, Listed, Location, MessageInfo, Result, Snapshot};
 use ailurus_types::{FlagChange, InternalDate, Keyword, SystemFlags, Uid, UidSet, UidValidity};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,8 @@ pub trait Driver: Send + Sync {
     /// biff programs still see new mail.
     fn probe(&self, at: &Location) -> Result<Claim>;
 
-    /// Makes an empty mailbox; its parents are there already. [`crate::Error::AlreadyExists`] when something is.
+    /// Makes an empty mailbox, with the modes of [`crate::Environment::modes`]; its parents are there already.
+    /// [`crate::Error::AlreadyExists`] when something is.
     ///
     /// [`crate::Place::Inbox`] comes from `#driver.FMT/INBOX` alone: the user wants an INBOX of this format. A format
     /// with an INBOX of its own in the home makes it, whatever is in the spool; one that uses the spool refuses.
@@ -99,7 +100,7 @@ pub struct Abilities {
     pub ends_lines: bool,
     /// Internal dates come back as the same moment in UTC.
     pub utc_dates: bool,
-    /// An append that its process did not survive can leave its first messages behind, the last of them cut short, as
+    /// An append of one message that its process did not survive can leave the beginning of the message behind, as
     /// delivery programs do.
     pub torn_appends: bool,
 }
@@ -160,6 +161,24 @@ pub struct Status {
     pub uid_next: Option<Uid>,
     /// The UID validity value.
     pub uid_validity: UidValidity,
+}
+
+impl Status {
+    /// Counts messages.
+    #[must_use]
+    pub fn of(messages: &[MessageInfo], uid_next: Option<Uid>, uid_validity: UidValidity) -> Self {
+        let count = |wanted: fn(&MessageInfo) -> bool| {
+            let count = messages.iter().filter(|message| wanted(message)).count();
+            u32::try_from(count).unwrap_or(u32::MAX)
+        };
+        Self {
+            messages: count(|_| true),
+            recent: count(MessageInfo::is_recent),
+            unseen: count(|message| !message.flags().system.contains(SystemFlags::SEEN)),
+            uid_next,
+            uid_validity,
+        }
+    }
 }
 
 /// Which octets of a message are meant; all in CRLF form.

@@ -3,7 +3,7 @@
 //! Formats are asked in the order in which they were given; the first that claims a location has it
 //! (spec/storage-common.md §2, §4).
 
-use crate::resolve::{Forced, forced_format, is_shared, modes};
+use crate::resolve::{Forced, forced_format};
 use crate::standin::StandIn;
 use crate::subscriptions::Subscriptions;
 use crate::{
@@ -87,9 +87,8 @@ impl Mailboxes {
 
     fn create_at(&self, driver: &dyn Driver, at: &Location) -> Result<()> {
         let Some(path) = at.path().filter(|_| driver.has_files()) else { return driver.create(at) };
-        let text = at.name.as_bytes();
-        let (file_mode, directory_mode) = modes(&self.environment, text);
-        if text.ends_with(b"/") {
+        if at.name.as_bytes().ends_with(b"/") {
+            let (_, directory_mode) = self.environment.modes(&at.name);
             return make_directories(path, directory_mode, &at.name)
                 .and_then(|made| made.then_some(()).ok_or_else(|| Error::AlreadyExists(at.name.clone())));
         }
@@ -97,8 +96,7 @@ impl Mailboxes {
         if fs::symlink_metadata(path).is_ok() {
             return Err(Error::AlreadyExists(at.name.clone()));
         }
-        driver.create(at)?;
-        if is_shared(text) { set_mode(path, file_mode) } else { Ok(()) }
+        driver.create(at)
     }
 
     /// Deletes a mailbox, or an empty directory.
@@ -349,7 +347,7 @@ impl Mailboxes {
     }
 
     fn make_parents(&self, path: &Path, at: &Location) -> Result<()> {
-        let (_, directory_mode) = modes(&self.environment, at.name.as_bytes());
+        let (_, directory_mode) = self.environment.modes(&at.name);
         match path.parent() {
             Some(parent) => make_directories(parent, directory_mode, &at.name).map(drop),
             None => Ok(()),
@@ -388,7 +386,10 @@ fn make_directories(directory: &Path, mode: u32, name: &MailboxName) -> Result<b
     }
     for ancestor in missing.iter().rev() {
         match fs::DirBuilder::new().mode(0o700).create(ancestor) {
-            Ok(()) => set_mode(ancestor, mode)?,
+            Ok(()) => {
+                set_mode(ancestor, mode)?;
+                sync_parent(ancestor)?;
+            }
             // Another session was faster; a dangling link is caught by what comes next.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && ancestor.is_dir() => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -400,24 +401,32 @@ fn make_directories(directory: &Path, mode: u32, name: &MailboxName) -> Result<b
     Ok(!missing.is_empty())
 }
 
-/// Sets the mode whatever the umask says. A directory also gets `x` wherever it has `r` or `w`, and keeps setgid.
+/// Sets a directory's mode whatever the umask says; it also gets `x` wherever it has `r` or `w`, and keeps setgid.
 ///
-/// Others may write in shared directories, and could have put a link to a file of ours in the place of what was just
-/// made: it is not followed.
+/// Others may write in shared directories, and could have put a link to something of ours in the place of what was
+/// just made: it is not followed.
 fn set_mode(path: &Path, mode: u32) -> Result<()> {
     // A `/` at the end would follow the link.
     let path = path.components().as_path();
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::empty()).map(File::from).map_err(io::Error::from);
-    let file = file.map_err(Error::io("open", path))?;
-    let metadata = file.metadata().map_err(Error::io("look at", path))?;
-    let mode = if metadata.is_dir() {
-        let search = (mode & 0o444) >> 2 | (mode & 0o222) >> 1;
-        mode | search | metadata.permissions().mode() & 0o2000
-    } else {
-        mode
-    };
-    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(Error::io("set the mode of", path))
+    let flags = OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(path, flags, Mode::empty()).map(File::from).map_err(io::Error::from);
+    let directory = directory.map_err(Error::io("open", path))?;
+    let metadata = directory.metadata().map_err(Error::io("look at", path))?;
+    let search = (mode & 0o444) >> 2 | (mode & 0o222) >> 1;
+    let mode = mode | search | metadata.permissions().mode() & 0o2000;
+    directory.set_permissions(fs::Permissions::from_mode(mode)).map_err(Error::io("set the mode of", path))
+}
+
+/// Makes the name of a new directory safe from a power loss: mail that is synced in it must not go with it.
+fn sync_parent(path: &Path) -> Result<()> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    // The parent of a plain name is here.
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+    match File::open(parent).and_then(|parent| parent.sync_all()) {
+        // Who may write in a directory and not read it cannot sync it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced.map_err(Error::io("sync", parent)),
+    }
 }
 
 #[cfg(test)]
@@ -427,18 +436,18 @@ mod tests {
     #[test]
     fn the_mode_of_what_a_link_points_to_stays() {
         let scratch = tempfile::tempdir().unwrap();
-        let (file, directory) = (scratch.path().join("file"), scratch.path().join("directory"));
+        let (target, link) = (scratch.path().join("directory"), scratch.path().join("link"));
+        fs::create_dir(&target).unwrap();
+        set_mode(&target, 0o600).unwrap();
+        let before = fs::metadata(&target).unwrap().permissions();
+        assert_eq!(before.mode() & 0o777, 0o700);
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert!(set_mode(&link, 0o666).is_err());
+        assert!(set_mode(&scratch.path().join("link/"), 0o666).is_err());
+        assert_eq!(fs::metadata(&target).unwrap().permissions(), before);
+        // A file of ours to which it leads is none that was just made, either.
+        let file = scratch.path().join("file");
         File::create_new(&file).unwrap();
-        fs::create_dir(&directory).unwrap();
-        for target in [&file, &directory] {
-            set_mode(target, 0o600).unwrap();
-            let before = fs::metadata(target).unwrap().permissions();
-            let link = scratch.path().join("link");
-            std::os::unix::fs::symlink(target, &link).unwrap();
-            assert!(set_mode(&link, 0o666).is_err());
-            assert!(set_mode(&scratch.path().join("link/"), 0o666).is_err());
-            assert_eq!(fs::metadata(target).unwrap().permissions(), before);
-            fs::remove_file(link).unwrap();
-        }
+        assert!(set_mode(&file, 0o666).is_err());
     }
 }

@@ -354,17 +354,11 @@ impl Driver for Memory {
 
     fn status(&self, at: &Location) -> Result<Status> {
         let stored = self.stored(&at.name)?;
-        let count = |test: &dyn Fn(&MessageInfo) -> bool| {
-            let messages = stored.messages.iter().filter(|message| test(&message.info)).count();
-            u32::try_from(messages).unwrap_or(u32::MAX)
-        };
-        Ok(Status {
-            messages: count(&|_| true),
-            recent: count(&|info| info.uid().get() > stored.told),
-            unseen: count(&|info| !info.flags().system.contains(SystemFlags::SEEN)),
-            uid_next: stored.uid_next,
-            uid_validity: stored.uid_validity,
-        })
+        let mut messages: Vec<_> = stored.messages.iter().map(|message| message.info).collect();
+        for message in &mut messages {
+            message.set_recent(message.uid().get() > stored.told);
+        }
+        Ok(Status::of(&messages, stored.uid_next, stored.uid_validity))
     }
 
     fn open(&self, at: &Location, access: Access, _manner: Manner) -> Result<Box<dyn Mailbox>> {

@@ -58,25 +58,26 @@ enum Space {
     Shared,
 }
 
-/// Returns the modes of a new file and of a new directory with this name (spec/storage-common.md §3.6).
-pub(crate) fn modes(environment: &Environment, name: &[u8]) -> (u32, u32) {
-    let protections = &environment.protections;
-    match shared_prefix(name) {
-        Some((Space::Ftp, _)) => protections.ftp,
-        Some((Space::Public, _)) => protections.public,
-        Some((Space::Shared, _)) => protections.shared,
-        None => (protections.mailbox, protections.directory),
+impl Environment {
+    /// Returns the modes of a new file and of a new directory with this name, whatever the umask says
+    /// (spec/storage-common.md §3.6).
+    #[must_use]
+    pub fn modes(&self, name: &MailboxName) -> (u32, u32) {
+        let protections = &self.protections;
+        match shared_prefix(name.as_bytes()) {
+            Some((Space::Ftp, _)) => protections.ftp,
+            Some((Space::Public, _)) => protections.public,
+            Some((Space::Shared, _)) => protections.shared,
+            None => (protections.mailbox, protections.directory),
+        }
     }
-}
-
-/// Tells whether the name is in one of the shared namespaces.
-pub(crate) fn is_shared(name: &[u8]) -> bool {
-    shared_prefix(name).is_some()
 }
 
 /// Tells whether the entry of a directory is a file of our own, which is nobody's mailbox.
 pub(crate) fn is_our_entry(entry: &[u8]) -> bool {
-    entry.starts_with(b".ailurus") || entry.starts_with(b".") && entry.ends_with(b".ailurus-journal")
+    // A journal that is being written, or was put aside, has one more ending.
+    let has = |part: &[u8]| entry.windows(part.len()).any(|window| window == part);
+    entry.starts_with(b".ailurus") || entry.starts_with(b".") && has(b".ailurus-journal")
 }
 
 /// A name that asks for a format: `#driver.FMT/name`.
@@ -313,8 +314,8 @@ mod tests {
         assert_eq!(file(&environment, "#shared/../b"), "INVALID");
         assert_eq!(file(&environment, "#shared//etc/passwd"), "INVALID");
         assert_eq!(file(&alice(), "#shared/a"), "INVALID");
-        assert_eq!(modes(&environment, b"#public/x"), (0o666, 0o777));
-        assert_eq!(modes(&environment, b"public/x"), (0o600, 0o700));
+        assert_eq!(environment.modes(&"#public/x".into()), (0o666, 0o777));
+        assert_eq!(environment.modes(&"public/x".into()), (0o600, 0o700));
     }
 
     #[test]
@@ -383,7 +384,9 @@ mod tests {
         for name in ["", "a\rb", "a\nb", "a\0b", "{host}INBOX", ".ailurus", "a/.ailurus-x/b", &long] {
             assert!(resolve(&alice(), &name.into()).is_err(), "{name:?}");
         }
-        assert!(resolve(&alice(), &".box.ailurus-journal".into()).is_err());
+        for name in [".box.ailurus-journal", ".box.ailurus-journal.new", "a/.box.ailurus-journal.orphan1"] {
+            assert!(resolve(&alice(), &name.into()).is_err(), "{name}");
+        }
         assert!(resolve(&alice(), &"ailurus".into()).is_ok());
         assert!(resolve(&alice(), &"x".repeat(MAX_NAME).as_str().into()).is_ok());
         assert_eq!(resolve(&alice(), &"#mhINBOX".into()).unwrap().place, Place::Special);

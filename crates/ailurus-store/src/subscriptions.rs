@@ -55,7 +55,10 @@ impl<'e> Subscriptions<'e> {
         if contains(&file, wanted).map_err(&failed)? {
             return Err(Error::Refused(format!("Already subscribed to mailbox {}", show(wanted))));
         }
-        append_line(&file, wanted).map_err(&failed)
+        let is_new = file.metadata().map_err(&failed)?.len() == 0;
+        append_line(&file, wanted).map_err(&failed)?;
+        // The name of a file that was just made is not safe with its content.
+        if is_new { self.sync_home().map_err(&failed) } else { Ok(()) }
     }
 
     /// Removes a name.
@@ -93,9 +96,7 @@ impl<'e> Subscriptions<'e> {
                 .map_err(self.failure("Can't write subscription temporary file"))?;
             std::fs::rename(&beside, self.path())
                 .map_err(self.failure("Can't update subscription database"))?;
-            File::open(self.home())
-                .and_then(|home| home.sync_all())
-                .map_err(self.failure("Can't update subscription database"))
+            self.sync_home().map_err(self.failure("Can't update subscription database"))
         };
         written().inspect_err(|_| {
             // Nothing is lost with it: the old file is still there.
@@ -116,6 +117,10 @@ impl<'e> Subscriptions<'e> {
     fn home(&self) -> &Path {
         let home = &self.environment.home;
         if home.as_os_str().is_empty() { Path::new("/") } else { home }
+    }
+
+    fn sync_home(&self) -> io::Result<()> {
+        File::open(self.home())?.sync_all()
     }
 
     fn path(&self) -> PathBuf {

@@ -1,7 +1,7 @@
-//! All that is the operating system's: PAM, shadow, setuid, locks, syslog, signals.
+//! All that is the operating system's: PAM, shadow, setuid, syslog, signals.
 //!
 //! The one crate of the workspace with `unsafe` in it. Each module wraps one facility in functions that cannot be called
-//! wrongly; policy (who may log in, what is logged, when to lock) is the caller's. Linux first, FreeBSD not excluded.
+//! wrongly; policy (who may log in, what is logged) is the caller's. Linux first, FreeBSD not excluded.
 //!
 //! libpam and libcrypt are loaded when they are first used, so that a build needs none of their headers and a program
 //! starts on a host that has none of them.
@@ -9,7 +9,6 @@
 
 pub mod activation;
 mod error;
-pub mod flock;
 mod library;
 pub mod notify;
 pub mod pam;
@@ -23,5 +22,4 @@ pub mod times;
 pub mod users;
 
 pub use error::{Error, Result};
-pub use flock::{Attempt, Flock};
 pub use users::User;

@@ -33,7 +33,8 @@ pub enum PamError {
     /// There is no libpam on this host.
     #[error("PAM is not available: {0}")]
     Unavailable(String),
-    /// The service, the user, the password or the host contains a NUL, or the password is empty.
+    /// The service, the user, the password or the host contains a NUL, or the password is empty or longer than any
+    /// program may answer a module.
     #[error("a name or password that PAM cannot be asked about")]
     Argument,
     /// A step failed: `code` is PAM's, `text` what `pam_strerror` says.
@@ -67,7 +68,7 @@ pub fn authenticate(
     rhost: Option<&str>,
 ) -> Result<PamSession, PamError> {
     let functions = functions().as_ref().map_err(|reason| PamError::Unavailable(reason.clone()))?;
-    if password.is_empty() || user.is_empty() {
+    if password.is_empty() || password.len() >= MAX_RESP_SIZE || user.is_empty() {
         return Err(PamError::Argument);
     }
     let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| PamError::Argument);
@@ -105,6 +106,8 @@ const PROMPT_ECHO_ON: c_int = 2;
 const ERROR_MSG: c_int = 3;
 const TEXT_INFO: c_int = 4;
 const MAX_NUM_MSG: usize = 32;
+/// PAM_MAX_RESP_SIZE, which counts the NUL: modules may rely on it.
+const MAX_RESP_SIZE: usize = 512;
 
 const LIBRARY_NAMES: [&CStr; 3] = [c"libpam.so.0", c"libpam.so.6", c"libpam.so.5"];
 
@@ -391,7 +394,10 @@ mod tests {
         if !available() {
             return println!("no libpam: not run");
         }
-        for (user, password) in [(&b"ada"[..], &b""[..]), (b"", b"pw"), (b"a\0", b"pw"), (b"ada", b"p\0w")] {
+        let long = [b'x'; MAX_RESP_SIZE];
+        for (user, password) in
+            [(&b"ada"[..], &b""[..]), (b"", b"pw"), (b"a\0", b"pw"), (b"ada", b"p\0w"), (b"ada", &long)]
+        {
             let error = authenticate("ailurus-no-such-service", user, password, None).expect_err("refused");
             assert_eq!(error, PamError::Argument);
         }

@@ -11,6 +11,9 @@ use crate::users::User;
 /// A process that runs as that user already keeps its groups. Any other process must be root's. User id 0 is refused
 /// before anything is changed.
 ///
+/// The memory of the process (which may hold root's secrets, such as the key of the host) stays closed to the user: it is
+/// neither dumped nor shown to debuggers.
+///
 /// Threads: the ids are changed through the C library, which changes them for all threads of the process. Do it before
 /// threads exist all the same: one that is in the middle of something may act with half of the ids changed.
 ///
@@ -30,7 +33,18 @@ pub fn become_user(user: &User) -> Result<()> {
         set_gid(user.gid)?;
     }
     set_uid(user.uid)?;
+    if effective == 0 {
+        close_memory()?;
+    }
     verify(user, effective == 0)
+}
+
+/// Linux does this by itself when ids change, unless fs.suid_dumpable says otherwise.
+fn close_memory() -> Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .map_err(Error::os("close the memory of the process"))?;
+    Ok(())
 }
 
 fn take_groups(user: &User) -> Result<()> {

@@ -23,6 +23,17 @@ pub fn id() -> u32 {
     std::process::id()
 }
 
+/// Keeps all descriptors but the standard ones from programs that are started from here: also those that this process was
+/// itself started with, of which it knows nothing.
+pub fn keep_descriptors() {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<i32> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        // SAFETY: fcntl takes any number; F_SETFD changes a flag of the descriptor, if it is still open.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+}
+
 /// Asks another session to give up its mailbox (SIGUSR2, the kiss of death).
 ///
 /// # Errors
@@ -65,6 +76,14 @@ mod tests {
         assert_ne!(one, two);
         assert!(one.iter().any(|&octet| octet != 0));
         random_bytes(&mut []).expect("nothing to do");
+    }
+
+    #[test]
+    fn descriptors_are_kept() {
+        let (reader, _writer) = rustix::pipe::pipe().expect("a pipe");
+        assert!(!rustix::io::fcntl_getfd(&reader).expect("open").contains(rustix::io::FdFlags::CLOEXEC));
+        keep_descriptors();
+        assert!(rustix::io::fcntl_getfd(&reader).expect("open").contains(rustix::io::FdFlags::CLOEXEC));
     }
 
     #[test]

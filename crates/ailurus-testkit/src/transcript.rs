@@ -8,7 +8,7 @@
 //! Where we differ on purpose, a file of differences says so, entry by entry:
 //!
 //! ```text
-//! @ FILE.txt | SECTION | TAG | skip | why the command is left out
+//! @ FILE.txt | SECTION | TAG | skip | why the command is left out (TAG#2: the second of that tag)
 //! @ FILE.txt | SECTION | TAG | ours | why the answer is another one
 //! S: the lines that we answer
 //! ```
@@ -25,6 +25,8 @@ pub struct Exchange {
     pub expected: Vec<String>,
     /// The tag of the command, where the first line has one.
     pub tag: String,
+    /// What differences call it: the tag, and `#2` and so on from the second of that tag in its section on.
+    pub name: String,
     /// Whether the server closes the connection after that.
     pub closes: bool,
 }
@@ -76,7 +78,15 @@ fn add_sent(exchanges: &mut Vec<Exchange>, sent: &str) {
         Some(last) if last.expected.is_empty() && !last.sent.is_empty() => last.sent.push(octets),
         _ => {
             let tag = sent.split(' ').next().unwrap_or("").to_owned();
-            exchanges.push(Exchange { sent: vec![octets], tag, ..Exchange::default() });
+            let name = match exchanges
+                .iter()
+                .filter(|before| before.tag == tag && !before.sent.is_empty())
+                .count()
+            {
+                0 => tag.clone(),
+                before => format!("{tag}#{}", before + 1),
+            };
+            exchanges.push(Exchange { sent: vec![octets], tag, name, ..Exchange::default() });
         }
     }
 }
@@ -294,6 +304,9 @@ mod tests {
         assert_eq!(one.exchanges.len(), 3);
         assert_eq!(one.exchanges[0].sent.len(), 0);
         assert_eq!(one.exchanges[1].tag, "a");
+        let again = parse("== two ==\nC: a NOOP\nS: a OK\nC: a NOOP\nS: a OK\n");
+        let names: Vec<_> = again[0].exchanges.iter().map(|exchange| exchange.name.as_str()).collect();
+        assert_eq!(names, ["a", "a#2"]);
         assert_eq!(one.exchanges[2].sent, [b"b LOGIN {3+}".to_vec(), b"caf\xe9".to_vec()]);
         assert!(one.exchanges[2].closes);
         assert_eq!(one.logged, ["mail.info Logout user=??? host=H"]);

@@ -61,6 +61,11 @@ fn from_lines() {
 }
 
 #[test]
+fn mmdf_marks() {
+    run("mmdf_marks");
+}
+
+#[test]
 fn mbx_records() {
     run("mbx_records");
 }

@@ -297,7 +297,7 @@ fn full_year(year: u32) -> u32 {
 fn zone_offset(text: &[u8], local: i16) -> i16 {
     match text {
         [b' ', sign @ (b'+' | b'-'), digits @ ..] => numeric_zone(*sign, digits).unwrap_or(local),
-        [b' ' | b'-', name @ ..] => named_zone(name).map_or(local, |hours| hours * 60),
+        [b' ' | b'-', name @ ..] => named_zone(name).unwrap_or(local),
         _ => local,
     }
 }
@@ -318,10 +318,12 @@ fn numeric_zone(sign: u8, digits: &[u8]) -> Option<i16> {
     Some(if sign == b'-' { -minutes } else { minutes })
 }
 
-/// Returns the hours east of UTC of a zone name as mail has used them (spec/storage-common.md §8).
-fn named_zone(name: &[u8]) -> Option<i16> {
+/// Returns the minutes east of UTC of a zone by its name: those of RFC 822, its military letters with the signs that they
+/// were meant to have, and some that mail has besides (spec/storage-common.md §8).
+#[must_use]
+pub fn named_zone(name: &[u8]) -> Option<i16> {
     let upper = name.to_ascii_uppercase();
-    Some(match upper.as_slice() {
+    let hours = match upper.as_slice() {
         b"UT" | b"UTC" | b"GMT" | b"Z" => 0,
         b"MET" | b"A" => 1,
         b"EET" | b"B" => 2,
@@ -341,11 +343,13 @@ fn named_zone(name: &[u8]) -> Option<i16> {
         b"X" => -11,
         b"Y" => -12,
         _ => return None,
-    })
+    };
+    Some(hours * 60)
 }
 
 /// Returns the days from 1970-01-01 to a date of the proleptic Gregorian calendar.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+#[must_use]
+pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     // Years start in March, so that the leap day is the last one.
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);

@@ -2,7 +2,8 @@
 //!
 //! Numbers that identify something are types ([`Uid`], [`SeqNum`], [`UidValidity`]), sets are ranges and never
 //! expanded lists ([`SequenceSet`], [`UidSet`]), flags are a small bit set beside a mask over the mailbox's
-//! [`Keywords`], and search programs are a tree that any store can evaluate ([`SearchKey`]).
+//! [`Keywords`], and search programs are a tree that any store can evaluate ([`SearchKey`]). [`wire`] writes numbers and
+//! strings as IMAP does.
 #![forbid(unsafe_code)]
 
 mod date;
@@ -13,8 +14,9 @@ mod number;
 mod search;
 mod secret;
 mod set;
+pub mod wire;
 
-pub use date::{DateError, InternalDate, MONTHS};
+pub use date::{DateError, InternalDate, MONTHS, days_from_civil, named_zone};
 pub use flags::{Flag, FlagChange, FlagOp, Flags, SystemFlags};
 pub use keyword::{Keyword, KeywordMask, Keywords, KeywordsFull};
 pub use name::MailboxName;

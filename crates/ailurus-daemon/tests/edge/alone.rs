@@ -91,6 +91,22 @@ fn the_kiss_of_death_ends_a_session_that_has_a_mailbox() {
 }
 
 #[test]
+fn an_interrupt_closes_the_mailbox() {
+    let home = scratch();
+    put_mailbox(home.path(), "letters");
+    let (mut imapd, mut talk) = start(home.path());
+    talk.expect("* PREAUTH");
+    talk.command("SELECT letters", "OK [READ-WRITE]");
+    talk.command("STORE 1 +FLAGS (\\Flagged)", "OK");
+    imapd.signal(Signal::INT);
+    talk.ended();
+    assert_eq!(imapd.wait().code(), Some(1));
+    imapd.logged("mail.info: Hangup user=");
+    let text = fs::read_to_string(home.path().join("letters")).expect("there");
+    assert!(text.contains("X-Status: F"), "flags are saved: {text}");
+}
+
+#[test]
 fn a_second_session_takes_the_mailbox() {
     let home = scratch();
     put_mailbox(home.path(), "letters");

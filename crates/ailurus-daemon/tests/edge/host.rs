@@ -1,116 +1,26 @@
-//! `ailurus serve` as root: the mail server of a host, in a host of its own. A private mount namespace puts a copy of /etc
-//! and an empty spool over the real ones, so that users, passwords, PAM services and certificates are the test's.
+//! `ailurus serve` and `imapd` as root: the mail server of a host, in a host of its own.
 
-use crate::support::{PATIENCE, Program, Talk, addresses, children, connect, encrypt, is_root, program};
+use crate::bottle::{Bottle, FIRST_UID};
+use crate::support::{PATIENCE, Program, Talk, addresses, children, connect, encrypt, program};
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// `openssl passwd -6 -salt ailurus adapw`
-const HASH: &str =
-    "$6$ailurus$usoIeeSiC.qYvVcOw3EARuO.UdNB05/8/8X9GTdF7va.OJAo0rIPaQ0B6xhcvU8SHU2c4moxcKT0RZP1ozKKK1";
-const FIRST_UID: u32 = 61_000;
-
-/// A host with users ada and ben (password adapw), eve (locked), zero (user id 0), and postmgr of the group mailadm.
-struct Host {
-    scratch: tempfile::TempDir,
+/// Returns a host whose users have two messages each.
+fn host() -> Option<Bottle> {
+    Bottle::new(crate::alone::MAIL)
 }
 
-impl Host {
-    /// Returns none, with a note, where that cannot be done.
-    fn new() -> Option<Self> {
-        let allowed = |argument| {
-            let unshare =
-                Command::new("unshare").args(["--mount", "--propagation", "private", argument]).status();
-            unshare.is_ok_and(|status| status.success())
-        };
-        if !is_root() || !allowed("true") {
-            eprintln!("skipped: needs root and the right to make a mount namespace");
-            return None;
-        }
-        let scratch = tempfile::tempdir().expect("a directory");
-        let host = Self { scratch };
-        fs::set_permissions(host.path(""), fs::Permissions::from_mode(0o755)).expect("ours");
-        let copied = Command::new("cp").args(["-a", "/etc"]).arg(host.path("etc")).status().expect("cp");
-        assert!(copied.success());
-        for file in ["pam.d/imap", "cram-md5.pwd", "nologin", "c-client.cf", "ssl/certs/imapd.pem"] {
-            fs::remove_file(host.path("etc").join(file)).ok();
-        }
-        fs::create_dir(host.path("mail")).expect("ours");
-        fs::set_permissions(host.path("mail"), fs::Permissions::from_mode(0o1777)).expect("ours");
-        for (name, uid, hash) in [
-            ("ada", FIRST_UID, HASH),
-            ("ben", FIRST_UID + 1, HASH),
-            ("eve", FIRST_UID + 2, "!locked"),
-            ("postmgr", FIRST_UID + 3, HASH),
-            ("zero", 0, HASH),
-        ] {
-            host.add_user(name, uid, hash);
-        }
-        host.append("etc/group", &format!("mailadm:x:{}:postmgr\n", FIRST_UID + 9));
-        Some(host)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.scratch.path().join(name)
-    }
-
-    fn append(&self, file: &str, text: &str) {
-        let path = self.path(file);
-        let old = fs::read_to_string(&path).expect("copied");
-        fs::write(path, old + text).expect("ours");
-    }
-
-    fn add_user(&self, name: &str, uid: u32, hash: &str) {
-        let home = self.path(name);
-        fs::create_dir(&home).expect("ours");
-        std::os::unix::fs::chown(&home, Some(uid), Some(uid)).expect("ours");
-        self.append("etc/passwd", &format!("{name}:x:{uid}:{uid}::{}:/bin/sh\n", home.display()));
-        self.append("etc/shadow", &format!("{name}:{hash}:20000:0:99999:7:::\n"));
-        let spool = self.path("mail").join(name);
-        fs::write(&spool, crate::alone::MAIL).expect("ours");
-        std::os::unix::fs::chown(&spool, Some(uid), Some(uid)).expect("ours");
-        fs::set_permissions(&spool, fs::Permissions::from_mode(0o600)).expect("ours");
-    }
-
-    /// Puts a file into the host's /etc.
-    fn put(&self, file: &str, text: &str) {
-        let path = self.path("etc").join(file);
-        fs::create_dir_all(path.parent().expect("below /etc")).expect("ours");
-        fs::write(&path, text).expect("ours");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("ours");
-    }
-
-    /// Returns a command that runs inside the host.
-    fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new("unshare");
-        let script = "mount --bind \"$0/etc\" /etc && mount --bind \"$0/mail\" \"$(readlink -f /var/mail)\" && exec \"$@\"";
-        command.args(["--mount", "--propagation", "private", "sh", "-c", script]);
-        command.arg(self.scratch.path()).arg(program).env("AILURUS_LOG", "stderr");
-        command
-    }
-
-    fn serve(&self) -> (Program, SocketAddr, SocketAddr) {
-        let mut command = self.command(program("ailurus"));
-        command
-            .args(["serve", "--listen", "127.0.0.1:0", "--tls-listen", "127.0.0.1:0"])
-            .stdout(Stdio::null());
-        let server = Program::start(&mut command);
-        let (plain, tls) = addresses(&server);
-        (server, plain, tls.expect("asked for"))
-    }
-
-    fn install_certificate(&self) -> PathBuf {
-        let pem = ailurus_daemon::tls::self_signed(&["localhost".into()]).expect("made");
-        let (certificate, key) = pem.split_at(pem.find("-----BEGIN PRIVATE").expect("a key"));
-        self.put("ssl/certs/imapd.pem", certificate);
-        self.put("ssl/private/imapd.pem", key);
-        self.path("etc/ssl/certs/imapd.pem")
-    }
+fn serve(host: &Bottle) -> (Program, SocketAddr, SocketAddr) {
+    let mut command = host.command(program("ailurus"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--tls-listen", "127.0.0.1:0"]).stdout(Stdio::null());
+    let server = Program::start(&mut command);
+    let (plain, tls) = addresses(&server);
+    (server, plain, tls.expect("asked for"))
 }
 
 fn login(address: SocketAddr, line: &str, answer: &str) -> Talk<std::net::TcpStream> {
@@ -130,8 +40,8 @@ fn rights(pid: u32) -> Vec<String> {
 
 #[test]
 fn users_log_in_by_shadow_and_become_themselves_for_good() {
-    let Some(host) = Host::new() else { return };
-    let (server, plain, _) = host.serve();
+    let Some(host) = host() else { return };
+    let (server, plain, _) = serve(&host);
     for name in ["ada", "ADA"] {
         let mut talk = login(plain, &format!("LOGIN {name} adapw"), "OK");
         let session = children(server.id())[0];
@@ -146,6 +56,16 @@ fn users_log_in_by_shadow_and_become_themselves_for_good() {
                 "CapEff: 0000000000000000".into(),
             ]
         );
+        // Nothing that root opened is left open.
+        for entry in fs::read_dir(format!("/proc/{session}/fd")).expect("a living process") {
+            let target = fs::read_link(entry.expect("an entry").path()).expect("open");
+            let target = target.to_string_lossy();
+            let harmless = ["socket:", "pipe:", "anon_inode:", "/dev/null"];
+            assert!(harmless.iter().any(|kind| target.starts_with(kind)), "{target}");
+        }
+        // What root knew is still in the process's memory, and not for the user to see.
+        let memory = fs::metadata(format!("/proc/{session}/mem")).expect("a living process");
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&memory), 0);
         let lines = talk.command("SELECT INBOX", "OK [READ-WRITE]");
         assert!(lines.contains(&"* 2 EXISTS".to_owned()), "{lines:#?}");
         talk.command("LOGOUT", "OK");
@@ -158,8 +78,8 @@ fn users_log_in_by_shadow_and_become_themselves_for_good() {
 
 #[test]
 fn every_refusal_looks_the_same_to_the_client_and_not_in_the_log() {
-    let Some(host) = Host::new() else { return };
-    let (server, plain, _) = host.serve();
+    let Some(host) = host() else { return };
+    let (server, plain, _) = serve(&host);
     let refused = "NO [AUTHENTICATIONFAILED] Invalid login credentials";
     let cases = [
         ("LOGIN ada wrong", "user=ada", "wrong"),
@@ -180,16 +100,53 @@ fn every_refusal_looks_the_same_to_the_client_and_not_in_the_log() {
         server.logged(&format!("auth.notice: Login failed {user} "));
     }
     server.logged("auth.notice: Failed ada override of user=ben host=");
-    let mut talk = login(plain, "LOGIN \"ben*postmgr\" adapw", "OK");
+    let mut talk = login(plain, "LOGIN \"ben*postmgr\" mgrpw", "OK");
     server.logged("auth.notice: Admin postmgr override of user=ben host=");
     talk.command("LOGOUT", "OK");
 }
 
 #[test]
+fn passwords_and_accounts_that_expire() {
+    let Some(host) = host() else { return };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("later").as_secs();
+    // Of local time, which is UTC here; whoever tests at midnight sees the day before.
+    let today = now / 86_400;
+    let path = host.path("etc/shadow");
+    let shadow = fs::read_to_string(&path).expect("copied");
+    let aging = |user: &str, fields: String| {
+        let lines = shadow.lines().map(|line| match line.split(':').collect::<Vec<_>>()[..] {
+            [name, hash, ..] if name == user => format!("{name}:{hash}:{fields}\n"),
+            _ => format!("{line}\n"),
+        });
+        fs::write(&path, lines.collect::<String>()).expect("ours");
+    };
+    let (server, plain, _) = serve(&host);
+    aging("ada", format!("{}:0:90:7::{}:", today - 87, today + 5));
+    let lines = login_lines(plain, "LOGIN ada adapw", "OK");
+    assert_eq!(
+        lines[..2],
+        ["* OK [ALERT] Password expires in 3 day(s)", "* OK [ALERT] Account expires in 5 day(s)"]
+    );
+    aging("ada", format!("{}:0:90:7:::", today - 90));
+    assert_eq!(login_lines(plain, "LOGIN ada adapw", "OK")[0], "* NO [ALERT] Password expires today!");
+    aging("ada", format!("{}:0:90:7:::", today - 91));
+    assert_eq!(login_lines(plain, "LOGIN ada adapw", "NO").len(), 1);
+    server.logged("reason=password expired");
+    aging("ada", format!("{}:0:::::", 0));
+    login_lines(plain, "LOGIN ada adapw", "NO");
+}
+
+fn login_lines(address: SocketAddr, line: &str, answer: &str) -> Vec<String> {
+    let mut talk = connect(address);
+    talk.expect("* OK");
+    talk.command(line, answer)
+}
+
+#[test]
 fn the_database_of_secrets_replaces_the_systems_passwords() {
-    let Some(host) = Host::new() else { return };
+    let Some(host) = host() else { return };
     host.put("cram-md5.pwd", "ada\tadaCRAM\nghost\tghostCRAM\n");
-    let (server, plain, _) = host.serve();
+    let (server, plain, _) = serve(&host);
     let mut talk = connect(plain);
     assert!(talk.expect("* OK").contains("AUTH=CRAM-MD5"));
     talk.command("LOGIN ada adapw", "NO");
@@ -199,20 +156,55 @@ fn the_database_of_secrets_replaces_the_systems_passwords() {
     server.logged("reason=no such account");
 }
 
+/// The database knows ada; ADA is somebody else, who has no secret.
+#[test]
+fn accounts_that_differ_in_case_are_not_mistaken() {
+    let Some(host) = host() else { return };
+    host.put("cram-md5.pwd", "ada\tadaCRAM\n");
+    host.add_user("ADA", FIRST_UID + 10, "!");
+    let (server, plain, _) = serve(&host);
+    let mut talk = login(plain, "LOGIN ADA adaCRAM", "OK");
+    let rights = rights(children(server.id())[0]);
+    assert!(rights[0].starts_with(&format!("Uid: {FIRST_UID} ")), "{rights:?}");
+    talk.command("LOGOUT", "OK");
+}
+
+#[test]
+fn a_user_without_a_black_box_is_refused_and_others_are_not() {
+    let Some(host) = host() else { return };
+    fs::create_dir_all(host.path("etc/box/ada")).expect("ours");
+    std::os::unix::fs::chown(host.path("etc/box/ada"), Some(FIRST_UID), Some(FIRST_UID)).expect("ours");
+    host.publish("c-client.cf", "set black-box-directory /etc/box\n");
+    let (server, plain, _) = serve(&host);
+    let mut talk = login(plain, "LOGIN ben adapw", "NO");
+    server.logged(
+        "Login refused user=ben auth=ben host=localhost [127.0.0.1] reason=no such black box directory",
+    );
+    talk.command("LOGIN ada adapw", "OK");
+    talk.command("CREATE letters", "OK");
+    assert!(host.path("etc/box/ada/letters").exists());
+}
+
 #[test]
 fn pam_decides_where_there_is_a_service() {
-    let Some(host) = Host::new() else { return };
+    let Some(host) = host() else { return };
     if !ailurus_sys::pam::available() {
         return eprintln!("skipped: no libpam");
     }
     host.put("pam.d/imap", "auth required pam_unix.so\naccount required pam_unix.so\n");
-    let (server, plain, _) = host.serve();
+    let (server, plain, _) = serve(&host);
     drop(login(plain, "LOGIN ada wrong", "NO"));
     server.logged("reason=pam_authenticate: ");
     login(plain, "LOGIN ada adapw", "OK").command("LOGOUT", "OK");
     // Read for every login: no restart.
     host.put("pam.d/imap", "auth required pam_permit.so\naccount required pam_permit.so\n");
     login(plain, "LOGIN ben anything", "OK").command("LOGOUT", "OK");
+    // What modules would log of it could be taken for lines of others'.
+    let mut talk = connect(plain);
+    talk.expect("* OK");
+    talk.say("t LOGIN {9+}\r\nada\nforge anything");
+    talk.expect("t NO");
+    server.logged("Login refused user=ada\\012forge ");
     drop(login(plain, "LOGIN zero anything", "NO"));
     host.put("pam.d/imap", "auth required pam_permit.so\naccount required pam_deny.so\n");
     drop(login(plain, "LOGIN ada adapw", "NO"));
@@ -221,12 +213,12 @@ fn pam_decides_where_there_is_a_service() {
 
 #[test]
 fn certificates_are_found_where_debian_has_them() {
-    let Some(host) = Host::new() else { return };
-    let (server, plain, tls) = host.serve();
+    let Some(host) = host() else { return };
+    let (server, plain, tls) = serve(&host);
     assert!(!connect(plain).expect("* OK").contains("STARTTLS"), "no certificate, no STARTTLS");
     connect(tls).ended();
     server.logged("mail.alert: Unable to load certificate from /etc/ssl/certs/imapd.pem, host=");
-    let certificate = host.install_certificate();
+    let certificate = host.install_certificate("imapd", "localhost");
     let mut talk = encrypt(connect(tls), &certificate, "localhost").expect("a handshake");
     talk.expect("* OK");
     talk.command("AUTHENTICATE PLAIN AGFkYQBhZGFwdw==", "OK");
@@ -237,10 +229,10 @@ fn certificates_are_found_where_debian_has_them() {
 
 #[test]
 fn the_originals_configuration_file_is_obeyed() {
-    let Some(host) = Host::new() else { return };
+    let Some(host) = host() else { return };
     host.put("c-client.cf", "I accept the risk\nset disable-plaintext 2\nset mail-subdirectory mail\nset new-mailbox-format mix\n");
-    let certificate = host.install_certificate();
-    let (server, plain, tls) = host.serve();
+    let certificate = host.install_certificate("imapd", "localhost");
+    let (server, plain, tls) = serve(&host);
     let mut talk = connect(plain);
     assert!(talk.expect("* OK").contains("LOGINDISABLED"));
     talk.command("LOGIN ada adapw", "NO");
@@ -252,8 +244,8 @@ fn the_originals_configuration_file_is_obeyed() {
 
 #[test]
 fn inetd_gives_the_connection_and_the_name_decides() {
-    let Some(host) = Host::new() else { return };
-    let certificate = host.install_certificate();
+    let Some(host) = host() else { return };
+    let certificate = host.install_certificate("imapd", "localhost");
     let simapd = host.path("simapd");
     std::os::unix::fs::symlink(program("imapd"), &simapd).expect("ours");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -297,9 +289,9 @@ fn inetd_gives_the_connection_and_the_name_decides() {
 
 #[test]
 fn nologin_turns_everybody_away() {
-    let Some(host) = Host::new() else { return };
+    let Some(host) = host() else { return };
     host.put("nologin", "");
-    let (server, plain, _) = host.serve();
+    let (server, plain, _) = serve(&host);
     let mut talk = connect(plain);
     talk.expect("* BYE Service not available ");
     talk.ended();
@@ -308,10 +300,10 @@ fn nologin_turns_everybody_away() {
 
 #[test]
 fn alerts_are_shown_once() {
-    let Some(host) = Host::new() else { return };
+    let Some(host) = host() else { return };
     host.put("imapd.alert", "System maintenance tonight\nSecond line");
-    fs::write(host.path("ada/.imapalert"), "Personal\n").expect("ours");
-    let (_server, plain, _) = host.serve();
+    fs::write(host.home("ada").join(".imapalert"), "Personal\n").expect("ours");
+    let (_server, plain, _) = serve(&host);
     let mut talk = connect(plain);
     talk.expect("* OK");
     let lines = talk.command("NOOP", "OK");
@@ -323,7 +315,7 @@ fn alerts_are_shown_once() {
 
 #[test]
 fn check_finds_what_is_wrong_with_a_host() {
-    let Some(host) = Host::new() else { return };
+    let Some(host) = host() else { return };
     let check = || {
         let output = host.command(program("ailurus")).arg("check").output().expect("run");
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
@@ -331,7 +323,7 @@ fn check_finds_what_is_wrong_with_a_host() {
     let (status, text) = check();
     assert_eq!(status, Some(1), "{text}");
     assert!(text.contains("PROBLEM  no certificate: /etc/ssl/certs/imapd.pem"), "{text}");
-    host.install_certificate();
+    host.install_certificate("imapd", "localhost");
     let (status, text) = check();
     assert_eq!(status, Some(0), "{text}");
     host.put("cram-md5.pwd", "ghost\tboo\nnonsense\n");
@@ -344,8 +336,29 @@ fn check_finds_what_is_wrong_with_a_host() {
 }
 
 #[test]
+fn the_first_and_the_last_secret_are_talked_about() {
+    let Some(host) = host() else { return };
+    let passwd = |arguments: &[&str]| {
+        let mut command = host.command(program("ailurus"));
+        command.arg("passwd").args(arguments).stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("started");
+        std::io::Write::write_all(&mut child.stdin.take().expect("piped"), b"secret\n").ok();
+        let output = child.wait_with_output().expect("ended");
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(passwd(&["ada"]).contains("whoever has no entry in it cannot log in"));
+    assert_eq!(passwd(&["ben"]), "");
+    assert!(passwd(&["ghost"]).contains("ghost has no account"));
+    for user in ["ghost", "ben"] {
+        assert_eq!(passwd(&["--remove", user]), "");
+    }
+    assert!(passwd(&["--remove", "ada"]).contains("nobody can log in"));
+}
+
+#[test]
 fn sockets_of_systemd_are_taken() {
-    let Some(host) = Host::new() else { return };
+    let Some(host) = host() else { return };
     let activate = Path::new("/usr/bin/systemd-socket-activate");
     if !activate.exists() {
         return eprintln!("skipped: no systemd-socket-activate");
@@ -370,6 +383,44 @@ fn sockets_of_systemd_are_taken() {
     talk.command("LOGIN ada adapw", "OK");
     talk.command("LOGOUT", "OK");
     server.logged(&format!("listening on 127.0.0.1:{port} (imap)"));
+}
+
+/// The protocols themselves, spoken by hand: sockets from descriptor 3 on, their names, readiness.
+#[test]
+fn a_service_manager_hands_over_and_is_told() {
+    let Some(host) = host() else { return };
+    let certificate = host.install_certificate("imapd", "localhost");
+    let notified = host.path("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&notified).expect("a socket");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let heard = || {
+        let mut state = [0; 100];
+        let length = manager.recv(&mut state).expect("a state");
+        String::from_utf8_lossy(&state[..length]).into_owned()
+    };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let start = |more: &[&str]| {
+        let mut command = host.command(Path::new("/bin/sh"));
+        let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=imaps exec \"$@\"";
+        command.args(["-c", script, "sh"]).arg(program("ailurus")).arg("serve").args(more);
+        command.env("NOTIFY_SOCKET", &notified).stdout(Stdio::null());
+        let handed = std::os::fd::OwnedFd::from(listener.try_clone().expect("a second descriptor"));
+        Program::start(command.stdin(handed))
+    };
+    let mut refused = start(&["--listen", "127.0.0.1:0"]);
+    assert_eq!(refused.wait().code(), Some(1));
+    refused.logged("the service manager hands over sockets");
+
+    let mut server = start(&[]);
+    assert_eq!(heard(), "READY=1");
+    let mut talk = encrypt(connect(address), &certificate, "localhost").expect("a handshake");
+    talk.expect("* OK");
+    talk.command("LOGIN ada adapw", "OK");
+    server.signal(rustix::process::Signal::TERM);
+    assert_eq!(heard(), "STOPPING=1");
+    talk.command("LOGOUT", "OK");
+    assert_eq!(server.wait().code(), Some(0));
 }
 
 /// Waits until no session is left.

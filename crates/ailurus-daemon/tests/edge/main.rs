@@ -2,7 +2,10 @@
 #![forbid(unsafe_code)]
 
 mod alone;
+#[path = "../support/bottle.rs"]
+mod bottle;
 mod demo;
 mod host;
+mod packaging;
 mod personal;
 mod support;

@@ -201,6 +201,21 @@ fn sigint_ends_sessions_at_once() {
     own.server.logged("mail.info: Hangup user=");
 }
 
+/// A terminal sends SIGINT to all processes that it started, and a session that got it would end with its mailbox open.
+#[test]
+fn an_interrupt_at_the_terminal_is_not_for_sessions() {
+    let own = Own::start();
+    let mut talk = connect(own.plain);
+    talk.expect("* OK");
+    talk.command(&own.login(), "OK");
+    let session = children(own.server.id())[0];
+    let group = |pid: u32| {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("an id")).expect("an id");
+        rustix::process::getpgid(Some(pid)).expect("it runs")
+    };
+    assert_ne!(group(session), group(own.server.id()));
+}
+
 #[test]
 fn a_port_in_use_is_explained() {
     let own = Own::start();

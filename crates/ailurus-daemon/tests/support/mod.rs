@@ -1,9 +1,13 @@
 //! Users, processes and connections that go away with the test, whether it passes or not.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of this")]
 
+pub mod bottle;
 pub mod peer;
+pub mod player;
 pub mod server;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -280,6 +284,8 @@ pub struct Client {
     writer: Box<dyn Write + Send + Sync>,
     set_timeout: Box<dyn Fn(Duration) + Send + Sync>,
     tags: u32,
+    /// The socket, where it is one that TLS can be started on.
+    socket: Option<TcpStream>,
 }
 
 impl Client {
@@ -287,14 +293,38 @@ impl Client {
         let (reader, writer) =
             (stream.try_clone().expect("a descriptor"), stream.try_clone().expect("a descriptor"));
         let set_timeout = Box::new(move |time| stream.set_read_timeout(Some(time)).expect("a socket"));
-        Self { reader: BufReader::new(Box::new(reader)), writer: Box::new(writer), set_timeout, tags: 0 }
+        let reader: BufReader<Box<dyn Read + Send + Sync>> = BufReader::new(Box::new(reader));
+        Self { reader, writer: Box::new(writer), set_timeout, tags: 0, socket: None }
     }
 
     pub fn over_tcp(stream: TcpStream) -> Self {
         let (reader, writer) =
             (stream.try_clone().expect("a descriptor"), stream.try_clone().expect("a descriptor"));
+        let socket = Some(stream.try_clone().expect("a descriptor"));
         let set_timeout = Box::new(move |time| stream.set_read_timeout(Some(time)).expect("a socket"));
-        Self { reader: BufReader::new(Box::new(reader)), writer: Box::new(writer), set_timeout, tags: 0 }
+        let reader: BufReader<Box<dyn Read + Send + Sync>> = BufReader::new(Box::new(reader));
+        Self { reader, writer: Box::new(writer), set_timeout, tags: 0, socket }
+    }
+
+    /// Does the TLS handshake, trusting one certificate only.
+    #[track_caller]
+    pub fn start_tls(&mut self, certificate: &Path, name: &str) {
+        assert!(self.reader.buffer().is_empty(), "something was said behind the answer to STARTTLS");
+        let socket = self.socket.take().expect("a connection over TCP");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        let pem = fs::read(certificate).expect("a certificate");
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(&pem).expect("a certificate")).expect("an anchor");
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let name = name.to_owned().try_into().expect("a name");
+        let connection = rustls::ClientConnection::new(Arc::new(config), name).expect("a client");
+        let mut stream = rustls::StreamOwned::new(connection, socket);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).expect("a handshake");
+        }
+        let stream = Encrypted(Arc::new(Mutex::new(stream)));
+        self.reader = BufReader::new(Box::new(stream.clone()));
+        self.writer = Box::new(stream);
     }
 
     /// Connects to a port of this host.
@@ -380,6 +410,25 @@ impl Client {
     }
 }
 
+/// Both directions of a connection inside TLS; one is used at a time.
+#[derive(Clone)]
+struct Encrypted(Arc<Mutex<rustls::StreamOwned<rustls::ClientConnection, TcpStream>>>);
+
+impl Read for Encrypted {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).read(room)
+    }
+}
+
+impl Write for Encrypted {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(octets)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
+    }
+}
+
 /// An `imapd` and the connection to it.
 pub struct Session {
     pub process: Process,
@@ -389,19 +438,28 @@ pub struct Session {
 impl Session {
     /// Starts `imapd` as the user, who needs no password then, on a socket that is none of a network.
     pub fn preauthenticated(user: &User) -> Self {
-        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
-        let mut command = user.command(program("imapd"));
-        Self::start(&mut command, OwnedFd::from(theirs), Client::over(ours))
+        Self::paired(&mut user.command(program("imapd")))
     }
 
     /// Starts `imapd` as root does it for a connection from the network.
     pub fn from_network() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        let ours = TcpStream::connect(listener.local_addr().expect("bound")).expect("we listen");
-        let (theirs, _) = listener.accept().expect("we connected");
         let mut command = Command::new(program("imapd"));
         command.env("TZ", "UTC").env("AILURUS_LOG", "stderr");
-        Self::start(&mut command, OwnedFd::from(theirs), Client::over_tcp(ours))
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        Self::accepted(&mut command, &listener)
+    }
+
+    /// Starts a program for a connection to a port.
+    pub fn accepted(command: &mut Command, listener: &TcpListener) -> Self {
+        let ours = TcpStream::connect(listener.local_addr().expect("bound")).expect("we listen");
+        let (theirs, _) = listener.accept().expect("we connected");
+        Self::start(command, OwnedFd::from(theirs), Client::over_tcp(ours))
+    }
+
+    /// Starts a program that takes a connection which is none of a network.
+    pub fn paired(command: &mut Command) -> Self {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        Self::start(command, OwnedFd::from(theirs), Client::over(ours))
     }
 
     fn start(command: &mut Command, theirs: OwnedFd, client: Client) -> Self {
@@ -411,9 +469,4 @@ impl Session {
         command.stdin(Stdio::null()).stdout(Stdio::null());
         Self { process, client }
     }
-}
-
-/// Returns a port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("bound").port()
 }

@@ -1,9 +1,7 @@
 //! An `ailurus serve`.
 
-use super::{Client, PASSWORD, Process, User, free_port, program};
-use std::net::TcpStream;
+use super::{Client, PASSWORD, Process, User, program};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// A server on ports of its own, for IMAP and for IMAP over TLS.
 pub struct Server {
@@ -18,12 +16,8 @@ pub struct Server {
 impl Server {
     /// Starts a person's own server, as that person.
     pub fn own(user: &User) -> Self {
-        let mut command = user.command(program("ailurus"));
-        let (port, tls_port) = ports(&mut command);
-        let process = Process::start(command.stdin(Stdio::null()).stdout(Stdio::null()));
-        let server =
-            Self { process, port, tls_port, user: user.name.clone(), password: String::new() }.ready();
-        // The first start made the password, in the form of the CRAM-MD5 database.
+        let server = Self::start(&mut user.command(program("ailurus")), user, String::new());
+        // The first start made the password, in the form of the CRAM-MD5 database, before it said that it listens.
         let file = user.home().join(".local/state/ailurus/password");
         let text =
             std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
@@ -35,18 +29,20 @@ impl Server {
     pub fn of_host(user: &User) -> Self {
         let mut command = Command::new(program("ailurus"));
         command.env("TZ", "UTC").env("AILURUS_LOG", "stderr");
-        let (port, tls_port) = ports(&mut command);
-        let process = Process::start(command.stdin(Stdio::null()).stdout(Stdio::null()));
-        Self { process, port, tls_port, user: user.name.clone(), password: PASSWORD.into() }.ready()
+        Self::start(&mut command, user, PASSWORD.into())
     }
 
-    fn ready(self) -> Self {
-        let until = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(Instant::now() < until, "the server does not listen: {:#?}", self.process.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        self
+    /// Starts it on ports that are free, which its log tells.
+    fn start(command: &mut Command, user: &User, password: String) -> Self {
+        command.args(["serve", "--listen", "127.0.0.1:0", "--tls-listen", "127.0.0.1:0"]);
+        let process = Process::start(command.stdin(Stdio::null()).stdout(Stdio::null()));
+        let line = process.await_log("listening on ");
+        let port = |kind: &str| -> u16 {
+            let (before, _) = line.split_once(kind).unwrap_or_else(|| panic!("no {kind} in {line}"));
+            before.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+        };
+        let (port, tls_port) = (port(" (imap)"), port(" (imaps)"));
+        Self { process, port, tls_port, user: user.name.clone(), password }
     }
 
     /// Connects and logs in.
@@ -57,11 +53,4 @@ impl Server {
         client.ok(&format!("LOGIN {} {}", self.user, self.password));
         client
     }
-}
-
-fn ports(command: &mut Command) -> (u16, u16) {
-    let (port, tls_port) = (free_port(), free_port());
-    command.arg("serve").arg("--listen").arg(format!("127.0.0.1:{port}"));
-    command.arg("--tls-listen").arg(format!("127.0.0.1:{tls_port}"));
-    (port, tls_port)
 }

@@ -3,6 +3,7 @@
 use super::helper::Helper;
 use crate::disk::Disk;
 use ailurus_store::{Environment, Level, Manner};
+use rustix::io::Errno;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,9 @@ const MOST_PATH_OCTETS: usize = 512;
 const WARN_EVERY: u32 = 15;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait, and how often, while a lock is there for link(2) and not for lstat(2).
+const RACE_PAUSE: Duration = Duration::from_millis(50);
+const MOST_RACES: u32 = 200;
 
 /// A dot-lock, removed when dropped.
 #[derive(Debug)]
@@ -53,7 +57,7 @@ impl DotLock {
             env.notices.tell(if manner == Manner::Silent { Level::Log } else { level }, text);
         };
         let (begun, mut pause, mut warnings) = (Instant::now(), SHORTEST_PAUSE, 0);
-        let mut overrides = 0;
+        let (mut overrides, mut races) = (0, 0);
         loop {
             let found = lstat(&lock).map_err(DotLockFailure::Refused)?;
             if found.as_ref().is_some_and(|found| found.file_type().is_symlink()) {
@@ -66,7 +70,16 @@ impl DotLock {
                 }
                 return Ok(Self { held: Held::Ours { disk: Arc::clone(disk), path: lock } });
             }
-            let Some(found) = found else { continue };
+            let Some(found) = found else {
+                // It came and went in between; or this is NFS, which shows us the past for some seconds.
+                if races == MOST_RACES {
+                    let error = io::Error::new(io::ErrorKind::WouldBlock, "lock is there and not there");
+                    return Err(DotLockFailure::Refused(error));
+                }
+                races += 1;
+                std::thread::sleep(RACE_PAUSE);
+                continue;
+            };
             let age = age(&found);
             let stale = age >= i64::from(env.dot_lock_timeout);
             let waited = u32::try_from(begun.elapsed().as_secs()).unwrap_or(u32::MAX);
@@ -165,7 +178,11 @@ fn create(disk: &Arc<dyn Disk>, env: &Environment, lock: &Path) -> io::Result<bo
     post.push(format!(".{now}.{process}.{count}.{}", env.host.replace('/', "_")));
     let post = PathBuf::from(post);
     let mode = env.protections.lock;
-    drop(disk.create_new(&post, mode)?);
+    match disk.create_new(&post, mode) {
+        // The lock's own name may be short enough.
+        Err(error) if is(&error, &[Errno::NAMETOOLONG]) => return create_plainly(disk, lock, mode),
+        made => drop(made?),
+    }
     let linked = disk.link(&post, lock);
     let links = post.symlink_metadata().map(|post| post.nlink());
     let made = match (links, linked) {
@@ -173,7 +190,7 @@ fn create(disk: &Arc<dyn Disk>, env: &Environment, lock: &Path) -> io::Result<bo
         (Ok(2), _) => Ok(true),
         (_, Err(error)) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         // A file system without hard links.
-        (_, Err(error)) if is_no_links(&error) => create_plainly(disk, lock, mode),
+        (_, Err(error)) if is(&error, &[Errno::PERM, Errno::OPNOTSUPP]) => create_plainly(disk, lock, mode),
         (_, Err(error)) => Err(error),
         (Err(error), Ok(())) => Err(error),
         (Ok(_), Ok(())) => Ok(false),
@@ -182,9 +199,8 @@ fn create(disk: &Arc<dyn Disk>, env: &Environment, lock: &Path) -> io::Result<bo
     made
 }
 
-fn is_no_links(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(code) if [rustix::io::Errno::PERM, rustix::io::Errno::OPNOTSUPP]
-        .iter().any(|errno| errno.raw_os_error() == code))
+fn is(error: &io::Error, errors: &[Errno]) -> bool {
+    errors.iter().any(|errno| Some(errno.raw_os_error()) == error.raw_os_error())
 }
 
 fn create_plainly(disk: &Arc<dyn Disk>, lock: &Path, mode: u32) -> io::Result<bool> {
@@ -236,6 +252,20 @@ mod tests {
         assert!(env.notices.take().iter().any(|notice| notice.text.ends_with("lock overridden")));
         drop(lock);
         assert_eq!(entries(directory.path()), 0);
+    }
+
+    #[test]
+    fn a_long_name_is_locked_as_long_as_its_lock_has_a_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let env = environment(directory.path(), 0);
+        for (length, locked) in [(200, true), (250, true), (251, false)] {
+            let mailbox = directory.path().join("x".repeat(length));
+            let lock = DotLock::acquire(&Os::shared(), &env, &mailbox, Manner::Silent);
+            assert_eq!(lock.is_ok(), locked, "{length}");
+            assert_eq!(entries(directory.path()), usize::from(locked));
+            drop(lock);
+            assert_eq!(entries(directory.path()), 0);
+        }
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use super::{DotLock, DotLockFailure, Mode, Wait};
 use crate::disk::Disk;
-use ailurus_store::{Environment, Level, Manner};
+use crate::files;
+use ailurus_store::{Access, Environment, Level, Manner};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -53,8 +54,8 @@ pub struct Opening {
     pub mode: Mode,
     /// Who wants it: silent ones give no warnings.
     pub manner: Manner,
-    /// Whether the file is opened for writing; readers may take the exclusive lock too.
-    pub write: bool,
+    /// How the file is opened; readers may take the exclusive lock too.
+    pub access: Access,
 }
 
 /// A mailbox file opened under its dot-lock and flock, for the time of one read or rewrite.
@@ -69,15 +70,14 @@ impl LockedFile {
     /// Opens the file at `path` under both locks; waits for the flock. Goes on without dot-lock, with a warning,
     /// where neither we nor the lock program can make one.
     pub fn open(disk: &Arc<dyn Disk>, env: &Environment, path: &Path, opening: Opening) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(opening.write);
+        let open = || files::open(path, opening.access);
         let (file, dot) = match DotLock::acquire(disk, env, path, opening.manner) {
-            Ok(dot) => (options.open(path)?, Some(dot)),
+            Ok(dot) => (open()?, Some(dot)),
             Err(failure) => {
-                let file = options.open(path)?;
+                let file = open()?;
                 match DotLock::through_helper(env, path, &file, &failure) {
                     // The file may have been replaced before the lock was there.
-                    Some(dot) => (options.open(path)?, Some(dot)),
+                    Some(dot) => (open()?, Some(dot)),
                     None => {
                         warn(env, opening.manner, path, &failure);
                         (file, None)

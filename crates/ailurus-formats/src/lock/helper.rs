@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const PROGRAMS: [&str; 4] = ["/usr/libexec/mlock", "/usr/sbin/mlock", "/etc/mlock", "/usr/bin/mlock"];
+/// Where the lock program is looked for, in this order.
+pub const LOCK_PROGRAMS: [&str; 4] =
+    ["/usr/libexec/mlock", "/usr/sbin/mlock", "/etc/mlock", "/usr/bin/mlock"];
 
 /// A lock program that holds a dot-lock for us.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ pub(super) struct Helper {
 impl Helper {
     /// Starts the first lock program that there is, and waits until it has the lock.
     pub(super) fn start(path: &Path, file: &File, timeout: Duration) -> Option<Self> {
-        let program = PROGRAMS.iter().map(PathBuf::from).find(|program| program.is_file())?;
+        let program = LOCK_PROGRAMS.iter().map(PathBuf::from).find(|program| program.is_file())?;
         Self::start_program(&program, path, file, timeout)
     }
 

@@ -18,6 +18,7 @@ mod session;
 
 pub use dot::{DotLock, DotLockFailure};
 pub use file::{LockedFile, Opening, lock_file, unlock_file};
+pub use helper::LOCK_PROGRAMS;
 pub use name::{NameLock, NameLockError};
 pub use session::SessionLock;
 
@@ -37,4 +38,16 @@ pub enum Wait {
     Block,
     /// Give up at once.
     No,
+}
+
+/// A mailbox file, and a directory for its lock files.
+#[cfg(test)]
+fn scratch() -> (tempfile::TempDir, ailurus_store::Environment, std::fs::File) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mailbox = std::fs::File::create(directory.path().join("box")).expect("the directory is ours");
+    let (home, spool) = (directory.path().into(), directory.path().join("spool"));
+    let mut env = ailurus_store::Environment::new("alice", home, spool, "mail.example.com");
+    env.lock_dir = directory.path().join("locks");
+    std::fs::create_dir(&env.lock_dir).expect("the directory is ours");
+    (directory, env, mailbox)
 }

@@ -52,7 +52,7 @@ impl NameLock {
             // The last holder may have removed the name while we waited: then this is a lock that nobody sees.
             if is_same_file(&path, &file)? {
                 if file.metadata()?.mode() & 0o777 != PROTECTION {
-                    disk.set_mode(&path, PROTECTION).ok();
+                    disk.set_mode(&file, PROTECTION).ok();
                 }
                 return Ok(Self { disk: Arc::clone(disk), path, file });
             }
@@ -161,18 +161,9 @@ fn read_pid(file: &File) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scratch;
     use super::*;
     use crate::disk::Os;
-
-    fn setup() -> (tempfile::TempDir, Environment, File) {
-        let directory = tempfile::tempdir().unwrap();
-        let mailbox = File::create(directory.path().join("box")).unwrap();
-        let spool = directory.path().join("spool");
-        let mut env = Environment::new("alice", directory.path().into(), spool, "mail.example.com");
-        env.lock_dir = directory.path().join("locks");
-        std::fs::create_dir(&env.lock_dir).unwrap();
-        (directory, env, mailbox)
-    }
 
     fn acquire(env: &Environment, mailbox: &File, mode: Mode) -> Result<NameLock, NameLockError> {
         NameLock::acquire(&Os::shared(), env, mailbox, mode, Wait::No)
@@ -180,7 +171,7 @@ mod tests {
 
     #[test]
     fn exclusive_keeps_others_out_and_the_name_goes_with_the_last() {
-        let (_directory, env, mailbox) = setup();
+        let (_directory, env, mailbox) = scratch();
         let first = acquire(&env, &mailbox, Mode::Exclusive).unwrap();
         first.set_content(b"4711").unwrap();
         let refused = acquire(&env, &mailbox, Mode::Exclusive);
@@ -198,7 +189,7 @@ mod tests {
 
     #[test]
     fn links_on_the_name_are_refused() {
-        let (directory, env, mailbox) = setup();
+        let (directory, env, mailbox) = scratch();
         let path = lock_path(&env, &mailbox.metadata().unwrap());
         std::os::unix::fs::symlink(directory.path().join("box"), &path).unwrap();
         assert!(matches!(acquire(&env, &mailbox, Mode::Exclusive), Err(NameLockError::Unavailable(_))));
@@ -211,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_lock_file_left_by_a_dead_process_is_taken_over() {
-        let (_directory, env, mailbox) = setup();
+        let (_directory, env, mailbox) = scratch();
         let path = lock_path(&env, &mailbox.metadata().unwrap());
         std::fs::write(&path, "99999").unwrap();
         let lock = acquire(&env, &mailbox, Mode::Exclusive).unwrap();
@@ -222,7 +213,7 @@ mod tests {
 
     #[test]
     fn blocking_waits_for_the_holder() {
-        let (_directory, env, mailbox) = setup();
+        let (_directory, env, mailbox) = scratch();
         let first = acquire(&env, &mailbox, Mode::Exclusive).unwrap();
         std::thread::scope(|scope| {
             let waiter = scope.spawn(|| {

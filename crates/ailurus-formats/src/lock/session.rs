@@ -75,20 +75,11 @@ fn ask(env: &Environment, pid: Option<u32>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scratch;
     use super::*;
     use crate::disk::Os;
     use std::io::{BufRead, BufReader};
     use std::process::{Command, Stdio};
-
-    fn setup() -> (tempfile::TempDir, Environment, File) {
-        let directory = tempfile::tempdir().unwrap();
-        let mailbox = File::create(directory.path().join("box")).unwrap();
-        let spool = directory.path().join("spool");
-        let mut env = Environment::new("alice", directory.path().into(), spool, "mail.example.com");
-        env.lock_dir = directory.path().join("locks");
-        std::fs::create_dir(&env.lock_dir).unwrap();
-        (directory, env, mailbox)
-    }
 
     fn lock_file_of(env: &Environment) -> std::path::PathBuf {
         std::fs::read_dir(&env.lock_dir).unwrap().next().unwrap().unwrap().path()
@@ -96,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_session_leaves_its_pid_and_a_silent_one_nothing() {
-        let (_directory, env, mailbox) = setup();
+        let (_directory, env, mailbox) = scratch();
         let lock = SessionLock::acquire(&Os::shared(), &env, &mailbox, Manner::Session).unwrap();
         let pid = std::process::id().to_string();
         assert_eq!(std::fs::read_to_string(lock_file_of(&env)).unwrap(), pid);
@@ -110,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_kiss_of_death_makes_another_process_let_go() {
-        let (_directory, env, mailbox) = setup();
+        let (_directory, env, mailbox) = scratch();
         let lock = SessionLock::acquire(&Os::shared(), &env, &mailbox, Manner::Silent).unwrap();
         let path = lock_file_of(&env);
         drop(lock);

@@ -4,13 +4,13 @@ use super::Mbx;
 use super::file::MbxFile;
 use super::header::{Header, Intent, SIZE};
 use super::line::{Field, Line, MOST};
-use super::spool::Spool;
 use super::torn::{self, Sum};
 use super::uids::Uids;
 use super::walk::{Step, Walk};
 use crate::lock::{Mode, NameLock, Wait, lock_file};
-use crate::{dummy, mbx::fields};
-use ailurus_store::{Append, AppendMeta, Appended, Error, Level, Location, Result};
+use crate::spool::Spool;
+use crate::{files, mbx::fields};
+use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Result};
 use ailurus_types::{Flags, InternalDate, KeywordMask, Uid, UidValidity};
 use std::fs::File;
 use std::io;
@@ -36,8 +36,7 @@ struct Waiting {
 
 impl<'d> MbxAppend<'d> {
     pub(super) fn new(driver: &'d Mbx, at: &Location, path: &Path) -> Self {
-        let directory = path.parent().unwrap_or(Path::new("/")).to_path_buf();
-        let spool = Spool::new([directory, driver.environment.lock_dir.clone()]);
+        let spool = Spool::new(&driver.environment, path);
         Self { driver, at: at.clone(), path: path.into(), spool, messages: Vec::new(), current: None }
     }
 
@@ -65,10 +64,10 @@ impl<'d> MbxAppend<'d> {
     }
 
     fn open_or_create(&self) -> Result<File> {
-        let failed = dummy::failure("open", &self.at, &self.path);
-        match File::options().read(true).write(true).open(&self.path) {
+        let failed = files::failure("open", &self.at, &self.path);
+        match files::open(&self.path, Access::ReadWrite) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.at.path().is_none() => {
-                let (mode, _) = dummy::modes(&self.driver.environment, &self.path);
+                let (mode, _) = self.driver.environment.modes(&self.at.name);
                 self.driver.disk.create_new(&self.path, mode).map_err(failed)
             }
             outcome => outcome.map_err(failed),
@@ -80,8 +79,9 @@ impl<'d> MbxAppend<'d> {
         if file.metadata()?.len() > 0 {
             return file.header().map_err(|_| Error::WrongFormat { format: "mbx", path: self.path.clone() });
         }
+        // Without its header the file is nobody's mailbox: it must be safe before anything comes behind.
         let mut header = self.driver.new_header();
-        if let Err(error) = file.write_header(&mut header) {
+        if let Err(error) = file.write_header(&mut header).and_then(|()| file.sync()) {
             file.disk.set_len(&file.file, 0).ok();
             return Err(error);
         }
@@ -211,7 +211,7 @@ impl Append for MbxAppend<'_> {
         // The messages are there and safe: an intent that stays is settled by whoever comes next.
         file.write_header(&mut header).ok();
         if before.len() == 0 {
-            dummy::sync_parent(&*self.driver.disk, &self.path)?;
+            files::sync_parent(&*self.driver.disk, &self.path)?;
         }
         file.touch(1, before.mtime());
         if let (Some(line), Some(last), Some(uid)) = (lines.last(), self.messages.last(), uids.last()) {
@@ -256,17 +256,16 @@ impl Mbx {
                         assigned.push((fields::Place { at, number: assigned.len() + 1 }, field));
                     }
                 }
-                Step::End => break false,
-                Step::Torn => break true,
+                Step::End => break None,
+                Step::Torn(rest) => break Some(rest),
             }
         };
         let (end, uids) = (walk.at, walk.uids);
-        if torn {
-            torn::mend(file, lock, end, size)?;
+        if let Some(rest) = torn {
+            torn::mend(file, lock, rest, end, size)?;
         }
         if uids.rebuilt {
-            let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);
-            header.uid_validity = now.max(header.uid_validity.saturating_add(1));
+            header.uid_validity = files::next_validity(&self.environment, header.uid_validity);
             self.warn("Invalid UIDs in mailbox, rebuilding UIDs".into());
         }
         header.uid_last = uids.last;

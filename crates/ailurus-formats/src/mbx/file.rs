@@ -71,6 +71,11 @@ impl MbxFile {
         (named.dev(), named.ino()) == (ours.dev(), ours.ino())
     }
 
+    pub(super) fn replaced(&self) -> Error {
+        let what = "Unexpected changes to mailbox (try restarting): it was replaced".into();
+        Error::Lost { path: self.path.clone(), what }
+    }
+
     pub(super) fn damaged(&self, offset: u64, what: String) -> Error {
         Error::Damaged { format: "mbx", path: self.path.clone(), offset, what }
     }

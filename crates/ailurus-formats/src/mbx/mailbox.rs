@@ -9,6 +9,7 @@ use super::torn;
 use super::uids::Uids;
 use super::walk::{Met, Step, Walk};
 use super::window::Window;
+use crate::files::next_validity;
 use crate::lock::{Mode, NameLock, Wait, lock_file};
 use ailurus_store::{
     Changes, Edit, Error, Extent, Level, Mailbox, Manner, MessageInfo, PermanentFlags, Result, Snapshot, Wake,
@@ -106,7 +107,7 @@ impl MbxMailbox {
     pub(super) fn open(file: MbxFile, writable: bool, manner: Manner) -> Result<Self> {
         let lock = file.lock()?;
         if !file.is_current() {
-            return Err(Error::Lost { path: file.path.clone(), what: "mailbox was replaced".into() });
+            return Err(file.replaced());
         }
         file.recover(&lock)?;
         lock_file(&file.file, Mode::Shared, Wait::Block).map_err(file.io("lock"))?;
@@ -148,6 +149,10 @@ impl MbxMailbox {
     /// Parses what is new in the file. The flag `sweep` of the outcome tells that flags of known messages may have
     /// changed.
     pub(super) fn parse(&mut self, lock: &NameLock) -> Result<Sweep> {
+        if !self.file.is_current() {
+            // What is written here now nobody will find.
+            return Err(self.file.replaced());
+        }
         let times = Times::of(&self.file.metadata()?);
         self.check_size(times.size)?;
         let mut header = self.file.header()?;
@@ -207,7 +212,7 @@ impl MbxMailbox {
         let known = self.spots.len();
         let (end, uids) = (self.end, Uids { rebuilt: false, ..self.uids });
         let mut walk = Walk::new(&self.file, end, size, uids);
-        let (mut dirty, mut torn) = (false, false);
+        let (mut dirty, mut torn) = (false, None);
         let outcome = loop {
             match walk.step() {
                 Ok(Step::Message(met)) => {
@@ -224,8 +229,8 @@ impl MbxMailbox {
                     }
                 }
                 Ok(Step::End) => break Ok(()),
-                Ok(Step::Torn) => {
-                    torn = true;
+                Ok(Step::Torn(rest)) => {
+                    torn = Some(rest);
                     break Ok(());
                 }
                 Err(error) => break Err(error),
@@ -240,14 +245,13 @@ impl MbxMailbox {
         (self.end, self.uids) = (at, uids);
         self.header.uid_last = uids.last;
         if uids.rebuilt {
-            let now = u32::try_from(self.file.environment.clock.now()).unwrap_or(u32::MAX);
-            self.header.uid_validity = now.max(self.header.uid_validity.saturating_add(1));
+            self.header.uid_validity = next_validity(&self.file.environment, self.header.uid_validity);
             self.pending.uid_validity |= known > 0;
         }
         self.pending.arrived |= self.spots.len() > known;
         if self.snapshot.writable {
-            if torn {
-                torn::mend(&self.file, lock, at, size)?;
+            if let Some(rest) = torn {
+                torn::mend(&self.file, lock, rest, at, size)?;
             }
             self.write_arrivals(known, dirty)?;
         }

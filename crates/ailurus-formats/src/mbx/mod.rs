@@ -44,12 +44,15 @@
 //! | behind an append | all is there, and still announced | the messages | take the announcement away |
 //!
 //! An append is announced in the NUL fill at 1600, which the reference neither reads nor keeps, as
-//! `append START END SUM` in hexadecimal. For several messages it is synced before they are written. For
-//! one, a single sync follows all writes, so a power loss can keep any of the pages. If it loses that of the header, UIDLAST is one below the UID of the torn message: nothing but an
-//! append that was not finished leaves that. If it loses that of the line, there are NULs up to the end of the
-//! page. Nobody was told that such messages are there, so cutting them off loses nothing. Messages which
-//! another program appended behind a torn one (delivery does not read what is before) are kept; the torn octets
-//! then become a hidden message.
+//! `append START END SUM` in hexadecimal. For several messages it is synced before they are written. For one, a
+//! single sync follows all writes, so a power loss can keep any of the pages. If it loses that of the header, UIDLAST
+//! is one below the UID of the torn message: nothing but an append that was not finished leaves that. If it loses that
+//! of the line, there are NULs up to the end of the page. Nobody was told that such messages are there, so cutting
+//! them off loses nothing. Messages which another program appended behind a torn one (delivery does not read what is
+//! before) are kept; the torn octets then become a hidden message.
+//!
+//! NULs are also what a disk leaves that lost a page of good mail. So nothing is cut where a message is found behind
+//! them, and octets that follow them are kept in a file beside the mailbox.
 //!
 //! All other damage is reported with its offset, and such a file is not written.
 
@@ -61,28 +64,26 @@ mod header;
 mod line;
 mod mailbox;
 mod reclaim;
-mod spool;
 mod torn;
 mod uids;
 mod walk;
 mod window;
 
 use crate::disk::Disk;
-use crate::dummy;
+use crate::files;
 use crate::lock::{Mode, NameLock, Wait, lock_file};
 use ailurus_store::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, Level, Location, Mailbox, Manner, Place,
     Rejection, Result, Status,
 };
-use ailurus_types::SystemFlags;
 use append::{MbxAppend, Walked};
 use file::MbxFile;
 use header::Header;
 use mailbox::MbxMailbox;
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -121,24 +122,22 @@ impl Mbx {
     }
 
     fn new_header(&self) -> Header {
-        let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);
-        Header::new(now.max(1), &self.environment.default_keywords)
+        Header::new(files::next_validity(&self.environment, 0), &self.environment.default_keywords)
     }
 
     /// Opens a file that must be an mbx mailbox, to read and write unless that is not allowed.
     fn open_file(&self, at: &Location, access: Access) -> Result<(MbxFile, bool)> {
         let path = self.path(at)?;
-        if !path.metadata().map_err(dummy::failure("open", at, &path))?.is_file() {
+        if !path.metadata().map_err(files::failure("open", at, &path))?.is_file() {
             return Err(Error::WrongFormat { format: "mbx", path });
         }
-        let open = |write| File::options().read(true).write(write).custom_flags(nonblock()).open(&path);
+        let mut opened = files::open(&path, access);
         let mut writable = access == Access::ReadWrite;
-        let mut opened = open(writable);
         if writable && opened.as_ref().is_err_and(may_not_write) {
             writable = false;
-            opened = open(false);
+            opened = files::open(&path, Access::ReadOnly);
         }
-        let file = self.file(&path, opened.map_err(dummy::failure("open", at, &path))?);
+        let file = self.file(&path, opened.map_err(files::failure("open", at, &path))?);
         if file.metadata()?.len() < header::SIZE as u64 {
             return Err(Error::WrongFormat { format: "mbx", path });
         }
@@ -161,15 +160,8 @@ impl Mbx {
     }
 
     fn make(&self, at: &Location, path: &Path) -> Result<()> {
-        let (mode, _) = dummy::modes(&self.environment, path);
-        let file = self.disk.create_new(path, mode).map_err(dummy::failure("create", at, path))?;
-        let file = self.file(path, file);
-        let written = file.write_header(&mut self.new_header()).and_then(|()| file.sync());
-        if written.is_err() {
-            self.disk.remove(path).ok();
-        }
-        written?;
-        dummy::sync_parent(&*self.disk, path)
+        let (mode, _) = self.environment.modes(&at.name);
+        files::make(&*self.disk, at, path, mode, self.new_header().encode())
     }
 }
 
@@ -192,40 +184,35 @@ impl Driver for Mbx {
 
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Ok(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
-        Ok(match probe(&*self.disk, &path) {
-            Ok(true) => Claim::Valid,
-            Ok(false) if is_empty_file(&path) => Claim::Empty,
-            Ok(false) => Claim::No(Rejection::WrongFormat),
+        match probe(&*self.disk, &path) {
+            Ok(true) => Ok(Claim::Valid),
+            Ok(false) if is_empty_file(&path) => Ok(Claim::Empty),
+            Ok(false) => Ok(Claim::No(Rejection::WrongFormat)),
             // An append would make it.
-            Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => Claim::Empty,
-            Err(error) => Claim::No(dummy::rejection(&error)),
-        })
+            Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => {
+                Ok(Claim::Empty)
+            }
+            Err(error) => files::unclaimed("look at", &path, error),
+        }
     }
 
     fn create(&self, at: &Location) -> Result<()> {
         let path = self.path(at)?;
-        if dummy::wants_directory(&path) {
-            return dummy::create(&self.environment, &*self.disk, at);
+        if files::wants_directory(&path) {
+            return files::create(&self.environment, &*self.disk, at);
         }
         self.make(at, &path)
     }
 
     fn delete(&self, at: &Location) -> Result<()> {
         let (file, _lock) = self.lock_alone(at)?;
-        self.disk.remove(&file.path).map_err(dummy::failure("delete", at, &file.path))?;
-        dummy::sync_parent(&*self.disk, &file.path)
+        files::remove(&*self.disk, at, &file.path)
     }
 
     fn rename(&self, from: &Location, to: &Location) -> Result<()> {
         let (file, _lock) = self.lock_alone(from)?;
         let new = self.path(to)?;
-        // The name could have been taken since the store looked; a file there would be replaced.
-        if new.symlink_metadata().is_ok() {
-            return Err(Error::AlreadyExists(to.name.clone()));
-        }
-        self.disk.rename(&file.path, &new).map_err(dummy::failure("rename", from, &file.path))?;
-        dummy::sync_parent(&*self.disk, &new)?;
-        dummy::sync_parent(&*self.disk, &file.path)?;
+        files::move_to(&*self.disk, (from, &file.path), (to, &new))?;
         if from.place == Place::Inbox { self.make(from, &file.path) } else { Ok(()) }
     }
 
@@ -233,17 +220,7 @@ impl Driver for Mbx {
         let (file, _) = self.open_file(at, Access::ReadOnly)?;
         let mailbox = MbxMailbox::open(file, false, Manner::Silent)?;
         let snapshot = &mailbox.snapshot;
-        let count = |wanted: &dyn Fn(&ailurus_store::MessageInfo) -> bool| {
-            let count = snapshot.messages.iter().filter(|message| wanted(message)).count();
-            u32::try_from(count).unwrap_or(u32::MAX)
-        };
-        Ok(Status {
-            messages: count(&|_| true),
-            recent: count(&|message| message.is_recent()),
-            unseen: count(&|message| !message.flags().system.contains(SystemFlags::SEEN)),
-            uid_next: snapshot.uid_next,
-            uid_validity: snapshot.uid_validity,
-        })
+        Ok(Status::of(&snapshot.messages, snapshot.uid_next, snapshot.uid_validity))
     }
 
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {
@@ -259,17 +236,13 @@ impl Driver for Mbx {
         let path = self.path(at)?;
         match path.metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound && at.place == Place::Inbox => {}
-            Err(error) => return Err(dummy::failure("open", at, &path)(error)),
+            Err(error) => return Err(files::failure("open", at, &path)(error)),
             Ok(meta) if meta.is_file() && meta.len() == 0 => {}
             Ok(meta) if meta.is_file() && probe(&*self.disk, &path).map_err(Error::io("read", &path))? => {}
             Ok(_) => return Err(Error::WrongFormat { format: "mbx", path }),
         }
         Ok(Box::new(MbxAppend::new(self, at, &path)))
     }
-}
-
-fn nonblock() -> i32 {
-    i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("open flags are small")
 }
 
 fn may_not_write(error: &io::Error) -> bool {
@@ -287,16 +260,15 @@ fn probe(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
     if !before.is_file() || before.len() < header::SIZE as u64 {
         return Ok(false);
     }
-    let file = File::options().read(true).custom_flags(nonblock()).open(path)?;
+    let file = files::open(path, Access::ReadOnly)?;
     let mut raw = vec![0; header::SIZE];
-    let valid = file.read_exact_at(&mut raw, 0).is_ok() && Header::parse(&raw).is_some();
-    let looked_new = before.ctime() > before.atime();
-    if looked_new && file.metadata().is_ok_and(|after| accessed(&after) != accessed(&before)) {
-        disk.set_times(&file, before.atime(), before.mtime()).ok();
+    let valid = match file.read_exact_at(&mut raw, 0) {
+        Ok(()) => Header::parse(&raw).is_some(),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
+        Err(error) => return Err(error),
+    };
+    if before.ctime() > before.atime() {
+        files::restore_times(disk, &file, &before);
     }
     Ok(valid)
-}
-
-fn accessed(meta: &Metadata) -> (i64, i64) {
-    (meta.atime(), meta.atime_nsec())
 }

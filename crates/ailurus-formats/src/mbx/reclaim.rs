@@ -3,15 +3,15 @@
 use super::file::MbxFile;
 use super::header::SIZE;
 use super::mailbox::{MbxMailbox, Spot};
+use crate::files;
 use crate::journal::{Places, recover};
 use crate::lock::{Mode, NameLock, Wait, lock_file};
 use crate::rewrite::{Rewrite, RewriteError};
-use ailurus_store::{Error, Level, Result};
+use ailurus_store::{Access, Error, Level, Result};
 use ailurus_types::UidSet;
-use std::fs::File;
 
 impl MbxFile {
-    fn places(&self) -> Result<Places> {
+    pub(super) fn places(&self) -> Result<Places> {
         Places::of(&self.path, &self.file, &self.environment.home).map_err(self.io("look at"))
     }
 
@@ -22,7 +22,7 @@ impl MbxFile {
             return Ok(());
         }
         // Who only reads has no descriptor to write with.
-        let file = File::options().read(true).write(true).open(&self.path).map_err(self.io("repair"))?;
+        let file = files::open(&self.path, Access::ReadWrite).map_err(self.io("repair"))?;
         if !lock_file(&file, Mode::Exclusive, Wait::No).map_err(self.io("lock"))? {
             return Err(Error::InUse { path: self.path.clone() });
         }

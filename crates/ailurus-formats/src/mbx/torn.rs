@@ -13,21 +13,55 @@ use std::os::unix::fs::FileExt;
 
 const PAGE: u64 = 4096;
 
+/// What is at the end of a file that is not to stay there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Rest {
+    /// Of an append of which nobody was told.
+    Unfinished,
+    /// Octets without a line before them: of such an append, or else of a message whose line the disk has lost.
+    Unclear,
+}
+
 /// Tells whether the octets at `pos`, which are no line, are the rest of an append whose other pages never reached
 /// the disk or were never written: the beginning of a line and nothing behind, or NULs up to the end of a page.
-pub(super) fn is_torn(file: &File, octets: &[u8], pos: u64, size: u64) -> io::Result<bool> {
+///
+/// A disk that loses a page or a sector leaves NULs in the middle of good mail just so. Where another message is
+/// anywhere behind them, that is damage, which is not for us to cut.
+pub(super) fn is_torn(file: &File, octets: &[u8], pos: u64, size: u64) -> io::Result<Option<Rest>> {
     if pos + octets.len() as u64 == size && Line::is_cut_off(octets) {
-        return Ok(true);
+        return Ok(Some(Rest::Unfinished));
     }
-    // A whole page of NULs is what a broken disk leaves in the middle of good mail: that is not for us to cut.
     let end = (pos / PAGE + 1) * PAGE;
-    if end < size && pos.is_multiple_of(PAGE) {
-        return Ok(false);
+    if !is_nul(file, pos, end.min(size))? {
+        return Ok(None);
     }
-    let mut rest = vec![1; usize::try_from(end.min(size) - pos).unwrap_or(0)];
-    file.read_exact_at(&mut rest, pos)?;
-    let nothing_but_nul = rest.iter().all(|octet| *octet == 0);
-    Ok(nothing_but_nul && (end < size || is_nul(file, pos, size)?))
+    if end >= size || is_nul(file, end, size)? {
+        return Ok(Some(Rest::Unfinished));
+    }
+    Ok((!has_message(file, end, size)?).then_some(Rest::Unclear))
+}
+
+/// Tells whether there is the line of a message anywhere between.
+fn has_message(file: &File, from: u64, to: u64) -> io::Result<bool> {
+    const BLOCK: usize = 1024 * 1024;
+    let finder = memchr::memmem::Finder::new(b"\r\n");
+    let mut block = vec![0; usize::try_from(to - from).unwrap_or(BLOCK).min(BLOCK)];
+    let mut at = from;
+    loop {
+        let most = usize::try_from(to - at).unwrap_or(BLOCK).min(BLOCK);
+        file.read_exact_at(&mut block[..most], at)?;
+        for hit in finder.find_iter(&block[..most]) {
+            let end = hit + 2;
+            let line = start_of_line(&block[..end]).map(|start| Line::parse(&block[start..end], 0, 0));
+            if line.is_some_and(|line| line.is_ok_and(|line| line.date.is_some())) {
+                return Ok(true);
+            }
+        }
+        if most < BLOCK {
+            return Ok(false);
+        }
+        at += (BLOCK - 2 * MOST) as u64;
+    }
 }
 
 fn is_nul(file: &File, mut from: u64, to: u64) -> io::Result<bool> {
@@ -70,7 +104,7 @@ pub(super) fn settle(
     let mut size = size;
     let open = intent.end > intent.start && intent.start >= parsed && size > intent.start;
     if open && !is_done(file, intent, size)? && is_believable(file, intent, size).map_err(file.io("read"))? {
-        size = mend(file, lock, intent.start, size)?;
+        size = mend(file, lock, Rest::Unfinished, intent.start, size)?;
     }
     header.set_intent(None);
     file.write_header(header)?;
@@ -109,14 +143,21 @@ fn is_done(file: &MbxFile, intent: Intent, size: u64) -> Result<bool> {
 }
 
 /// Takes away the torn append at `pos` and returns the size of the file afterwards. What another program appended
-/// behind it meanwhile stays: then the torn octets become a hidden message, whose space is reclaimed later.
-pub(super) fn mend(file: &MbxFile, _lock: &NameLock, pos: u64, size: u64) -> Result<u64> {
+/// behind it meanwhile stays: then the torn octets become a hidden message, whose space is reclaimed later. Octets
+/// that could be of a message somebody was told of are kept in a file of their own.
+pub(super) fn mend(file: &MbxFile, _lock: &NameLock, rest: Rest, pos: u64, size: u64) -> Result<u64> {
     let told = |what: &str, octets: u64| {
         let path = file.path.display();
         let text = format!("{path}: {what} {octets} octets of an unfinished append at byte {pos}");
         file.environment.notices.tell(Level::Log, text);
     };
     let Some(kept) = find_messages(file, pos, size)? else {
+        if rest == Rest::Unclear {
+            let kept =
+                file.places()?.keep(&*file.disk, &file.file, pos..size).map_err(file.io("keep a part of"))?;
+            let text = format!("{} octets that are no message were put into {}", size - pos, kept.display());
+            file.environment.notices.tell(Level::Log, text);
+        }
         told("cut off", size - pos);
         file.disk.set_len(&file.file, pos).map_err(file.io("cut back"))?;
         file.sync()?;
@@ -143,7 +184,7 @@ fn hiding_line(octets: u64) -> Option<Vec<u8>> {
 }
 
 /// Looks behind `pos` for messages of another program: the first line without a UID (an appender of ours gives
-/// every message one) from which lines lead to the end of the file, octet by octet.
+/// every message one) from which lines lead to the end of the file.
 fn find_messages(file: &MbxFile, pos: u64, size: u64) -> Result<Option<u64>> {
     const MOST_TRIES: usize = 1000;
     const BLOCK: usize = 1024 * 1024;
@@ -165,7 +206,7 @@ fn find_messages(file: &MbxFile, pos: u64, size: u64) -> Result<Option<u64>> {
             if tries > MOST_TRIES {
                 return Err(file.damaged(pos, "too much behind an unfinished append".into()));
             }
-            if leads_to_end(file, start, size).map_err(file.io("read"))? {
+            if leads_to_end(&file.file, start, size).map_err(file.io("read"))? {
                 return Ok(Some(start));
             }
         }
@@ -188,20 +229,24 @@ fn start_of_line(octets: &[u8]) -> Option<usize> {
     (octets[comma] == b',').then(|| comma.checked_sub(26))?
 }
 
-fn leads_to_end(file: &MbxFile, start: u64, size: u64) -> io::Result<bool> {
-    let mut window = Window::new(&file.file, start);
+/// Tells whether messages follow each other from here to the end of the file, of which the last may be torn itself.
+fn leads_to_end(file: &File, start: u64, size: u64) -> io::Result<bool> {
+    let mut window = Window::new(file, start);
     let mut at = start;
     while at < size {
-        let Ok(line) = Line::parse(window.get(at, MOST)?, at, 0) else { return Ok(false) };
-        let Some(next) = at.checked_add(u64::from(line.len)).and_then(|at| at.checked_add(line.size)) else {
-            return Ok(false);
+        let octets = window.get(at, MOST)?;
+        let is_cut_off = at + octets.len() as u64 == size && Line::is_cut_off(octets);
+        let line = match Line::parse(octets, at, 0) {
+            Ok(line) if line.date.is_some() => line,
+            _ => return Ok(is_cut_off && at > start),
         };
-        if line.date.is_none() {
-            return Ok(false);
+        let next = at.saturating_add(u64::from(line.len)).saturating_add(line.size);
+        if next > size {
+            return Ok(at > start);
         }
         at = next;
     }
-    Ok(at == size)
+    Ok(true)
 }
 
 /// A check sum over octets in order, whatever pieces they come in; it finds lost pages, not enemies.

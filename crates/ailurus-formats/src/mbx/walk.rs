@@ -2,7 +2,7 @@
 
 use super::file::MbxFile;
 use super::line::{Line, MOST};
-use super::torn;
+use super::torn::{self, Rest};
 use super::uids::{Settled, Uids};
 use super::window::Window;
 use ailurus_store::Result;
@@ -24,7 +24,7 @@ pub(super) enum Step {
     /// The end of the file.
     End,
     /// The rest of an append that was not finished, as far as the end of the file.
-    Torn,
+    Torn(Rest),
 }
 
 /// One message, hidden or not.
@@ -53,10 +53,10 @@ impl<'f> Walk<'f> {
         }
         let line = match Line::parse(octets, at, self.local_offset) {
             Ok(line) => line,
-            Err(_) if torn::is_torn(&file.file, octets, at, size).map_err(file.io("read"))? => {
-                return Ok(Step::Torn);
-            }
-            Err(what) => return Err(file.damaged(at, what)),
+            Err(what) => match torn::is_torn(&file.file, octets, at, size).map_err(file.io("read"))? {
+                Some(rest) => return Ok(Step::Torn(rest)),
+                None => return Err(file.damaged(at, what)),
+            },
         };
         let date_fault = line.date.is_none().then(|| Line::date_fault(octets, at));
         let text = at + u64::from(line.len);
@@ -65,13 +65,13 @@ impl<'f> Walk<'f> {
         let unfinished = self.uids.last.checked_add(1) == Some(line.field.uid);
         if end > size {
             if unfinished {
-                return Ok(Step::Torn);
+                return Ok(Step::Torn(Rest::Unfinished));
             }
             let what = format!("Last message (at {at}) runs past end of file ({end} > {size})");
             return Err(file.damaged(at, what));
         }
         if unfinished && end == size && torn::lacks_a_page(&file.file, text, end).map_err(file.io("read"))? {
-            return Ok(Step::Torn);
+            return Ok(Step::Torn(Rest::Unfinished));
         }
         let Some(settled) = self.uids.settle(line.field.uid) else {
             return Err(file.damaged(at, "no UID is left for this message".into()));

@@ -1,25 +1,32 @@
 //! APPEND (spec/formats-unix.md §6): messages are collected first, then all are written at the end of the file.
 
+use super::dialect::{Dialect, MARK, has_mark_after};
 use super::mailbox::{initial_error, is_same};
 use super::parse::{KEYWORDS, Scan};
 use super::render::{Base, Old, append_arrival_fields, append_block};
 use super::write::{Recent, Target, write_out};
-use super::{Shared, io_error, mode_of, not_found_or};
+use super::{Shared, io_error, not_found_or};
 use crate::crlf::{DECIDING, Internal};
+use crate::files;
 use crate::from_line::{FROM, FromLine};
 use crate::journal::{BLOCK, Places, read_up_to, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::{Rewrite, RewriteError};
-use ailurus_store::{Append, AppendMeta, Appended, Error, Level, Location, Manner, Place, Result};
+use crate::spool::Spool;
+use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Manner, Place, Result};
 use ailurus_types::{Flags, InternalDate, KeywordMask, Keywords, Uid, UidValidity};
-use memchr::memchr2;
-use std::fs::{File, OpenOptions};
+use memchr::{memchr2, memchr3};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
 const LONGEST_JUDGED: usize = 1024;
+/// More than this goes through a journal.
+const MOST_AT_ONCE: u64 = BLOCK as u64;
+/// So much is held before it is written: with From_ line and status block, what comes at once is one write.
+const MOST_HELD: usize = 2 * BLOCK;
 
 /// Messages on their way into a mailbox.
 pub(super) struct Appending<'d> {
@@ -37,11 +44,14 @@ struct Arriving {
     header: u64,
     text: u64,
     end: u64,
+    // The last line of the text has no LF.
+    is_open: bool,
 }
 
 impl<'d> Appending<'d> {
     pub(super) fn new(shared: &'d Arc<Shared>, at: Location, path: PathBuf) -> Self {
-        Self { shared, at, path, spool: Spool::default(), messages: Vec::new(), open: None }
+        let spool = Spool::new(&shared.env, &path);
+        Self { shared, at, path, spool, messages: Vec::new(), open: None }
     }
 }
 
@@ -53,9 +63,9 @@ impl Append for Appending<'_> {
         if meta.size == 0 {
             return Err(Error::Refused("Append of zero-length message".into()));
         }
-        let header = self.spool.length;
-        self.messages.push(Arriving { meta, header, text: header, end: header });
-        self.open = Some(Converter::new(self.shared.env.from_widget_header_only));
+        let header = self.spool.len();
+        self.messages.push(Arriving { meta, header, text: header, end: header, is_open: false });
+        self.open = Some(Converter::new(self.shared.dialect, self.shared.env.from_widget_header_only));
         Ok(())
     }
 
@@ -71,7 +81,7 @@ impl Append for Appending<'_> {
         if taken.is_err() {
             converter.taken = u64::MAX;
         }
-        taken
+        taken.map_err(Error::io("store what is to append to", &self.path))
     }
 
     fn end(&mut self) -> Result<()> {
@@ -81,7 +91,8 @@ impl Append for Appending<'_> {
         if converter.taken != message.meta.size {
             return Err(wrong_size());
         }
-        converter.finish(&mut self.spool, message)?;
+        let finished = converter.finish(&mut self.spool, message);
+        finished.map_err(Error::io("store what is to append to", &self.path))?;
         self.open = None;
         Ok(())
     }
@@ -96,7 +107,7 @@ impl Append for Appending<'_> {
         let file = self.destination()?;
         let Shared { disk, env, .. } = &**self.shared;
         let session = SessionLock::acquire(disk, env, &file, Manner::Silent);
-        let opening = Opening { mode: Mode::Exclusive, manner: Manner::Session, write: true };
+        let opening = Opening { mode: Mode::Exclusive, manner: Manner::Session, access: Access::ReadWrite };
         let locked =
             LockedFile::open(disk, env, &self.path, opening).map_err(Error::io("lock", &self.path))?;
         if !is_same(locked.file(), &file) {
@@ -117,15 +128,13 @@ impl Appending<'_> {
     /// Opens the mailbox, making an INBOX that is not there.
     fn destination(&self) -> Result<File> {
         let Shared { disk, env, .. } = &**self.shared;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        match options.open(&self.path) {
+        match files::open(&self.path, Access::ReadWrite) {
             Ok(file) => Ok(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.at.place == Place::Inbox => {
-                match disk.create_new(&self.path, mode_of(env, &self.path)) {
+                match disk.create_new(&self.path, env.modes(&self.at.name).0) {
                     Ok(file) => Ok(file),
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        options.open(&self.path).map_err(Error::io("open", &self.path))
+                        files::open(&self.path, Access::ReadWrite).map_err(Error::io("open", &self.path))
                     }
                     Err(error) => Err(io_error("create", &self.path, error)),
                 }
@@ -136,8 +145,9 @@ impl Appending<'_> {
 
     /// Adds the messages as a delivery does, while another session has the mailbox.
     fn arrive(&self, file: &File) -> Result<()> {
-        let env = &self.shared.env;
-        let keywords = Scan::keywords_of(file, env).map_err(|error| initial_error(&self.path, error))?;
+        let Shared { dialect, env, .. } = &**self.shared;
+        let keywords = Scan::keywords_of(*dialect, file, env)
+            .map_err(|error| initial_error(self.shared, &self.path, error))?;
         let mut tail = Tail::begin(self, file)?;
         for message in &self.messages {
             let flags = self.flags(message, &keywords);
@@ -145,8 +155,7 @@ impl Appending<'_> {
             append_arrival_fields(flags, &keywords, &mut tail.out);
             tail.copy(&self.spool, message.header..message.text)?;
             tail.push(b"\n");
-            tail.copy(&self.spool, message.text..message.end)?;
-            tail.push(b"\n");
+            tail.text(&self.spool, message)?;
         }
         tail.finish()
     }
@@ -164,8 +173,9 @@ impl Appending<'_> {
         let mut scan = match known {
             Some(scan) => scan,
             None => {
-                let mut scan = Scan::default();
-                scan.parse(file, env, Manner::Silent).map_err(|error| initial_error(&self.path, error))?;
+                let mut scan = Scan::new(self.shared.dialect);
+                scan.parse(file, env, Manner::Silent)
+                    .map_err(|error| initial_error(self.shared, &self.path, error))?;
                 scan
             }
         };
@@ -206,8 +216,7 @@ impl Appending<'_> {
             tail.push(&self.envelope_line(message));
             tail.copy(&self.spool, message.header..message.text)?;
             append_block(base, flags, Old::No, uid, &scan.keywords, &mut tail.out);
-            tail.copy(&self.spool, message.text..message.end)?;
-            tail.push(b"\n");
+            tail.text(&self.spool, message)?;
             uids.extend(Uid::new(uid));
         }
         tail.finish()?;
@@ -232,8 +241,15 @@ impl Appending<'_> {
         rewrite.literal(text.as_bytes()).map_err(rewriting)?;
         let after = rewrite.position();
         rewrite.copy(after..length).map_err(rewriting)?;
-        rewrite.finish_with_next_sync().map_err(rewriting)?;
+        // A journal must not know of what a power loss can take back.
+        let finished = if self.is_much() { rewrite.finish() } else { rewrite.finish_with_next_sync() };
+        finished.map_err(rewriting)?;
         Ok(true)
+    }
+
+    /// Tells whether there is more than one write can bring.
+    fn is_much(&self) -> bool {
+        self.messages.len() > 1 || self.spool.len() >= MOST_AT_ONCE
     }
 
     /// Returns what is known of the file from our last append to it, if nobody touched it since.
@@ -260,7 +276,8 @@ impl Appending<'_> {
         Flags { system: message.meta.system, keywords: mask }
     }
 
-    /// Returns the From_ line with its line end: the one that a message had in its old mailbox, if it is a good one.
+    /// Returns what is before the header, with the From_ line that a message had in its old mailbox, if it is a good
+    /// one.
     fn envelope_line(&self, message: &Arriving) -> Vec<u8> {
         let env = &self.shared.env;
         let kept = message
@@ -268,17 +285,19 @@ impl Appending<'_> {
             .from_line
             .as_deref()
             .filter(|line| FromLine::parse(line).is_some() && memchr2(b'\r', b'\n', line).is_none());
-        let mut line = match kept {
-            Some(line) => line.to_vec(),
+        let mut out = self.shared.dialect.start().to_vec();
+        match kept {
+            Some(line) => out.extend_from_slice(line),
             None => {
                 let date = message.meta.internal_date.unwrap_or_else(|| {
                     InternalDate::from_timestamp(env.clock.now(), env.clock.local_offset())
                 });
-                format!("From {}@{} {}", env.user, env.host, date.from_line()).into_bytes()
+                let line = format!("From {}@{} {}", env.user, env.host, date.from_line());
+                out.extend_from_slice(line.as_bytes());
             }
-        };
-        line.push(b'\n');
-        line
+        }
+        out.push(b'\n');
+        out
     }
 }
 
@@ -316,9 +335,17 @@ struct Tail<'t> {
     file: &'t File,
     out: Vec<u8>,
     start: u64,
-    position: u64,
+    way: Way<'t>,
     times: (i64, i64, i64),
     finished: bool,
+}
+
+/// How a tail comes into the file.
+enum Way<'t> {
+    /// Written from this offset on; a single write is done or not when a process is killed.
+    Written(u64),
+    /// By the journal: several messages arrive together, and none in part.
+    Journaled(Box<Rewrite<'t>>),
 }
 
 impl<'t> Tail<'t> {
@@ -327,20 +354,29 @@ impl<'t> Tail<'t> {
         let found = file.metadata().map_err(Error::io("examine", path))?;
         let start = found.len();
         let mut last = Vec::new();
-        read_up_to(file, start.saturating_sub(3), 3, &mut last).map_err(Error::io("read", path))?;
-        // What a torn delivery left behind must not swallow the message: it gets its LF, and an empty line.
-        let supplied: &[u8] = match last.as_slice() {
-            [] | [.., b'\n', b'\n'] | [b'\n', b'\r', b'\n'] => b"",
-            [.., b'\n'] => b"\n",
-            _ => b"\n\n",
+        read_up_to(file, start.saturating_sub(7), 7, &mut last).map_err(Error::io("read", path))?;
+        // What a torn delivery left behind must not swallow the message: it gets its LF, and what ends a message.
+        let (ended, end) = is_ended(appending.shared.dialect, &last);
+        let mut supplied = Vec::new();
+        supplied.extend_from_slice(if ended { b"" } else { appending.shared.dialect.line_end(&last) });
+        supplied.extend_from_slice(end);
+        let Shared { disk, env, .. } = &**appending.shared;
+        let places = Places::of(path, file, &env.home).map_err(Error::io("examine", path))?;
+        let way = if appending.is_much() && places.may_be_made() {
+            let failed = |error: RewriteError| io_error("append to", path, error.into_io());
+            let mut rewrite = Rewrite::begin(disk, &places, file).map_err(failed)?;
+            rewrite.copy(0..start).map_err(failed)?;
+            Way::Journaled(Box::new(rewrite))
+        } else {
+            Way::Written(start)
         };
         Ok(Self {
             shared: appending.shared,
             path,
             file,
-            out: supplied.to_vec(),
+            out: supplied,
             start,
-            position: start,
+            way,
             times: (found.atime(), found.mtime(), found.ctime()),
             finished: false,
         })
@@ -351,33 +387,68 @@ impl<'t> Tail<'t> {
     }
 
     fn copy(&mut self, spool: &Spool, range: std::ops::Range<u64>) -> Result<()> {
-        let mut from = range.start;
-        while from < range.end {
-            let count = usize::try_from(range.end - from).unwrap_or(BLOCK).min(BLOCK);
-            spool.read(from, count, &mut self.out).map_err(Error::io("read scratch file for", self.path))?;
-            from += count as u64;
-            if self.out.len() >= BLOCK {
-                self.flush()?;
-            }
+        let path = self.path;
+        let failed = |error| Error::io("read what is to append to", path)(error);
+        spool.read(range.start, range.end, failed, &mut |piece| {
+            self.out.extend_from_slice(piece);
+            self.flush()
+        })
+    }
+
+    /// Writes the text of a message, and what ends it.
+    fn text(&mut self, spool: &Spool, message: &Arriving) -> Result<()> {
+        self.copy(spool, message.text..message.end)?;
+        let dialect = self.shared.dialect;
+        if message.is_open && dialect == Dialect::Mmdf {
+            // In unix format the LF that ends the message is that of the line.
+            self.push(b"\n");
         }
+        self.push(dialect.end());
         Ok(())
     }
 
+    /// Writes what there is, if it is much.
     fn flush(&mut self) -> Result<()> {
-        let written = self.shared.disk.write_at(self.file, &self.out, self.position);
-        written.map_err(Error::io("append to", self.path))?;
-        self.position += self.out.len() as u64;
+        if self.out.len() >= MOST_HELD { self.write().map_err(self.failed()) } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), RewriteError> {
+        match &mut self.way {
+            Way::Written(position) => {
+                let written = self.shared.disk.write_at(self.file, &self.out, *position);
+                written.map_err(RewriteError::Unchanged)?;
+                *position += self.out.len() as u64;
+            }
+            Way::Journaled(rewrite) => rewrite.literal(&self.out)?,
+        }
         self.out.clear();
         Ok(())
     }
 
+    fn failed(&self) -> impl FnOnce(RewriteError) -> Error + use<> {
+        let path = self.path.to_owned();
+        move |error| io_error("append to", &path, error.into_io())
+    }
+
     fn finish(mut self) -> Result<()> {
-        self.flush()?;
-        self.shared.disk.sync(self.file).map_err(Error::io("append to", self.path))?;
+        let Shared { disk, env, .. } = self.shared;
+        self.write().map_err(self.failed())?;
+        match std::mem::replace(&mut self.way, Way::Written(self.start)) {
+            Way::Written(_) => disk.sync(self.file).map_err(Error::io("append to", self.path))?,
+            Way::Journaled(rewrite) => rewrite.finish().map_err(|error| {
+                // With a complete journal the messages arrive all the same, when it is worked off.
+                self.finished = matches!(error, RewriteError::Interrupted(_));
+                self.failed()(error)
+            })?,
+        }
         self.finished = true;
-        let now = self.shared.env.clock.now();
+        if self.start == 0 {
+            // The file may have been made just now, by us or by a delivery.
+            files::sync_parent(&**disk, self.path)?;
+        }
+        let now = env.clock.now();
         // Only biff programs miss it.
-        self.shared.disk.set_times(self.file, now - 1, now).ok();
+        disk.set_times(self.file, now - 1, now).ok();
         Ok(())
     }
 }
@@ -398,8 +469,20 @@ impl Drop for Tail<'_> {
     }
 }
 
-/// Converts a message from CRLF form to what is in the file: no CRs, internal fields renamed, From_ lines quoted.
+/// Tells by the last octets of a file whether its last line is ended, and what ends its last message if that is not.
+fn is_ended(dialect: Dialect, last: &[u8]) -> (bool, &'static [u8]) {
+    let ended = last.last().is_none_or(|octet| *octet == b'\n');
+    let done = match dialect {
+        Dialect::Unix => matches!(last, [] | [.., b'\n', b'\n'] | [.., b'\n', b'\r', b'\n']),
+        Dialect::Mmdf => last.is_empty() || last.strip_suffix(MARK).is_some_and(has_mark_after),
+    };
+    (ended, if done { b"" } else { dialect.end() })
+}
+
+/// Converts a message from CRLF form to what is in the file: no CRs, internal fields renamed, and what would be taken
+/// for the end of the message made harmless: From_ lines are quoted, 0x01 is left out.
 struct Converter {
+    dialect: Dialect,
     taken: u64,
     header_only: bool,
     in_header: bool,
@@ -412,8 +495,9 @@ struct Converter {
 }
 
 impl Converter {
-    fn new(header_only: bool) -> Self {
+    fn new(dialect: Dialect, header_only: bool) -> Self {
         Self {
+            dialect,
             taken: 0,
             header_only,
             in_header: true,
@@ -424,8 +508,13 @@ impl Converter {
         }
     }
 
-    fn take(&mut self, mut octets: &[u8], spool: &mut Spool, message: &mut Arriving) -> Result<()> {
-        while let Some(at) = memchr2(b'\r', b'\n', octets) {
+    fn take(&mut self, mut octets: &[u8], spool: &mut Spool, message: &mut Arriving) -> io::Result<()> {
+        let dialect = self.dialect;
+        let next = |octets: &[u8]| match dialect {
+            Dialect::Unix => memchr2(b'\r', b'\n', octets),
+            Dialect::Mmdf => memchr3(b'\r', b'\n', MARK[0], octets),
+        };
+        while let Some(at) = next(octets) {
             self.piece(&octets[..at], spool)?;
             if octets[at] == b'\n' {
                 self.end_line(spool, message)?;
@@ -439,7 +528,7 @@ impl Converter {
         spool.push(&mut self.out)
     }
 
-    fn finish(&mut self, spool: &mut Spool, message: &mut Arriving) -> Result<()> {
+    fn finish(&mut self, spool: &mut Spool, message: &mut Arriving) -> io::Result<()> {
         if !self.line.is_empty() {
             self.judge(false);
         }
@@ -449,14 +538,15 @@ impl Converter {
                 self.out.push(b'\n');
             }
             spool.push(&mut self.out)?;
-            message.text = spool.length;
+            message.text = spool.len();
         }
         spool.push(&mut self.out)?;
-        message.end = spool.length;
+        message.end = spool.len();
+        message.is_open = !self.in_header && !self.ends_with_lf;
         Ok(())
     }
 
-    fn piece(&mut self, octets: &[u8], spool: &mut Spool) -> Result<()> {
+    fn piece(&mut self, octets: &[u8], spool: &mut Spool) -> io::Result<()> {
         if octets.is_empty() {
             return Ok(());
         }
@@ -473,14 +563,14 @@ impl Converter {
         if self.out.len() >= BLOCK { spool.push(&mut self.out) } else { Ok(()) }
     }
 
-    fn end_line(&mut self, spool: &mut Spool, message: &mut Arriving) -> Result<()> {
+    fn end_line(&mut self, spool: &mut Spool, message: &mut Arriving) -> io::Result<()> {
         if self.in_long_line {
             self.in_long_line = false;
             self.out.push(b'\n');
         } else if self.in_header && self.line.is_empty() {
             self.in_header = false;
             spool.push(&mut self.out)?;
-            message.text = spool.length;
+            message.text = spool.len();
         } else {
             self.judge(true);
             self.out.push(b'\n');
@@ -491,7 +581,8 @@ impl Converter {
 
     /// Moves the line's start out, changed where it would be mistaken for something of the mailbox.
     fn judge(&mut self, whole: bool) {
-        if self.line.starts_with(FROM)
+        if self.dialect == Dialect::Unix
+            && self.line.starts_with(FROM)
             && !(self.header_only && whole && FromLine::parse(&self.line).is_none())
         {
             self.out.push(b'>');
@@ -500,67 +591,4 @@ impl Converter {
         }
         self.out.append(&mut self.line);
     }
-}
-
-/// Octets in memory while they are few, else in a file without a name.
-#[derive(Default)]
-struct Spool {
-    memory: Vec<u8>,
-    file: Option<File>,
-    length: u64,
-}
-
-impl Spool {
-    /// Moves what is in `octets` to the end.
-    fn push(&mut self, octets: &mut Vec<u8>) -> Result<()> {
-        if self.file.is_none() && self.memory.len() + octets.len() > BLOCK {
-            let file = scratch_file().map_err(Error::io("create scratch file in", std::env::temp_dir()))?;
-            file.write_all_at(&self.memory, 0).map_err(Error::io("write scratch file in", "/tmp"))?;
-            self.memory = Vec::new();
-            self.file = Some(file);
-        }
-        match &self.file {
-            Some(file) => file
-                .write_all_at(octets, self.length)
-                .map_err(Error::io("write scratch file in", std::env::temp_dir()))?,
-            None => self.memory.extend_from_slice(octets),
-        }
-        self.length += octets.len() as u64;
-        octets.clear();
-        Ok(())
-    }
-
-    fn read(&self, from: u64, count: usize, out: &mut Vec<u8>) -> io::Result<()> {
-        if let Some(file) = &self.file {
-            let before = out.len();
-            out.resize(before + count, 0);
-            return file.read_exact_at(&mut out[before..], from);
-        }
-        let start = usize::try_from(from).unwrap_or(usize::MAX);
-        let octets = start.checked_add(count).and_then(|end| self.memory.get(start..end));
-        out.extend_from_slice(octets.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-}
-
-/// Makes a file that is gone when it is closed. Not through the disk: nothing of it outlives the process.
-fn scratch_file() -> io::Result<File> {
-    let flags = i32::try_from(rustix::fs::OFlags::TMPFILE.bits()).expect("open flags are small");
-    let directory = std::env::temp_dir();
-    let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).mode(0o600).open(&directory);
-    if let Ok(file) = opened {
-        return Ok(file);
-    }
-    for number in 0..1000 {
-        let path = directory.join(format!("ailurus-{}-{number}", std::process::id()));
-        match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
-            Ok(file) => {
-                std::fs::remove_file(&path)?;
-                return Ok(file);
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
 }

@@ -8,7 +8,6 @@ use ailurus_types::{FlagChange, Flags, Keyword, KeywordMask, Keywords, Uid, UidS
 /// Changes of flags in memory, and messages to be expunged at commit.
 pub(super) struct UnixEdit<'m> {
     mailbox: &'m mut UnixMailbox,
-    changes: Changes,
     // How to undo: the flags that messages had, and the keywords.
     before: Vec<(Uid, Flags)>,
     keywords: Option<Keywords>,
@@ -18,8 +17,8 @@ pub(super) struct UnixEdit<'m> {
 }
 
 impl<'m> UnixEdit<'m> {
-    pub(super) fn new(mailbox: &'m mut UnixMailbox, changes: Changes) -> Self {
-        Self { mailbox, changes, before: Vec::new(), keywords: None, whole: None, done: false }
+    pub(super) fn new(mailbox: &'m mut UnixMailbox) -> Self {
+        Self { mailbox, before: Vec::new(), keywords: None, whole: None, done: false }
     }
 
     fn undo(&mut self) {
@@ -108,7 +107,6 @@ impl Edit for UnixEdit<'_> {
     }
 
     fn commit(mut self: Box<Self>) -> Result<Changes> {
-        let mut changes = std::mem::take(&mut self.changes);
         if let Some(mut whole) = self.whole.take() {
             // Flags that were stored after an expunge are in the shorter list only.
             let kept = std::mem::take(&mut self.mailbox.snapshot.messages);
@@ -125,18 +123,16 @@ impl Edit for UnixEdit<'_> {
             let expunged = uids_at(&self.mailbox.snapshot, |index| gone[index]);
             let is_gone = |index: usize| gone.get(index) == Some(&true);
             if !expunged.is_empty() {
-                if let Err(error) = self.mailbox.write(&is_gone, &mut changes) {
-                    self.changes = changes;
-                    return Err(error);
-                }
+                self.mailbox.write(&is_gone)?;
                 self.mailbox.tell(Level::Info, format!("Expunged {} messages", expunged.count()));
             }
-            changes.expunged = expunged;
+            self.mailbox.pending.expunged = expunged;
         }
         self.done = true;
         // Only what a message had first counts: flags that came back to it are no change.
         self.before.sort_by_key(|(uid, _)| *uid);
         self.before.dedup_by_key(|(uid, _)| *uid);
+        let mut changes = std::mem::take(&mut self.mailbox.pending);
         let snapshot = &self.mailbox.snapshot;
         let mut hint = 0;
         for (uid, old) in &self.before {
@@ -158,8 +154,6 @@ impl Drop for UnixEdit<'_> {
     fn drop(&mut self) {
         if !self.done {
             self.undo();
-            // What others did is in the snapshot all the same, and still to be told.
-            self.mailbox.pending = std::mem::take(&mut self.changes);
         }
     }
 }

@@ -5,19 +5,20 @@ use super::edit::UnixEdit;
 use super::parse::{KEYWORDS, ParseError, Scan, Slot};
 use super::write::{Recent, Target, write_out};
 use super::{Shared, io_error, settle_journal};
-use crate::journal::Places;
+use crate::files;
+use crate::journal::{Places, read_up_to, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::RewriteError;
 use ailurus_store::{
     Access, Changes, Edit, Error, Extent, Level, Mailbox, Manner, PermanentFlags, Result, Snapshot, Wake,
 };
 use ailurus_types::{SystemFlags, Uid, UidSet, UidValidity};
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A mailbox of unix format. With the session lock it may be changed; changes of flags stay in memory until a
 /// checkpoint. Dropped, it lets go of the lock and writes nothing; to obey the kiss of death, close it.
@@ -29,9 +30,12 @@ pub(super) struct UnixMailbox {
     pub(super) places: Places,
     lock: Option<SessionLock>,
     scan: Scan,
+    /// What is in the file just before where it is parsed up to.
+    tail: Vec<u8>,
     pub(super) snapshot: Snapshot,
     cursor: Cursor,
-    // Seen while reading, or by an edit that was dropped; not yet told.
+    /// What the next refresh or commit has to tell: also what was seen while reading, or by an edit that was dropped or
+    /// failed.
     pub(super) pending: Changes,
     seen: Seen,
 }
@@ -47,9 +51,11 @@ struct Seen {
     is_fresh: bool,
 }
 
+/// The clock of files goes on at least this often.
+const TICK: Duration = Duration::from_millis(11);
+
 impl Seen {
     fn of(found: &Metadata) -> Self {
-        const TICK: i128 = 11_000_000;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX);
         let changed = i128::from(found.ctime()) * 1_000_000_000 + i128::from(found.ctime_nsec());
@@ -57,7 +63,7 @@ impl Seen {
             length: found.len(),
             changed: (found.ctime(), found.ctime_nsec()),
             inode: (found.dev(), found.ino()),
-            is_fresh: (now - changed).abs() < TICK,
+            is_fresh: (now - changed).unsigned_abs() < TICK.as_nanos(),
         }
     }
 
@@ -70,12 +76,10 @@ impl Seen {
 impl UnixMailbox {
     pub(super) fn open(shared: &Arc<Shared>, path: &Path, access: Access, manner: Manner) -> Result<Self> {
         let env = &shared.env;
-        let mut options = OpenOptions::new();
-        options.read(true);
         let mut lock = None;
         let mut file = None;
         if access == Access::ReadWrite {
-            match options.clone().write(true).open(path) {
+            match files::open(path, Access::ReadWrite) {
                 Ok(opened) => {
                     lock = SessionLock::acquire(&shared.disk, env, &opened, manner);
                     if lock.is_none() && manner == Manner::Silent {
@@ -94,14 +98,14 @@ impl UnixMailbox {
         }
         let file = match file {
             Some(file) => file,
-            None => options.open(path).map_err(Error::io("open", path))?,
+            None => files::open(path, Access::ReadOnly).map_err(Error::io("open", path))?,
         };
         let before = file.metadata().map_err(Error::io("examine", path))?;
         let places = Places::of(path, &file, &env.home).map_err(Error::io("examine", path))?;
-        let mut scan = Scan::default();
-        let opening = Opening { mode: Mode::Shared, manner, write: false };
+        let mut scan = Scan::new(shared.dialect);
+        let opening = Opening { mode: Mode::Shared, manner, access: Access::ReadOnly };
         let locked = lock_settled(shared, path, &file, &places, lock.is_some(), opening)?;
-        scan.parse(&file, env, manner).map_err(|error| initial_error(path, error))?;
+        scan.parse(&file, env, manner).map_err(|error| initial_error(shared, path, error))?;
         let mut mailbox = Self {
             shared: Arc::clone(shared),
             path: path.into(),
@@ -111,10 +115,12 @@ impl UnixMailbox {
             lock,
             snapshot: empty_snapshot(),
             scan,
+            tail: Vec::new(),
             cursor: Cursor::default(),
             pending: Changes::default(),
             seen: Seen::of(&before),
         };
+        mailbox.tail = mailbox.read_tail()?;
         mailbox.publish();
         mailbox.settle_times(&before);
         // Setting the times is a change as well.
@@ -125,11 +131,6 @@ impl UnixMailbox {
 
     pub(super) fn slot(&self, index: usize) -> Option<Slot> {
         self.scan.slots.get(index).copied()
-    }
-
-    fn slot_of(&self, uid: Uid) -> Result<Slot> {
-        let position = self.snapshot.position(uid, usize::MAX);
-        position.and_then(|position| self.slot(position)).ok_or(Error::Expunged { uid: uid.get() })
     }
 
     pub(super) fn writable(&self) -> Result<()> {
@@ -194,6 +195,51 @@ impl UnixMailbox {
         Ok(is_news.then_some(found))
     }
 
+    fn find(&self, uid: Uid) -> Result<Slot> {
+        let position = self.snapshot.position(uid, usize::MAX);
+        position.and_then(|position| self.slot(position)).ok_or(Error::Expunged { uid: uid.get() })
+    }
+
+    /// Reads messages, without any lock. In a read-only session the one that has the mailbox may be moving them at
+    /// this moment: what was read while the file changed does not count, and is read again.
+    fn steadily<T>(&mut self, mut read: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
+        const TRIES: usize = 20;
+        if self.lock.is_some() {
+            return read(self);
+        }
+        for _ in 0..TRIES {
+            let outcome = read(self);
+            if self.news()?.is_none() {
+                return outcome;
+            }
+            if self.seen.is_fresh {
+                std::thread::sleep(TICK);
+            }
+            self.reparse()?;
+        }
+        Err(Error::InUse { path: self.path.clone() })
+    }
+
+    /// Takes in what others did.
+    fn look(&mut self) -> Result<()> {
+        let news = self.news()?;
+        if self.lock.is_none() {
+            return if news.is_some() { self.reparse() } else { Ok(()) };
+        }
+        // UIDs that a client is told must be in the file before another program can take them away.
+        if let Some(before) = &news {
+            let locked = self.lock_for_change()?;
+            if self.scan.unwritten_uids {
+                self.write_locked(&locked, &|_| false)?;
+            } else {
+                self.settle_times(before);
+            }
+        } else if self.scan.unwritten_uids {
+            self.write(&|_| false)?;
+        }
+        Ok(())
+    }
+
     fn lose(&mut self, what: String) -> Error {
         self.lock = None;
         self.snapshot.writable = false;
@@ -202,11 +248,16 @@ impl UnixMailbox {
     }
 
     /// Parses what was appended, under a lock of ours.
-    fn parse_growth(&mut self, changes: &mut Changes) -> Result<()> {
+    fn parse_growth(&mut self) -> Result<()> {
         let length = self.file.metadata().map_err(Error::io("examine", &self.path))?.len();
         if length < self.scan.file_len {
             let was = self.scan.file_len;
             return Err(self.lose(format!("Mailbox shrank from {was} to {length} bytes, aborted")));
+        }
+        // A program that takes no session lock may have moved messages about, whatever the size is now.
+        if self.read_tail()? != self.tail {
+            let what = "Unexpected changes to mailbox (try restarting): messages were moved";
+            return Err(self.lose(what.into()));
         }
         if length == self.scan.file_len {
             return Ok(());
@@ -218,47 +269,34 @@ impl UnixMailbox {
             let what = parse_text(&error);
             return Err(self.lose(what));
         }
-        changes.arrived |= self.snapshot.messages.len() > count;
-        changes.uid_validity |= self.scan.uid_validity != validity;
+        self.tail = self.read_tail()?;
+        self.pending.arrived |= self.snapshot.messages.len() > count;
+        self.pending.uid_validity |= self.scan.uid_validity != validity;
         Ok(())
     }
 
-    /// Does `work` on the file as it is known to be. In a read-only session a neighbour may move everything at any moment:
-    /// what was read counts only if the file is the same still, else it is read again under the locks.
-    fn with_file<R>(&mut self, mut work: impl FnMut(&mut Self) -> Result<R>) -> Result<R> {
-        if self.lock.is_some() {
-            return work(self);
-        }
-        if self.news()?.is_none() {
-            let result = work(self);
-            if self.news()?.is_none() {
-                return result;
-            }
-        }
-        let locked = self.lock_to_read()?;
-        let mut changes = std::mem::take(&mut self.pending);
-        let parsed = self.parse_anew(&mut changes);
-        self.pending = changes;
-        let result = parsed.and_then(|()| work(self));
-        drop(locked);
-        result
+    fn read_tail(&self) -> Result<Vec<u8>> {
+        const MOST: u64 = 256;
+        let count = self.scan.end.min(MOST);
+        let mut tail = Vec::new();
+        let most = usize::try_from(count).unwrap_or(0);
+        read_up_to(&self.file, self.scan.end - count, most, &mut tail)
+            .map_err(Error::io("read", &self.path))?;
+        Ok(tail)
     }
 
-    fn lock_to_read(&self) -> Result<LockedFile> {
-        let opening = Opening { mode: Mode::Shared, manner: self.manner, write: false };
-        lock_settled(&self.shared, &self.path, &self.file, &self.places, false, opening)
-    }
-
-    /// Parses the whole file anew under the locks, in a read-only session, whose lock-holding neighbour may have moved
-    /// everything.
-    fn parse_anew(&mut self, changes: &mut Changes) -> Result<()> {
+    /// Parses the whole file anew, in a read-only session, whose lock-holding neighbour may have moved everything.
+    fn reparse(&mut self) -> Result<()> {
+        let opening = Opening { mode: Mode::Shared, manner: self.manner, access: Access::ReadOnly };
         let shared = Arc::clone(&self.shared);
-        let found = self.file.metadata().map_err(Error::io("examine", &self.path))?;
-        let mut scan = Scan::default();
+        let locked = lock_settled(&shared, &self.path, &self.file, &self.places, false, opening)?;
+        let mut scan = Scan::new(shared.dialect);
         scan.parse(&self.file, &shared.env, Manner::Silent).map_err(|error| {
             let what = parse_text(&error);
             self.lose(what)
         })?;
+        let found = self.file.metadata().map_err(Error::io("examine", &self.path))?;
+        drop(locked);
         self.seen = Seen::of(&found);
         self.cursor = Cursor::default();
         let before = std::mem::take(&mut self.snapshot.messages);
@@ -269,40 +307,45 @@ impl UnixMailbox {
             if let Ok(old) = old {
                 message.set_recent(before[old].is_recent());
                 if before[old].flags() != message.flags() {
-                    changes.flags.insert(message.uid());
+                    self.pending.flags.insert(message.uid());
                 }
             }
         }
         let there = |uid| scan.messages.binary_search_by_key(&uid, |message| message.uid()).is_ok();
         for message in before.iter().filter(|message| !there(message.uid())) {
-            changes.expunged.insert(message.uid());
+            self.pending.expunged.insert(message.uid());
         }
         let newest = before.last().map(|message| message.uid());
-        changes.arrived |= scan.messages.last().map(|message| message.uid()) > newest;
-        changes.keywords |= scan.keywords != keywords;
-        changes.uid_validity |= scan.uid_validity != validity;
+        self.pending.arrived |= scan.messages.last().map(|message| message.uid()) > newest;
+        self.pending.keywords |= scan.keywords != keywords;
+        self.pending.uid_validity |= scan.uid_validity != validity;
         self.scan = scan;
         self.publish();
         Ok(())
     }
 
     /// Opens the file under the exclusive locks of a change, with what others appended parsed.
-    fn lock_for_change(&mut self, changes: &mut Changes) -> Result<LockedFile> {
+    fn lock_for_change(&mut self) -> Result<LockedFile> {
         self.writable()?;
-        let opening = Opening { mode: Mode::Exclusive, manner: self.manner, write: true };
+        let opening = Opening { mode: Mode::Exclusive, manner: self.manner, access: Access::ReadWrite };
         let shared = Arc::clone(&self.shared);
         let locked = LockedFile::open(&shared.disk, &shared.env, &self.path, opening)
             .map_err(Error::io("lock", &self.path))?;
         if !is_same(locked.file(), &self.file) {
             return Err(self.lose("Unexpected changes to mailbox (try restarting): it was replaced".into()));
         }
-        self.parse_growth(changes)?;
+        if self.places.any() {
+            // Of an append that died: nothing else is journaled while this session has the lock.
+            let done = recover(&shared.disk, &shared.env.notices, &self.places, locked.file());
+            done.map_err(|error| io_error("recover", &self.path, error.into_io()))?;
+        }
+        self.parse_growth()?;
         Ok(locked)
     }
 
     /// Writes everything, without the messages that are `gone`.
-    pub(super) fn write(&mut self, gone: &dyn Fn(usize) -> bool, changes: &mut Changes) -> Result<()> {
-        let locked = self.lock_for_change(changes)?;
+    pub(super) fn write(&mut self, gone: &dyn Fn(usize) -> bool) -> Result<()> {
+        let locked = self.lock_for_change()?;
         self.write_locked(&locked, gone)
     }
 
@@ -317,6 +360,7 @@ impl UnixMailbox {
         });
         match written {
             Ok(()) => {
+                self.tail = self.read_tail()?;
                 let now = shared.env.clock.now();
                 // Only the times are at stake: biff programs.
                 shared.disk.set_times(locked.file(), now, now - 1).ok();
@@ -356,7 +400,7 @@ impl UnixMailbox {
 
 impl Mailbox for UnixMailbox {
     fn driver(&self) -> &'static str {
-        "unix"
+        self.shared.dialect.name()
     }
 
     fn path(&self) -> &Path {
@@ -369,10 +413,10 @@ impl Mailbox for UnixMailbox {
 
     fn read(&mut self, uid: Uid, extent: Extent, from: u64, most: usize, out: &mut Vec<u8>) -> Result<usize> {
         let before = out.len();
-        self.with_file(|this| {
+        self.steadily(|this| {
             out.truncate(before);
             if !this.cursor.stands_at(uid, extent, from) {
-                let slot = this.slot_of(uid)?;
+                let slot = this.find(uid)?;
                 this.cursor.start(uid, extent, &slot);
                 this.cursor.skip(&this.file, from).map_err(Error::io("read", &this.path))?;
             }
@@ -382,13 +426,18 @@ impl Mailbox for UnixMailbox {
 
     fn envelope_line(&mut self, uid: Uid) -> Result<Option<Vec<u8>>> {
         const MOST: usize = 64 * 1024;
-        let mut line = self.with_file(|this| {
-            let slot = this.slot_of(uid)?;
-            let count = usize::try_from(slot.from_len).unwrap_or(MOST).min(MOST);
-            let mut line = Vec::new();
-            let read = crate::journal::read_up_to(&this.file, slot.start, count, &mut line);
-            read.map_err(Error::io("read", &this.path)).map(|_| line)
+        let start = self.shared.dialect.start().len();
+        let mut line = Vec::new();
+        self.steadily(|this| {
+            let slot = this.find(uid)?;
+            let mark = if slot.has(Slot::OPEN_START) { 0 } else { start };
+            let count = usize::try_from(slot.from_len).unwrap_or(MOST).min(MOST).saturating_sub(mark);
+            read_up_to(&this.file, slot.start + mark as u64, count, &mut line)
+                .map_err(Error::io("read", &this.path))
         })?;
+        if line.is_empty() {
+            return Ok(None);
+        }
         while line.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
             line.pop();
         }
@@ -396,39 +445,22 @@ impl Mailbox for UnixMailbox {
     }
 
     fn refresh(&mut self) -> Result<Changes> {
-        if self.lock.is_none() {
-            self.with_file(|_| Ok(()))?;
-            return Ok(std::mem::take(&mut self.pending));
-        }
-        let mut changes = std::mem::take(&mut self.pending);
-        let news = self.news()?;
-        if let Some(before) = &news {
-            let locked = self.lock_for_change(&mut changes)?;
-            // UIDs that a client is told must be in the file before another program can take them away.
-            if self.scan.unwritten_uids {
-                self.write_locked(&locked, &|_| false)?;
-            } else {
-                self.settle_times(before);
-            }
-        } else if self.scan.unwritten_uids {
-            self.write(&|_| false, &mut changes)?;
-        }
-        Ok(changes)
+        self.look()?;
+        Ok(std::mem::take(&mut self.pending))
     }
 
     fn edit(&mut self) -> Result<Box<dyn Edit + '_>> {
         self.writable()?;
-        let changes = self.refresh()?;
-        Ok(Box::new(UnixEdit::new(self, changes)))
+        self.look()?;
+        Ok(Box::new(UnixEdit::new(self)))
     }
 
     fn checkpoint(&mut self) -> Result<Changes> {
-        let mut changes = std::mem::take(&mut self.pending);
         if self.is_dirty() {
-            self.write(&|_| false, &mut changes)?;
+            self.write(&|_| false)?;
             self.tell(Level::Info, "Checkpoint completed".into());
         }
-        Ok(changes)
+        Ok(std::mem::take(&mut self.pending))
     }
 
     fn is_dirty(&self) -> bool {
@@ -501,12 +533,13 @@ pub(super) fn parse_text(error: &ParseError) -> String {
     }
 }
 
-pub(super) fn initial_error(path: &Path, error: ParseError) -> Error {
+pub(super) fn initial_error(shared: &Shared, path: &Path, error: ParseError) -> Error {
+    let format = shared.dialect.name();
     match error {
-        ParseError::NoFromLine { .. } => Error::WrongFormat { format: "unix", path: path.into() },
+        ParseError::NoFromLine { .. } => Error::WrongFormat { format, path: path.into() },
         ParseError::HeaderTooLong { at } => {
             let what = "message header is too long".into();
-            Error::Damaged { format: "unix", path: path.into(), offset: at, what }
+            Error::Damaged { format, path: path.into(), offset: at, what }
         }
         ParseError::Io(error) => io_error("read", path, error),
     }

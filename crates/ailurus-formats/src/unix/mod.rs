@@ -1,4 +1,4 @@
-//! Unix format, the traditional mbox (spec/formats-unix.md).
+//! Unix format, the traditional mbox (spec/formats-unix.md), and mmdf format, its sibling (spec/formats-mmdf.md).
 //!
 //! One file; each message is a From_ line, its header, an empty line, its text, and an empty line that belongs to no
 //! message. LF alone ends lines. UID, flags and keywords are in fields at the end of each header (`Status`,
@@ -18,31 +18,53 @@
 //! a dead process left is worked off by whoever opens the mailbox next and may write it; who may not gets
 //! [`Error::InUse`], as the file may be half moved then.
 //!
-//! APPEND adds at the end, syncs, and cuts back to the old length on failure. With the session lock at hand the
+//! APPEND adds at the end, syncs, and cuts back to the old length on failure. What is more than one message, or than
+//! one write, goes through a journal, so that it arrives whole or not at all. With the session lock at hand the
 //! message gets its UID at once, and the digits of the last UID in the first message are overwritten in place; a
 //! crash in between is harmless, since a larger X-UID than the last one is believed. While another session has the lock,
 //! and be it our own, the message arrives like a delivery: without UID, which that session then gives it.
 //!
 //! NULs at the end of the file, which a crash of any program can leave, are no mail; the next rewrite drops them.
+//!
+//! # mmdf
+//!
+//! A message stands between two MARKs, lines of four octets 0x01. The From_ line behind the first may be missing: then
+//! the internal date is the file's time. Nothing is quoted, and no empty line is stripped from a text. All else is as
+//! in unix format, and shares its code; [`dialect`] names the differences. The reference's oddities, and what we do:
+//!
+//! | input | the reference | we |
+//! |---|---|---|
+//! | a MARK at the end of a longer line | ends the message there, RFC822.SIZE is one too many | end it there, sizes are true |
+//! | one octet, then a MARK | is text; but so is the MARK that a rewrite puts behind a text like this, and the next message is in this one then | are text; a text that ends like this gets its LF |
+//! | a message without the empty line | the size grows by two with the next rewrite | show the line from the start |
+//! | 0x01 four times, CR LF | a rewrite drops the CR, and the line ends the message | leave the CR |
+//! | one MARK between two messages | serves both, is doubled by a rewrite | the same |
+//! | other octets between messages | are a message | the same |
+//! | an appended message | has an empty line more at its end | has none more |
+//! | UIDs given to new messages | reach the file with the next checkpoint | before they are told, as in unix format |
 
 mod append;
 mod cursor;
+mod dialect;
 mod edit;
 mod mailbox;
 mod parse;
 mod render;
+mod window;
 mod write;
 
 use crate::disk::Disk;
+use crate::files::{self, next_validity};
 use crate::from_line::FromLine;
-use crate::journal::{Places, recover};
+use crate::journal::{Places, read_up_to, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::RewriteError;
 use ailurus_store::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, Location, Mailbox, Manner, Place,
     Rejection, Result, Status,
 };
-use ailurus_types::{Keywords, SystemFlags, Uid, UidValidity};
+use ailurus_types::{Keywords, Uid, UidValidity};
+use dialect::{Dialect, MARK};
 use mailbox::{UnixMailbox, initial_error, is_denied, is_same, lock_settled};
 use parse::{KEYWORDS, Scan};
 use render::{Base, Pseudo, append_pseudo};
@@ -52,7 +74,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-/// The driver of unix format.
+/// The driver of unix format, or of mmdf format.
 #[derive(Debug)]
 pub struct Unix {
     shared: Arc<Shared>,
@@ -61,6 +83,7 @@ pub struct Unix {
 /// What everything of this format needs.
 #[derive(Debug)]
 struct Shared {
+    dialect: Dialect,
     disk: Arc<dyn Disk>,
     env: Environment,
     // Of the mailbox that was appended to last.
@@ -68,10 +91,20 @@ struct Shared {
 }
 
 impl Unix {
-    /// Returns the driver for a user's mailboxes.
+    /// Returns the driver for a user's mailboxes of unix format.
     #[must_use]
     pub fn new(env: Environment, disk: Arc<dyn Disk>) -> Self {
-        Self { shared: Arc::new(Shared { disk, env, appended: Mutex::new(None) }) }
+        Self::of(Dialect::Unix, env, disk)
+    }
+
+    /// Returns the driver for a user's mailboxes of mmdf format.
+    #[must_use]
+    pub fn mmdf(env: Environment, disk: Arc<dyn Disk>) -> Self {
+        Self::of(Dialect::Mmdf, env, disk)
+    }
+
+    fn of(dialect: Dialect, env: Environment, disk: Arc<dyn Disk>) -> Self {
+        Self { shared: Arc::new(Shared { dialect, disk, env, appended: Mutex::new(None) }) }
     }
 
     fn path<'l>(&'l self, at: &'l Location) -> Option<&'l Path> {
@@ -90,7 +123,7 @@ impl Unix {
 
 impl Driver for Unix {
     fn name(&self) -> &'static str {
-        "unix"
+        self.shared.dialect.name()
     }
 
     fn abilities(&self) -> Abilities {
@@ -98,7 +131,7 @@ impl Driver for Unix {
             sticky_uids: true,
             keywords: KEYWORDS,
             creatable: true,
-            quotes_from: true,
+            quotes_from: self.shared.dialect == Dialect::Unix,
             own_fields: true,
             ends_lines: true,
             torn_appends: true,
@@ -108,15 +141,12 @@ impl Driver for Unix {
 
     fn probe(&self, at: &Location) -> Result<Claim> {
         let Some(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
-        let missing = if at.place == Place::Inbox { Claim::Empty } else { Claim::No(Rejection::Missing) };
         let found = match path.metadata() {
             Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(missing),
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-                return Ok(Claim::No(Rejection::Missing));
+            Err(error) if error.kind() == io::ErrorKind::NotFound && at.place == Place::Inbox => {
+                return Ok(Claim::Empty);
             }
-            Err(error) if is_denied(&error) => return Ok(Claim::No(Rejection::Denied)),
-            Err(error) => return Err(io_error("examine", path, error)),
+            Err(error) => return files::unclaimed("examine", path, error),
         };
         if !found.is_file() {
             return Ok(Claim::No(Rejection::WrongFormat));
@@ -124,16 +154,23 @@ impl Driver for Unix {
         if found.len() == 0 {
             return Ok(Claim::Empty);
         }
-        let file = match File::open(path) {
+        let file = match files::open(path, Access::ReadOnly) {
             Ok(file) => file,
-            Err(error) if is_denied(&error) => return Ok(Claim::No(Rejection::Denied)),
-            Err(error) => return Err(io_error("open", path, error)),
+            Err(error) => return files::unclaimed("open", path, error),
         };
-        let valid = begins_with_from_line(&file).map_err(Error::io("read", path))?;
-        let (accessed, modified) = (found.atime(), found.mtime());
-        if found.ctime() > accessed || modified > accessed {
-            // Biff programs tell new mail by these; who does not own the file cannot set them.
-            self.shared.disk.set_times(&file, accessed, modified).ok();
+        let valid = match text_start(&file).map_err(Error::io("read", path))? {
+            Some(start) => {
+                let valid = match self.shared.dialect {
+                    Dialect::Unix => begins_with_from_line(&file, start),
+                    Dialect::Mmdf => begins_with_mark(&file, start),
+                };
+                valid.map_err(Error::io("read", path))?
+            }
+            // What a crash left of the first delivery. Anywhere else NULs may be dear to somebody.
+            None => at.place == Place::Inbox && self.shared.dialect == Dialect::Unix,
+        };
+        if found.ctime() > found.atime() || found.mtime() > found.atime() {
+            files::restore_times(&*self.shared.disk, &file, &found);
         }
         Ok(if valid { Claim::Valid } else { Claim::No(Rejection::WrongFormat) })
     }
@@ -141,51 +178,32 @@ impl Driver for Unix {
     fn create(&self, at: &Location) -> Result<()> {
         let path = self.file_of(at)?;
         let Shared { disk, env, .. } = &*self.shared;
-        let file = match disk.create_new(&path, 0o600) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(Error::AlreadyExists(at.name.clone()));
-            }
-            Err(error) => return Err(io_error("create", &path, error)),
-        };
         let mut keywords = Keywords::default();
         for keyword in &env.default_keywords {
             // Those beyond the capacity are of no use.
             keywords.find_or_add(keyword, KEYWORDS).ok();
         }
-        let base = Base { validity: now_as_validity(env), uid_last: 0, keywords: &keywords };
+        let base = Base { validity: next_validity(env, 0), uid_last: 0, keywords: &keywords };
         let mut content = Vec::new();
-        append_pseudo(env, Pseudo::Created, base, &mut content);
-        let written = disk.write_at(&file, &content, 0).and_then(|()| disk.sync(&file));
-        let written = written.and_then(|()| match mode_of(env, &path) {
-            0o600 => Ok(()),
-            mode => disk.set_mode(&path, mode),
-        });
-        written.and_then(|()| disk.sync_dir(path.parent().unwrap_or(Path::new(".")))).map_err(|error| {
-            disk.remove(&path).ok();
-            io_error("initialize", &path, error)
-        })
+        append_pseudo(self.shared.dialect, env, Pseudo::Created, base, &mut content);
+        files::make(&**disk, at, &path, env.modes(&at.name).0, &content)
     }
 
     fn delete(&self, at: &Location) -> Result<()> {
         let path = self.file_of(at)?;
         let held = Held::take(&self.shared, at, &path)?;
-        self.shared.disk.remove(&path).map_err(Error::io("delete", &path))?;
+        files::remove(&*self.shared.disk, at, &path)?;
         drop(held);
         Ok(())
     }
 
     fn rename(&self, from: &Location, to: &Location) -> Result<()> {
         let (path, new) = (self.file_of(from)?, self.file_of(to)?);
-        if new.as_os_str().as_encoded_bytes().ends_with(b"/") {
-            return Err(Error::InvalidName { name: to.name.clone(), why: "invalid name" });
+        if files::wants_directory(&new) {
+            return Err(bad_name(to));
         }
         let held = Held::take(&self.shared, from, &path)?;
-        // The name could have been taken since the store looked; a file there would be replaced.
-        if new.symlink_metadata().is_ok() {
-            return Err(Error::AlreadyExists(to.name.clone()));
-        }
-        self.shared.disk.rename(&path, &new).map_err(Error::io("rename", &path))?;
+        files::move_to(&*self.shared.disk, (from, &path), (to, &new))?;
         drop(held);
         Ok(())
     }
@@ -193,34 +211,28 @@ impl Driver for Unix {
     fn status(&self, at: &Location) -> Result<Status> {
         let path = self.file_of(at)?;
         let env = &self.shared.env;
-        let mut scan = Scan::default();
-        match File::open(&path) {
+        let mut scan = Scan::new(self.shared.dialect);
+        match files::open(&path, Access::ReadOnly) {
             Ok(file) => {
                 let before = file.metadata().map_err(Error::io("examine", &path))?;
                 let places = Places::of(&path, &file, &env.home).map_err(Error::io("examine", &path))?;
-                let opening = Opening { mode: Mode::Shared, manner: Manner::Silent, write: false };
+                let opening =
+                    Opening { mode: Mode::Shared, manner: Manner::Silent, access: Access::ReadOnly };
                 let locked = lock_settled(&self.shared, &path, &file, &places, false, opening)?;
-                scan.parse(&file, env, Manner::Silent).map_err(|error| initial_error(&path, error))?;
+                scan.parse(&file, env, Manner::Silent)
+                    .map_err(|error| initial_error(&self.shared, &path, error))?;
                 drop(locked);
-                let (accessed, modified) = (before.atime(), before.mtime());
                 // Asking how much mail there is takes away nobody's notice of it.
-                self.shared.disk.set_times(&file, accessed, modified).ok();
+                files::restore_times(&*self.shared.disk, &file, &before);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && at.place == Place::Inbox => {
-                scan.uid_validity = now_as_validity(env);
+                scan.uid_validity = next_validity(env, 0);
             }
             Err(error) => return Err(not_found_or(at, &path, error)),
         }
-        let count = |wanted: &dyn Fn(&ailurus_store::MessageInfo) -> bool| {
-            u32::try_from(scan.messages.iter().filter(|message| wanted(message)).count()).unwrap_or(u32::MAX)
-        };
-        Ok(Status {
-            messages: count(&|_| true),
-            recent: count(&|message| message.is_recent()),
-            unseen: count(&|message| !message.flags().system.contains(SystemFlags::SEEN)),
-            uid_next: Uid::new(scan.uid_last).map_or(Some(Uid::MIN), Uid::next),
-            uid_validity: UidValidity::new(scan.uid_validity).unwrap_or(UidValidity::MIN),
-        })
+        let uid_next = Uid::new(scan.uid_last).map_or(Some(Uid::MIN), Uid::next);
+        let uid_validity = UidValidity::new(scan.uid_validity).unwrap_or(UidValidity::MIN);
+        Ok(Status::of(&scan.messages, uid_next, uid_validity))
     }
 
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {
@@ -249,11 +261,11 @@ struct Held {
 impl Held {
     fn take(shared: &Shared, at: &Location, path: &Path) -> Result<Self> {
         let Shared { disk, env, .. } = shared;
-        let file = File::open(path).map_err(|error| not_found_or(at, path, error))?;
+        let file = files::open(path, Access::ReadOnly).map_err(|error| not_found_or(at, path, error))?;
         let session = SessionLock::acquire(disk, env, &file, Manner::Silent)
             .ok_or_else(|| Error::InUse { path: path.into() })?;
         let places = Places::of(path, &file, &env.home).map_err(Error::io("examine", path))?;
-        let opening = Opening { mode: Mode::Exclusive, manner: Manner::Silent, write: false };
+        let opening = Opening { mode: Mode::Exclusive, manner: Manner::Silent, access: Access::ReadOnly };
         let locked = lock_settled(shared, path, &file, &places, true, opening)?;
         Ok(Self { _locked: locked, _session: session })
     }
@@ -274,7 +286,7 @@ fn settle_journal(
     } else {
         Some(SessionLock::acquire(disk, env, file, Manner::Silent).ok_or_else(in_use)?)
     };
-    let opening = Opening { mode: Mode::Exclusive, manner: Manner::Silent, write: true };
+    let opening = Opening { mode: Mode::Exclusive, manner: Manner::Silent, access: Access::ReadWrite };
     let locked = match LockedFile::open(disk, env, path, opening) {
         Ok(locked) => locked,
         Err(error) if is_denied(&error) => return Err(in_use()),
@@ -289,40 +301,43 @@ fn settle_journal(
     done.map(|_| ()).map_err(RewriteError::into_io).map_err(Error::io("recover", path))
 }
 
+/// Returns where the file starts without the NULs that a crash can leave, and behind which programs then deliver mail;
+/// `None` if there is nothing else. Of very many only the first are looked at.
+fn text_start(file: &File) -> io::Result<Option<u64>> {
+    const MOST: u64 = 1024 * 1024;
+    let (mut at, mut block) = (0, Vec::new());
+    while at < MOST {
+        read_up_to(file, at, 4096, &mut block)?;
+        if block.is_empty() {
+            return Ok(None);
+        }
+        match block.iter().position(|octet| *octet != 0) {
+            Some(text) => return Ok(Some(at + text as u64)),
+            None => at += block.len() as u64,
+        }
+    }
+    Ok(Some(at))
+}
+
 /// Tells whether the first line that is not blank is an acceptable From_ line (spec/formats-unix.md §1).
-fn begins_with_from_line(file: &File) -> io::Result<bool> {
-    let mut start = Vec::new();
-    crate::journal::read_up_to(file, 0, 1023, &mut start)?;
+fn begins_with_from_line(file: &File, start: u64) -> io::Result<bool> {
+    let mut text = Vec::new();
+    read_up_to(file, start, 1023, &mut text)?;
     let blank = |octet: &&u8| matches!(octet, b'\r' | b'\n' | b' ' | b'\t');
-    let blanks = start.iter().take_while(blank).count();
-    if blanks > 0 && start[blanks - 1] != b'\n' {
+    let blanks = text.iter().take_while(blank).count();
+    if blanks > 0 && text[blanks - 1] != b'\n' {
         return Ok(false);
     }
-    let rest = &start[blanks..];
+    let rest = &text[blanks..];
     let Some(end) = memchr::memchr(b'\n', rest) else { return Ok(false) };
     let line = &rest[..end];
     Ok(FromLine::parse(line.strip_suffix(b"\r").unwrap_or(line)).is_some())
 }
 
-fn now_as_validity(env: &Environment) -> u32 {
-    u32::try_from(env.clock.now()).unwrap_or(u32::MAX).max(1)
-}
-
-/// Returns the mode of a new mailbox file by the namespace that it is in (spec/storage-common.md §3.6).
-fn mode_of(env: &Environment, path: &Path) -> u32 {
-    let inside = |home: &Option<PathBuf>| home.as_ref().is_some_and(|home| path.starts_with(home));
-    let (shared, protections) = (&env.shared, &env.protections);
-    if path.starts_with(&env.home) {
-        protections.mailbox
-    } else if inside(&shared.public) {
-        protections.public.0
-    } else if inside(&shared.shared) {
-        protections.shared.0
-    } else if inside(&shared.ftp) {
-        protections.ftp.0
-    } else {
-        protections.mailbox
-    }
+fn begins_with_mark(file: &File, text_start: u64) -> io::Result<bool> {
+    let mut start = Vec::new();
+    read_up_to(file, text_start, MARK.len(), &mut start)?;
+    Ok(start == MARK)
 }
 
 fn bad_name(at: &Location) -> Error {

@@ -1,36 +1,41 @@
-//! Reading a file of unix format: one pass, in blocks, into small records (spec/formats-unix.md §4).
+//! Reading a file of unix or mmdf format: one pass, in blocks, into small records (spec/formats-unix.md §4).
 
+use super::dialect::{Dialect, MARK, MARK_LEN, has_mark_after};
 use super::render::{Old, append_block};
+use super::window::{Window, count, end_without_nuls};
 use crate::crlf::Internal;
+use crate::files::next_validity;
 use crate::from_line::{FROM, FromLine};
-use crate::journal::{BLOCK, read_up_to};
+use crate::journal::BLOCK;
 use ailurus_store::{Environment, Level, Manner, MessageInfo};
-use ailurus_types::{Flags, Keyword, KeywordMask, Keywords, SystemFlags, Uid};
+use ailurus_types::{Flags, InternalDate, Keyword, KeywordMask, Keywords, SystemFlags, Uid};
 use memchr::{memchr, memchr_iter, memmem};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// How many keywords a mailbox can have.
 pub(super) const KEYWORDS: usize = 30;
 
-const MOST_LINE: usize = 1024 * 1024;
 const MOST_BLOCK_KEPT: usize = 4096;
+/// How much of a line is in a notice: who sends mail decides how long lines are, and notices wait in memory.
+const MOST_SHOWN: usize = 80;
 
 /// Where a message is in the file, beside its [`MessageInfo`]; 32 octets.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Slot {
-    /// Where its From_ line starts.
+    /// Where it starts: with the From_ line, in mmdf format with the MARK before that.
     pub(super) start: u64,
-    /// Length of the text on the disk, without the empty line that separates messages.
+    /// Length of the text on the disk, without the empty line or MARK that ends the message.
     pub(super) text_len: u64,
-    /// Length of the From_ line with its line end.
+    /// Length of what is before the header: From_ line with its line end, MARK.
     pub(super) from_len: u32,
     /// Length of the header on the disk, with internal fields and the empty line.
     pub(super) header_len: u32,
-    /// Length of the header's visible lines without CRs and without the empty line.
+    /// Length of the header's visible lines, as a rewrite would write them, without the empty line.
     pub(super) visible_len: u32,
     bits: u8,
-    /// Length of the separating empty line.
+    /// Length of the empty line or MARK that ends the message.
     pub(super) separator_len: u8,
 }
 
@@ -47,8 +52,10 @@ impl Slot {
     pub(super) const OPEN_HEADER: u8 = 16;
     /// There is no empty line after the header: the file ends there.
     pub(super) const NO_EMPTY_LINE: u8 = 32;
-    /// The text does not end with LF: the file ends there.
+    /// The text does not end with LF, and must: the file ends there.
     pub(super) const OPEN_TEXT: u8 = 64;
+    /// It has no MARK of its own to start with: that which ends the message before does for both.
+    pub(super) const OPEN_START: u8 = 128;
 
     pub(super) fn has(&self, bit: u8) -> bool {
         self.bits & bit != 0
@@ -85,6 +92,7 @@ pub(super) struct LastUidDigits {
 /// What is known of the file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scan {
+    pub(super) dialect: Dialect,
     pub(super) messages: Vec<MessageInfo>,
     pub(super) slots: Vec<Slot>,
     pub(super) keywords: Keywords,
@@ -102,6 +110,8 @@ pub(super) struct Scan {
     pub(super) dirty: bool,
     /// UIDs were assigned that are not in the file.
     pub(super) unwritten_uids: bool,
+    /// What is parsed ends with a MARK.
+    pub(super) marked: bool,
     distrusted: bool,
     old_validity: u32,
     in_file: u32,
@@ -128,22 +138,16 @@ impl From<io::Error> for ParseError {
 }
 
 impl Scan {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self { dialect, ..Self::default() }
+    }
+
     /// Parses what is behind the part that is parsed already.
     pub(super) fn parse(&mut self, file: &File, env: &Environment, manner: Manner) -> Result<(), ParseError> {
         let file_len = file.metadata()?.len();
         let end = end_without_nuls(file, self.end, file_len)?;
         let first_new = self.slots.len();
-        let mut parser = Parser {
-            window: Window { file, end, base: self.end, at: 0, buffer: Vec::new() },
-            finder: memmem::Finder::new(b"\nFrom "),
-            scan: self,
-            env,
-            manner,
-            offset: env.clock.local_offset(),
-            block: Vec::new(),
-            rendered: Vec::new(),
-        };
-        parser.run()?;
+        Parser::new(self, file, end, env, manner)?.run()?;
         if first_new == 0 {
             // They grew by doubling; few more will come.
             self.messages.shrink_to_fit();
@@ -157,19 +161,14 @@ impl Scan {
     }
 
     /// Parses only as far as the keyword list can be: the first message.
-    pub(super) fn keywords_of(file: &File, env: &Environment) -> Result<Keywords, ParseError> {
-        let mut scan = Self::default();
+    pub(super) fn keywords_of(
+        dialect: Dialect,
+        file: &File,
+        env: &Environment,
+    ) -> Result<Keywords, ParseError> {
+        let mut scan = Self::new(dialect);
         let length = file.metadata()?.len();
-        let mut parser = Parser {
-            window: Window { file, end: length, base: 0, at: 0, buffer: Vec::new() },
-            finder: memmem::Finder::new(b"\nFrom "),
-            scan: &mut scan,
-            env,
-            manner: Manner::Silent,
-            offset: 0,
-            block: Vec::new(),
-            rendered: Vec::new(),
-        };
+        let mut parser = Parser::new(&mut scan, file, length, env, Manner::Silent)?;
         let start = parser.skip_blanks(0)?;
         if start < length {
             parser.message(start)?;
@@ -179,9 +178,7 @@ impl Scan {
 
     fn settle(&mut self, env: &Environment, manner: Manner, first_new: usize) {
         if self.uid_validity == 0 {
-            let now = u32::try_from(env.clock.now()).unwrap_or(u32::MAX).max(1);
-            // Not the old value again, even within the same second.
-            self.uid_validity = if now == self.old_validity { now.wrapping_add(1).max(1) } else { now };
+            self.uid_validity = next_validity(env, self.old_validity);
             if manner == Manner::Session {
                 env.notices.tell(Level::Info, "Assigning new unique identifiers to all messages");
             }
@@ -228,108 +225,16 @@ impl Scan {
     }
 }
 
-/// Returns where the file ends without the NULs that a crash may have left there: they are no mail.
-fn end_without_nuls(file: &File, from: u64, length: u64) -> io::Result<u64> {
-    let mut end = length;
-    let mut block = Vec::new();
-    while end > from {
-        let count = usize::try_from(end - from).unwrap_or(4096).min(4096);
-        read_up_to(file, end - count as u64, count, &mut block)?;
-        match block.iter().rposition(|octet| *octet != 0) {
-            Some(last) => return Ok(end - (block.len() - last - 1) as u64),
-            None => end -= count as u64,
-        }
-    }
-    Ok(end)
-}
-
-/// A part of the file in memory.
-struct Window<'f> {
-    file: &'f File,
-    end: u64,
-    base: u64,
-    // Where the last asked-for octet is in the buffer; what is before may go.
-    at: usize,
-    buffer: Vec<u8>,
-}
-
-impl Window<'_> {
-    /// Returns what follows `position`, at least `least` octets unless the file ends before.
-    fn data(&mut self, position: u64, least: usize) -> io::Result<&[u8]> {
-        let reach = self.base + self.buffer.len() as u64;
-        if position < self.base || position > reach {
-            (self.base, self.at) = (position, 0);
-            self.buffer.clear();
-        }
-        self.at = usize::try_from(position - self.base).unwrap_or(usize::MAX).min(self.buffer.len());
-        let reach = self.base + self.buffer.len() as u64;
-        if self.buffer.len() - self.at < least && reach < self.end {
-            self.buffer.drain(..self.at);
-            (self.base, self.at) = (position, 0);
-            let have = self.buffer.len();
-            let want = usize::try_from(self.end - reach).unwrap_or(usize::MAX).min(least.max(BLOCK) - have);
-            self.buffer.resize(have + want, 0);
-            let mut filled = have;
-            while filled < have + want {
-                use std::os::unix::fs::FileExt;
-                match self.file.read_at(&mut self.buffer[filled..], self.base + filled as u64) {
-                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    Ok(read) => filled += read,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        Ok(&self.buffer[self.at..])
-    }
-
-    /// Returns the line at `position` with its LF, if it has one; of a line beyond 1 MiB only the first part, with
-    /// the length of all of it.
-    fn line(&mut self, position: u64) -> io::Result<(&[u8], u64)> {
-        let mut least = 512;
-        loop {
-            let end = self.end;
-            let data = self.data(position, least)?;
-            if let Some(at) = memchr(b'\n', data) {
-                let at = at + 1;
-                return Ok((&self.buffer[self.at..self.at + at], at as u64));
-            }
-            let have = data.len();
-            if position + have as u64 >= end {
-                return Ok((&self.buffer[self.at..], have as u64));
-            }
-            if have >= MOST_LINE {
-                let length = self.long_line(position + have as u64)? - position;
-                return Ok((&self.buffer[self.at..], length));
-            }
-            least = have * 2;
-        }
-    }
-
-    fn long_line(&self, mut position: u64) -> io::Result<u64> {
-        let mut block = Vec::new();
-        while position < self.end {
-            let count = usize::try_from(self.end - position).unwrap_or(BLOCK).min(BLOCK);
-            read_up_to(self.file, position, count, &mut block)?;
-            if block.is_empty() {
-                break;
-            }
-            if let Some(at) = memchr(b'\n', &block) {
-                return Ok(position + at as u64 + 1);
-            }
-            position += block.len() as u64;
-        }
-        Ok(position.min(self.end))
-    }
-}
-
 struct Parser<'s> {
+    dialect: Dialect,
     window: Window<'s>,
     finder: memmem::Finder<'static>,
     scan: &'s mut Scan,
     env: &'s Environment,
     manner: Manner,
     offset: i16,
+    // That of messages without a From_ line.
+    file_date: InternalDate,
     // The internal fields at the end of the header, as they are and as we would write them.
     block: Vec<u8>,
     rendered: Vec<u8>,
@@ -346,14 +251,41 @@ struct Header {
     visible_size: u64,
 }
 
-/// The body of a message, with the empty line that separates it from the next.
+/// The text of a message, with what ends it.
 struct Body {
     end: u64,
+    // In the text alone.
     crs: u64,
     lfs: u64,
+    // Of what ends it.
+    separator: u8,
+    // Whether the last line of the text needs no LF.
+    ended: bool,
 }
 
-impl Parser<'_> {
+impl<'s> Parser<'s> {
+    /// Returns the parser of what follows the part of the file that is parsed already.
+    fn new(
+        scan: &'s mut Scan,
+        file: &'s File,
+        end: u64,
+        env: &'s Environment,
+        manner: Manner,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            dialect: scan.dialect,
+            window: Window::new(file, scan.end, end),
+            finder: memmem::Finder::new(scan.dialect.needle()),
+            scan,
+            env,
+            manner,
+            offset: env.clock.local_offset(),
+            file_date: InternalDate::from_timestamp(file.metadata()?.mtime(), 0),
+            block: Vec::new(),
+            rendered: Vec::new(),
+        })
+    }
+
     fn run(&mut self) -> Result<(), ParseError> {
         let mut position = self.skip_blanks(self.window.base)?;
         while position < self.window.end {
@@ -383,34 +315,17 @@ impl Parser<'_> {
     /// Parses the message at `start`; returns where the next one starts.
     fn message(&mut self, start: u64) -> Result<u64, ParseError> {
         self.scan.in_file += 1;
-        let offset = self.offset;
-        let (line, from_len) = self.window.line(start)?;
-        let full = line.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-        let Some((line, from)) = full.and_then(|line| Some((line, FromLine::parse(line)?))) else {
-            let found = String::from_utf8_lossy(&line[..line.len().min(20)]).trim_end().to_owned();
-            return Err(ParseError::NoFromLine { found });
-        };
-        let mut slot = Slot { start, ..Slot::default() };
-        slot.from_len = u32::try_from(from_len).map_err(|_| ParseError::HeaderTooLong { at: start })?;
-        slot.set(Slot::HAS_CR, line.len() as u64 + 1 != from_len);
-        let date = from.date(line, offset).unwrap_or_else(|(so_far, text)| {
-            self.tell(Level::Warning, format!("Unable to parse internal date: {text}"));
-            so_far
-        });
+        let (slot, date) = self.envelope(start)?;
         let mut header = self.header(slot)?;
-        let body = self.body(header.slot.text_start())?;
-        let (separator, ended) = self.separator(header.slot.text_start(), body.end)?;
-        let raw = body.end - header.slot.text_start();
+        let text_start = header.slot.text_start();
+        let body = self.body(text_start)?;
         let slot = &mut header.slot;
-        slot.separator_len = separator;
-        slot.text_len = raw - u64::from(separator);
-        // The separator is one LF, whether with a CR or without.
-        let line_ends = body.lfs - u64::from(separator > 0);
-        let octets = raw - body.crs - u64::from(separator > 0);
+        slot.separator_len = body.separator;
+        slot.text_len = body.end - text_start - u64::from(body.separator);
         // What a rewrite will supply is shown from the start: the content of a UID never changes.
-        let supplied = if ended { 0 } else { 2 };
-        slot.set(Slot::OPEN_TEXT, !ended);
-        if body.crs > 0 {
+        let supplied = if body.ended { 0 } else { 2 };
+        slot.set(Slot::OPEN_TEXT, !body.ended);
+        if body.crs > 0 || body.separator == 2 {
             slot.set(Slot::HAS_CR, true);
         }
         if header.is_pseudo {
@@ -426,8 +341,8 @@ impl Parser<'_> {
                 self.scan.next_uid()
             }
         };
-        let mut message =
-            MessageInfo::new(uid, header.flags, date, header.visible_size + octets + line_ends + supplied);
+        let text_size = header.slot.text_len - body.crs + body.lfs + supplied;
+        let mut message = MessageInfo::new(uid, header.flags, date, header.visible_size + text_size);
         message.set_recent(!header.old);
         if !header.old {
             header.slot.set(Slot::DIRTY, true);
@@ -435,6 +350,40 @@ impl Parser<'_> {
         self.scan.messages.push(message);
         self.scan.slots.push(header.slot);
         Ok(body.end)
+    }
+
+    /// Reads what is before the header: From_ line, MARK.
+    fn envelope(&mut self, start: u64) -> Result<(Slot, InternalDate), ParseError> {
+        let (dialect, offset) = (self.dialect, self.offset);
+        let mut slot = Slot { start, ..Slot::default() };
+        let mut at = start;
+        if dialect == Dialect::Mmdf {
+            if self.window.data(start, MARK.len())?.starts_with(MARK) {
+                at += MARK.len() as u64;
+            } else if self.scan.marked {
+                slot.set(Slot::OPEN_START, true);
+                slot.set(Slot::DIRTY, true);
+            } else {
+                return Err(no_start(self.window.line(start)?.0));
+            }
+        }
+        let (line, length) = self.window.line(at)?;
+        let full = line.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let date = match full.and_then(|line| Some((line, FromLine::parse(line)?))) {
+            Some((text, from)) => {
+                slot.set(Slot::HAS_CR, text.len() as u64 + 1 != length);
+                at += length;
+                let date = from.date(text, offset);
+                date.unwrap_or_else(|(so_far, text)| {
+                    self.tell(Level::Warning, format!("Unable to parse internal date: {text}"));
+                    so_far
+                })
+            }
+            None if dialect == Dialect::Unix => return Err(no_start(line)),
+            None => self.file_date,
+        };
+        slot.from_len = u32::try_from(at - start).map_err(|_| ParseError::HeaderTooLong { at: start })?;
+        Ok((slot, date))
     }
 
     fn header(&mut self, slot: Slot) -> Result<Header, ParseError> {
@@ -453,14 +402,30 @@ impl Parser<'_> {
         let mut visible_len = 0u64;
         let (mut contiguous, mut open, mut has_cr) = (!slot.has(Slot::HAS_CR), false, slot.has(Slot::HAS_CR));
         let (mut after_internal, mut empty_line) = (false, false);
-        while position < self.window.end {
-            let (line, length) = self.window.line(position)?;
+        let (file, mut at_mark, cr_filter) = (self.window.file, false, self.dialect.cr_filter());
+        while position < self.window.end && !at_mark {
+            let (mut line, mut length) = self.window.line(position)?;
+            if self.dialect == Dialect::Mmdf
+                && let Some(before) = before_mark(line, position, length, file)?
+            {
+                if before == 0 {
+                    break;
+                }
+                at_mark = true;
+                length = before;
+                line = &line[..line.len().min(usize::try_from(before).unwrap_or(usize::MAX))];
+            }
             position += length;
             if matches!(line, b"\n" | b"\r\n") {
                 has_cr |= line.len() == 2;
                 header.visible_size += 2;
                 self.block.push(b'\n');
                 empty_line = true;
+                break;
+            }
+            if !line.ends_with(b"\n") && line.iter().all(|octet| *octet == b'\r') {
+                // Nothing but the start of the empty line that is supplied.
+                has_cr = true;
                 break;
             }
             let continues = matches!(line[0], b' ' | b'\t');
@@ -472,12 +437,16 @@ impl Parser<'_> {
                     self.block.extend_from_slice(line);
                 }
                 let line = line.strip_suffix(b"\n").unwrap_or(line);
-                let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
                 match field {
-                    Some(field) => self.field(field, &line, position - length, &mut header),
+                    Some(field) => {
+                        let line = line.to_vec();
+                        self.field(field, &line, position - length, &mut header);
+                    }
                     None => {
-                        let (number, text) = (self.scan.in_file, String::from_utf8_lossy(&line));
-                        let text = format!("Discarding bogus continuation in msg {number}: {text}");
+                        let shown = String::from_utf8_lossy(&line[..line.len().min(MOST_SHOWN)]);
+                        let text =
+                            format!("Discarding bogus continuation in msg {}: {shown}", self.scan.in_file);
                         self.tell(Level::Warning, text);
                     }
                 }
@@ -486,14 +455,16 @@ impl Parser<'_> {
             after_internal = false;
             contiguous &= self.block.is_empty();
             let whole = length == line.len() as u64;
-            let (mut crs, mut ended) = (memchr_iter(b'\r', line).count() as u64, line.ends_with(b"\n"));
+            let (mut crs, mut end) = (memchr_iter(b'\r', line).count() as u64, line);
+            let mut tail = [0; 3];
             if !whole {
-                crs = count(self.window.file, position - length, position, b'\r')?;
-                ended = count(self.window.file, position - 1, position, b'\n')? > 0;
+                crs = count(file, position - length, position, b'\r')?;
+                file.read_exact_at(&mut tail, position - 3)?;
+                end = &tail;
             }
-            open = !ended;
+            open = !end.ends_with(b"\n");
             has_cr |= crs > 0;
-            visible_len += length - crs;
+            visible_len += length - u64::from(crs > 0 && cr_filter.shortens(end));
             // A line that the file ends in has its LF supplied.
             header.visible_size += length - crs + 1 + u64::from(open);
         }
@@ -603,9 +574,44 @@ impl Parser<'_> {
         self.scan.distrust();
     }
 
-    /// Finds the end of the body that starts at `start`.
+    /// Finds the end of the text that starts at `start`.
     fn body(&mut self, start: u64) -> Result<Body, ParseError> {
-        let mut body = Body { end: start, crs: 0, lfs: 0 };
+        match self.dialect {
+            Dialect::Unix => {
+                let mut body = self.until_from_line(start)?;
+                let (tail, count) = self.tail(start, body.end)?;
+                let tail = &tail[..count];
+                body.separator = match tail {
+                    b"\n" | b"\n\n" | [_, b'\n', b'\n'] => 1,
+                    b"\r\n" | b"\n\r\n" => 2,
+                    _ => 0,
+                };
+                // The LF behind a lone CR makes an empty line, which is none of the text.
+                body.ended = matches!(tail, [] | [.., b'\n'] | b"\r" | [.., b'\n', b'\r']);
+                body.lfs -= u64::from(body.separator > 0);
+                body.crs -= u64::from(body.separator == 2);
+                Ok(body)
+            }
+            Dialect::Mmdf => {
+                let mut body = self.until_mark(start)?;
+                let (tail, count) = self.tail(start, body.end)?;
+                let marked = body.end < self.window.end;
+                body.ended = match &tail[..count] {
+                    [] | [.., b'\n'] => true,
+                    _ => marked,
+                };
+                self.scan.marked = marked;
+                if marked {
+                    body.separator = MARK_LEN;
+                    body.end += MARK.len() as u64;
+                }
+                Ok(body)
+            }
+        }
+    }
+
+    fn until_from_line(&mut self, start: u64) -> Result<Body, ParseError> {
+        let mut body = Body { end: start, crs: 0, lfs: 0, separator: 0, ended: true };
         if self.is_from_line(start)? {
             return Ok(body);
         }
@@ -637,6 +643,31 @@ impl Parser<'_> {
         Ok(body)
     }
 
+    fn until_mark(&mut self, start: u64) -> Result<Body, ParseError> {
+        // With the octets before it that tell whether it is one.
+        const OVERLAP: usize = MARK.len() + 2;
+        let mut body = Body { end: start, crs: 0, lfs: 0, separator: 0, ended: true };
+        loop {
+            let end = self.window.end;
+            let data = self.window.data(body.end, BLOCK.min(64 * 1024))?;
+            let is_last = body.end + data.len() as u64 >= end;
+            let found = self.finder.find(data);
+            let is_mark = found.is_some_and(|at| has_mark_after(&data[..at]));
+            let piece = match found {
+                Some(at) if is_mark => &data[..at],
+                Some(at) => &data[..=at],
+                None if is_last => data,
+                None => &data[..data.len().saturating_sub(OVERLAP).max(1)],
+            };
+            body.crs += memchr_iter(b'\r', piece).count() as u64;
+            body.lfs += memchr_iter(b'\n', piece).count() as u64;
+            body.end += piece.len() as u64;
+            if is_mark || found.is_none() && is_last {
+                return Ok(body);
+            }
+        }
+    }
+
     fn is_from_line(&mut self, position: u64) -> io::Result<bool> {
         if !self.window.data(position, FROM.len())?.starts_with(FROM) {
             return Ok(false);
@@ -646,8 +677,8 @@ impl Parser<'_> {
         Ok(FromLine::parse(line.strip_suffix(b"\r").unwrap_or(line)).is_some())
     }
 
-    /// Returns the length of the empty line that a body ends with, and whether its last line has its LF.
-    fn separator(&mut self, start: u64, end: u64) -> io::Result<(u8, bool)> {
+    /// Returns the last octets of that range, and how many they are.
+    fn tail(&mut self, start: u64, end: u64) -> io::Result<([u8; 3], usize)> {
         let count = usize::try_from(end - start).unwrap_or(3).min(3);
         let from = end - count as u64;
         let mut tail = [0; 3];
@@ -655,31 +686,28 @@ impl Parser<'_> {
             let at = usize::try_from(from - self.window.base).unwrap_or(0);
             tail[..count].copy_from_slice(&self.window.buffer[at..at + count]);
         } else {
-            use std::os::unix::fs::FileExt;
             self.window.file.read_exact_at(&mut tail[..count], from)?;
         }
-        let tail = &tail[..count];
-        let separator = match tail {
-            b"\n" | b"\n\n" | [_, b'\n', b'\n'] => 1,
-            b"\r\n" | b"\n\r\n" => 2,
-            _ => 0,
-        };
-        Ok((separator, tail.last().is_none_or(|octet| *octet == b'\n')))
+        Ok((tail, count))
     }
 }
 
-fn count(file: &File, from: u64, to: u64, wanted: u8) -> io::Result<u64> {
-    let (mut position, mut found, mut block) = (from, 0, Vec::new());
-    while position < to {
-        let size = usize::try_from(to - position).unwrap_or(BLOCK).min(BLOCK);
-        read_up_to(file, position, size, &mut block)?;
-        if block.is_empty() {
-            break;
-        }
-        found += memchr_iter(wanted, &block).count() as u64;
-        position += block.len() as u64;
+fn no_start(line: &[u8]) -> ParseError {
+    let found = String::from_utf8_lossy(&line[..line.len().min(20)]).trim_end().to_owned();
+    ParseError::NoFromLine { found }
+}
+
+/// Returns the length of a header line up to the MARK that ends the message there. Of a very long line `line` holds
+/// the first part.
+fn before_mark(line: &[u8], position: u64, length: u64, file: &File) -> io::Result<Option<u64>> {
+    let mark = MARK.len() as u64;
+    if length == line.len() as u64 {
+        let before = line.strip_suffix(MARK);
+        return Ok(before.filter(|before| has_mark_after(before)).map(|before| before.len() as u64));
     }
-    Ok(found)
+    let mut tail = [0; MARK.len()];
+    file.read_exact_at(&mut tail, position + length - mark)?;
+    Ok((tail == MARK).then_some(length - mark))
 }
 
 fn read_status(value: &[u8], header: &mut Header) {

@@ -1,5 +1,6 @@
 //! What we write: pseudo message and status blocks (spec/formats-unix.md §3, §5).
 
+use super::dialect::Dialect;
 use ailurus_store::Environment;
 use ailurus_types::{Flags, InternalDate, Keywords, SystemFlags};
 use std::io::Write;
@@ -102,7 +103,7 @@ fn append_keyword_list(keywords: &Keywords, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether the pseudo message has a message identifier: that of CREATE has none.
+/// Whether the pseudo message has a message identifier: that of CREATE has none, and in mmdf format another date.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Pseudo {
     Created,
@@ -110,14 +111,19 @@ pub(super) enum Pseudo {
 }
 
 /// Appends the message that holds the UID state while no other can.
-pub(super) fn append_pseudo(env: &Environment, kind: Pseudo, base: Base<'_>, out: &mut Vec<u8>) {
+pub(super) fn append_pseudo(
+    dialect: Dialect,
+    env: &Environment,
+    kind: Pseudo,
+    base: Base<'_>,
+    out: &mut Vec<u8>,
+) {
     let now = env.clock.now();
     let date = InternalDate::from_timestamp(now, env.clock.local_offset());
     let host: String = env.host.chars().filter(|c| !c.is_control()).take(HOST_MAX).collect();
-    let ((year, _, day), (hour, minute, second)) = (date.calendar(), date.clock());
-    let (month, zone) = (date.month_name(), date.zone());
+    out.extend_from_slice(dialect.start());
     print(out, format_args!("From MAILER-DAEMON {}\n", date.ctime()));
-    print(out, format_args!("Date: {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} {zone}\n"));
+    append_date(dialect, kind, date, out);
     print(out, format_args!("From: Mail System Internal Data <MAILER-DAEMON@{host}>\n"));
     out.extend_from_slice(b"Subject: DON'T DELETE THIS MESSAGE -- FOLDER INTERNAL DATA\n");
     if kind == Pseudo::Rewritten {
@@ -130,8 +136,24 @@ pub(super) fn append_pseudo(env: &Environment, kind: Pseudo, base: Base<'_>, out
           This text is part of the internal format of your mail folder, and is not\n\
           a real message.  It is created automatically by the mail system software.\n\
           If deleted, important folder data will be lost, and it will be re-created\n\
-          with the data reset to initial values.\n\n",
+          with the data reset to initial values.\n",
     );
+    out.extend_from_slice(dialect.end());
+}
+
+fn append_date(dialect: Dialect, kind: Pseudo, date: InternalDate, out: &mut Vec<u8>) {
+    let ((year, _, day), (hour, minute, second)) = (date.calendar(), date.clock());
+    let (month, zone) = (date.month_name(), date.zone());
+    if (dialect, kind) == (Dialect::Mmdf, Pseudo::Created) {
+        // The reference adds the zone's name, which we know of one zone only.
+        let name = if zone == "+0000" { " (UTC)" } else { "" };
+        let weekday = &date.ctime()[..3];
+        print(out, format_args!("Date: {weekday}, {day} {month} {year:04} "));
+        print(out, format_args!("{hour:02}:{minute:02}:{second:02} {zone}{name}\n"));
+    } else {
+        print(out, format_args!("Date: {day:02} {month} {year:04} "));
+        print(out, format_args!("{hour:02}:{minute:02}:{second:02} {zone}\n"));
+    }
 }
 
 fn print(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {

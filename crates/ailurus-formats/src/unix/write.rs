@@ -1,9 +1,11 @@
 //! Writing what is in memory into the file (spec/formats-unix.md §5), as a crash-safe rewrite.
 
+use super::dialect::{Dialect, MARK};
 use super::parse::{LastUidDigits, Scan, Slot};
 use super::render::{Base, Old, Pseudo, append_block, append_pseudo};
-use crate::crlf::{HeaderFilter, append_without_cr};
+use crate::crlf::HeaderFilter;
 use crate::disk::Disk;
+use crate::from_line::FROM;
 use crate::journal::{BLOCK, Places, read_up_to};
 use crate::rewrite::{Rewrite, RewriteError};
 use ailurus_store::{Environment, MessageInfo};
@@ -71,6 +73,7 @@ pub(super) fn write_out(
     }
     scan.slots = slots;
     scan.pseudo = pseudo;
+    scan.marked = length > 0;
     scan.last_uid_digits = digits;
     (scan.end, scan.file_len) = (length, length);
     scan.dirty = recent == Recent::Untold && scan.messages.iter().any(MessageInfo::is_recent);
@@ -96,7 +99,7 @@ impl Writing<'_> {
 
     fn pseudo(&mut self, env: &Environment) -> Result<(), RewriteError> {
         let mut text = Vec::new();
-        append_pseudo(env, Pseudo::Rewritten, self.base(), &mut text);
+        append_pseudo(self.scan.dialect, env, Pseudo::Rewritten, self.base(), &mut text);
         let field = memchr::memmem::find(&text, b"\nX-IMAP: ").map(|at| at as u64 + 9);
         self.digits = field.map(|at| LastUidDigits { at: at + 11, count: 10 });
         self.rewrite.literal(&text)
@@ -152,64 +155,97 @@ impl Writing<'_> {
         self.end_message(new, start, &slot)
     }
 
-    /// Writes From_ line and visible header.
+    /// Writes what is before the header, and the visible header.
     fn header(&mut self, slot: &Slot, new: &mut Slot) -> Result<(), RewriteError> {
-        if slot.has(Slot::CONTIGUOUS) {
-            return self.rewrite.copy(slot.start..slot.header_start() + u64::from(slot.visible_len));
-        }
         let start = self.rewrite.position();
+        if slot.has(Slot::OPEN_START) {
+            self.rewrite.literal(MARK)?;
+            new.set(Slot::OPEN_START, false);
+        }
+        if slot.has(Slot::CONTIGUOUS) {
+            self.rewrite.copy(slot.start..slot.header_start() + u64::from(slot.visible_len))?;
+            let written = self.rewrite.position() - start - u64::from(slot.visible_len);
+            new.from_len = u32::try_from(written).unwrap_or(u32::MAX);
+            return Ok(());
+        }
         self.without_cr(slot.start..slot.header_start())?;
         let header = self.rewrite.position();
         new.from_len = u32::try_from(header - start).unwrap_or(u32::MAX);
-        let end = header + u64::from(slot.visible_len);
-        let (mut filter, mut block, mut out) = (HeaderFilter::default(), Vec::new(), Vec::new());
-        let mut from = slot.header_start();
+        let (mut filter, mut crs) = (HeaderFilter::default(), self.scan.dialect.cr_filter());
+        let (mut block, mut visible, mut out) = (Vec::new(), Vec::new(), Vec::new());
+        // The empty line, which comes last, is the status block's.
+        let mut left = usize::try_from(slot.visible_len).unwrap_or(usize::MAX);
+        let (mut from, mut line_end) = (slot.header_start(), &b"\n"[..]);
         while from < slot.text_start() {
             let count = usize::try_from(slot.text_start() - from).unwrap_or(BLOCK).min(BLOCK);
             read_up_to(self.file, from, count, &mut block).map_err(RewriteError::Unchanged)?;
             from += count as u64;
+            visible.clear();
             out.clear();
-            filter.push(&block, &mut out);
+            filter.push(&block, &mut visible);
             if from >= slot.text_start() {
-                filter.finish(&mut out);
+                filter.finish(&mut visible);
             }
-            // The empty line, which comes last, is the status block's.
-            let left = usize::try_from(end - self.rewrite.position()).unwrap_or(usize::MAX);
+            crs.push(&visible, &mut out);
+            if from >= slot.text_start() {
+                crs.finish(&mut out);
+            }
             out.truncate(left);
+            left -= out.len();
+            let is_first = self.rewrite.position() == header;
+            if is_first && self.scan.dialect == Dialect::Mmdf && out.starts_with(FROM) {
+                // An internal field was before it. A CR, which readers drop, keeps it from being a From_ line.
+                self.rewrite.literal(b"\r")?;
+            }
             self.rewrite.literal(&out)?;
+            line_end = self.scan.dialect.line_end(&out);
         }
         if slot.has(Slot::OPEN_HEADER) {
-            self.rewrite.literal(b"\n")?;
-            new.visible_len += 1;
+            self.rewrite.literal(line_end)?;
         }
+        new.visible_len = u32::try_from(self.rewrite.position() - header).unwrap_or(u32::MAX);
         Ok(())
     }
 
     fn without_cr(&mut self, range: Range<u64>) -> Result<(), RewriteError> {
         let (mut from, mut block, mut out) = (range.start, Vec::new(), Vec::new());
+        let mut crs = self.scan.dialect.cr_filter();
         while from < range.end {
             let count = usize::try_from(range.end - from).unwrap_or(BLOCK).min(BLOCK);
             read_up_to(self.file, from, count, &mut block).map_err(RewriteError::Unchanged)?;
             from += count as u64;
             out.clear();
-            append_without_cr(&block, &mut out);
+            crs.push(&block, &mut out);
+            if from >= range.end {
+                crs.finish(&mut out);
+            }
             self.rewrite.literal(&out)?;
         }
         Ok(())
     }
 
-    /// Writes the LF after the text, and notes where the message is now; `before` says where it was.
+    /// Writes what ends the message, and notes where it is now; `before` says where it was.
     fn end_message(&mut self, mut slot: Slot, start: u64, before: &Slot) -> Result<(), RewriteError> {
-        if before.separator_len == 1 {
+        let (dialect, is_open) = (self.scan.dialect, before.has(Slot::OPEN_TEXT));
+        let end = dialect.end();
+        if is_open {
+            let mut last = Vec::new();
+            read_up_to(self.file, before.text_end().saturating_sub(1), 1, &mut last)
+                .map_err(RewriteError::Unchanged)?;
+            let line_end = dialect.line_end(&last);
+            self.rewrite.literal(line_end)?;
+            slot.text_len += line_end.len() as u64;
+        }
+        if is_open && dialect == Dialect::Unix {
+            // The one LF that a text without its last line end gets is that line end.
+            slot.separator_len = 0;
+        } else if usize::from(before.separator_len) == end.len() {
             self.rewrite.copy(before.text_end()..before.end())?;
         } else {
-            self.rewrite.literal(b"\n")?;
+            self.rewrite.literal(end)?;
+            slot.separator_len = u8::try_from(end.len()).expect("what ends a message is short");
         }
         slot.start = start;
-        // The one LF that a text without its last line end gets is that line end.
-        let supplied = u8::from(before.has(Slot::OPEN_TEXT));
-        slot.text_len += u64::from(supplied);
-        slot.separator_len = 1 - supplied;
         slot.set(Slot::OPEN_TEXT, false);
         self.slots.push(slot);
         Ok(())

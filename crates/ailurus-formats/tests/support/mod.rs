@@ -15,15 +15,18 @@ pub const NOW: i64 = 1_740_830_400;
 
 /// A clock that stands still.
 #[derive(Clone, Copy, Debug)]
-pub struct Frozen(pub i64);
+pub struct Frozen {
+    pub now: i64,
+    pub offset: i16,
+}
 
 impl Clock for Frozen {
     fn now(&self) -> i64 {
-        self.0
+        self.now
     }
 
     fn local_offset(&self) -> i16 {
-        0
+        self.offset
     }
 }
 
@@ -51,7 +54,7 @@ impl Home {
         let home = directory.path().to_path_buf();
         let spool = home.join("spool");
         let mut environment = Environment::new("alice", home, spool, "mail.example.com");
-        environment.clock = Arc::new(Frozen(NOW));
+        environment.clock = Arc::new(Frozen { now: NOW, offset: 0 });
         change(&mut environment);
         Self { directory, environment: Arc::new(environment), disk }
     }
@@ -79,6 +82,9 @@ impl Home {
         self.environment.notices.take().into_iter().map(|notice| notice.text).collect()
     }
 }
+
+/// Mailboxes by their paths, for the tests of unix.
+pub mod paths;
 
 /// The folder with the samples of a format.
 pub fn fixtures(format: &str) -> PathBuf {
@@ -190,6 +196,22 @@ pub fn show(mailbox: &dyn Mailbox) -> Vec<String> {
     lines
 }
 
+/// Appends what samples 31 hold.
+pub fn append_31(driver: &dyn Driver, at: &Location) {
+    let meta = AppendMeta {
+        keywords: vec![Keyword::new(b"bar").unwrap()],
+        ..meta(SystemFlags::SEEN, " 1-Feb-2025 12:34:56 +0200")
+    };
+    append(driver, at, &[(meta, &fixture("messages/m3.eml"))]).unwrap();
+}
+
+/// What the reference says of samples 31 after that append.
+pub fn expect_31(format: &str) -> Vec<String> {
+    let expect = fixture(&format!("{format}/31-default-keywords-appended.expect"));
+    let expect = String::from_utf8(expect).unwrap();
+    expect.lines().filter(|line| !line.starts_with("open ok")).map(Into::into).collect()
+}
+
 /// The reference's text in an error.
 pub fn reason(error: &Error) -> String {
     match error {
@@ -221,12 +243,35 @@ pub fn mailutil(home: &Home, arguments: &[&str]) -> Option<String> {
     let mut command = std::process::Command::new(path);
     command.args(arguments).env("HOME", home.directory.path()).current_dir(home.directory.path());
     if rustix::process::geteuid().is_root() {
-        let entries = std::fs::read_dir(home.path("")).unwrap().map(|entry| entry.unwrap().path());
-        for path in entries.chain([home.directory.path().to_path_buf()]) {
-            std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
-        }
+        give_away(home.directory.path(), NOBODY);
         command.uid(NOBODY).gid(NOBODY);
     }
     let output = command.output().unwrap();
     Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+fn give_away(path: &Path, to: u32) {
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            give_away(&entry.unwrap().path(), to);
+        }
+    }
+    std::os::unix::fs::lchown(path, Some(to), Some(to)).unwrap();
+}
+
+/// Does something as another user of one group, if this is root; else as who we are. Only the thread becomes that user.
+pub fn as_user<T: Send>(user: u32, group: u32, act: impl FnOnce() -> T + Send) -> T {
+    let act = move || {
+        if rustix::process::geteuid().is_root() {
+            let (group, user) = (rustix::fs::Gid::from_raw(group), rustix::fs::Uid::from_raw(user));
+            rustix::thread::set_thread_groups(&[]).unwrap();
+            rustix::thread::set_thread_res_gid(group, group, group).unwrap();
+            rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+        }
+        act()
+    };
+    match std::thread::scope(|scope| scope.spawn(act).join()) {
+        Ok(outcome) => outcome,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
 }

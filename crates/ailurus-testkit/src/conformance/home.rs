@@ -32,6 +32,11 @@ impl Clock for HandClock {
     }
 }
 
+/// Returns a directory that goes with the value; in memory, where there is such a place.
+pub(super) fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// The home of the user alice with mailboxes of one format. When a check passed, no lock may be left in it.
 pub(super) struct Home {
     pub(super) format: &'static Format,
@@ -46,7 +51,7 @@ pub(super) struct Home {
 impl Home {
     /// Returns a furnished home without mailboxes, on a disk that does not wait for syncs.
     pub(super) fn new(format: &'static Format) -> Self {
-        let scratch = tempfile::tempdir().unwrap();
+        let scratch = scratch();
         let directory = scratch.path().join("home");
         std::fs::create_dir(&directory).unwrap();
         std::fs::create_dir(lock_dir(&directory)).unwrap();

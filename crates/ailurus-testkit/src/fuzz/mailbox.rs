@@ -8,12 +8,17 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Opens the input as a traditional mailbox; see [`exercise`].
+/// Opens the input as a traditional mailbox; see `exercise`.
 pub fn from_lines(input: &[u8]) {
     exercise("unix", input);
 }
 
-/// Opens the input as an mbx mailbox; see [`exercise`].
+/// Opens the input as a mailbox of mmdf format; see `exercise`.
+pub fn mmdf_marks(input: &[u8]) {
+    exercise("mmdf", input);
+}
+
+/// Opens the input as an mbx mailbox; see `exercise`.
 pub fn mbx_records(input: &[u8]) {
     exercise("mbx", input);
 }

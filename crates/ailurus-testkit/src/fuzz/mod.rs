@@ -9,7 +9,7 @@ mod mailbox;
 
 pub use imap::{framing, grammar};
 pub use mail::{addresses, mime};
-pub use mailbox::{from_lines, mbx_records};
+pub use mailbox::{from_lines, mbx_records, mmdf_marks};
 
 use crate::random::Random;
 use crate::transcript;
@@ -30,12 +30,13 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target { name: "framing", run: framing, dictionary: "imap.dict", seeds: sessions },
     Target { name: "grammar", run: grammar, dictionary: "imap.dict", seeds: commands },
     Target { name: "addresses", run: addresses, dictionary: "addresses.dict", seeds: field_values },
     Target { name: "mime", run: mime, dictionary: "mime.dict", seeds: messages },
     Target { name: "from_lines", run: from_lines, dictionary: "from.dict", seeds: unix_mailboxes },
+    Target { name: "mmdf_marks", run: mmdf_marks, dictionary: "mmdf.dict", seeds: mmdf_mailboxes },
     Target { name: "mbx_records", run: mbx_records, dictionary: "mbx.dict", seeds: mbx_mailboxes },
 ];
 
@@ -152,6 +153,10 @@ fn field_values() -> Vec<Vec<u8>> {
 
 fn unix_mailboxes() -> Vec<Vec<u8>> {
     contents("fixtures/unix")
+}
+
+fn mmdf_mailboxes() -> Vec<Vec<u8>> {
+    contents("fixtures/mmdf")
 }
 
 fn mbx_mailboxes() -> Vec<Vec<u8>> {

@@ -2,6 +2,7 @@
 //!
 //! The mailbox is locked for the commit alone. A client that sends slowly keeps nobody waiting.
 
+use ailurus_store::Environment;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io;
@@ -9,12 +10,12 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 const MOST_IN_MEMORY: usize = 1024 * 1024;
-const BLOCK: usize = 1024 * 1024;
+const BLOCK: usize = 256 * 1024;
 
 /// Octets in the order in which they came.
 #[derive(Debug)]
-pub(super) struct Spool {
-    /// Where files may be made, best first.
+pub(crate) struct Spool {
+    /// Where files may be made, best first: beside the mailbox, else where everybody may.
     places: [PathBuf; 2],
     /// What is not in the file yet.
     memory: Vec<u8>,
@@ -23,15 +24,20 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    pub(super) fn new(places: [PathBuf; 2]) -> Self {
+    /// Returns an empty one for messages to this mailbox.
+    pub(crate) fn new(environment: &Environment, mailbox: &Path) -> Self {
+        let directory = mailbox.parent().unwrap_or(Path::new("/")).to_path_buf();
+        let places = [directory, environment.lock_dir.clone()];
         Self { places, memory: Vec::new(), file: None, in_file: 0 }
     }
 
-    pub(super) fn len(&self) -> u64 {
+    /// Returns how many octets there are.
+    pub(crate) fn len(&self) -> u64 {
         self.in_file + self.memory.len() as u64
     }
 
-    pub(super) fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+    /// Adds octets.
+    pub(crate) fn write(&mut self, octets: &[u8]) -> io::Result<()> {
         if self.memory.len() + octets.len() > MOST_IN_MEMORY {
             let file = match self.file.take() {
                 Some(file) => file,
@@ -49,8 +55,15 @@ impl Spool {
         Ok(())
     }
 
+    /// Adds the octets, and empties the vector.
+    pub(crate) fn push(&mut self, octets: &mut Vec<u8>) -> io::Result<()> {
+        self.write(octets)?;
+        octets.clear();
+        Ok(())
+    }
+
     /// Gives the octets `from..to` in pieces.
-    pub(super) fn read<E>(
+    pub(crate) fn read<E>(
         &self,
         from: u64,
         to: u64,
@@ -104,7 +117,9 @@ mod tests {
     #[test]
     fn what_went_in_comes_out_from_memory_and_file() {
         let directory = tempfile::tempdir().unwrap();
-        let mut spool = Spool::new([directory.path().join("missing"), directory.path().into()]);
+        let mut environment = Environment::new("alice", "/home".into(), "/spool".into(), "h");
+        environment.lock_dir = directory.path().into();
+        let mut spool = Spool::new(&environment, &directory.path().join("missing/box"));
         let mut all = Vec::new();
         for n in 0..40u8 {
             let piece = vec![n; 100_000];

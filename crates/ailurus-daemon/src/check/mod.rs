@@ -1,15 +1,18 @@
 //! `ailurus check`: looks over the host, and says every problem at once with what to do about it.
 
+mod certificates;
+mod passwords;
+
 use crate::imapd::CERTIFICATE_NAME;
-use crate::login::{PAM_DIRECTORIES, PAM_SERVICE, Passwords};
+use crate::login::Passwords;
 use crate::settings::{CONFIG_FILE, Settings};
-use crate::tls::{self, CertificateStore};
+use crate::tls::CertificateStore;
 use crate::{personal, surroundings};
-use ailurus_auth::CramDatabase;
-use ailurus_auth::cram_database::suspect_lines;
+use ailurus_formats::lock::LOCK_PROGRAMS;
 use ailurus_store::{Access, Error};
-use ailurus_sys::{pam, shadow, users};
 use ailurus_types::MailboxName;
+use certificates::certificates;
+use passwords::{passwords, plaintext, private_file};
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
@@ -90,25 +93,34 @@ pub fn check() -> ExitCode {
 /// Looks over everything that the mail server of the host depends on.
 #[must_use]
 pub fn of_host() -> Vec<Finding> {
-    let mut findings = Vec::new();
-    findings
-        .push(certificate(&CertificateStore::system(CERTIFICATE_NAME), jiff::Timestamp::now().as_second()));
+    let settings = Settings::read(Path::new(CONFIG_FILE));
+    let mut findings =
+        certificates(&CertificateStore::system(CERTIFICATE_NAME), jiff::Timestamp::now().as_second());
     findings.extend(passwords());
+    findings.extend(plaintext(&settings, &Passwords::of_host()));
     findings.extend(lock_directory(Path::new("/tmp")));
     findings.push(spool_directory(surroundings::spool_directory()));
     findings.push(mlock());
-    findings.extend(config_file(Path::new(CONFIG_FILE)));
+    findings.extend(config_file(Path::new(CONFIG_FILE), &settings));
     findings.extend([143, 993].map(port));
-    findings.extend(accounts(&fs::read_to_string("/etc/passwd").unwrap_or_default()));
-    for (path, effect) in
-        [("/etc/nologin", "nobody is served while it exists"), ("/etc/imapd.alert", "shown to every client")]
-    {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    findings.extend(accounts(&passwd));
+    findings.extend(mbx_inboxes(&passwd));
+    for (path, effect, remedy) in FILES {
         if Path::new(path).exists() {
-            findings.push(Finding::note(format!("{path} exists: {effect}"), "remove it when it is over"));
+            findings.push(Finding::note(format!("{path} exists: {effect}"), remedy));
         }
     }
     findings
 }
+
+/// Files of the original that change what the server does by being there.
+const FILES: [(&str, &str, &str); 4] = [
+    ("/etc/nologin", "nobody is served while it exists", "remove it when it is over"),
+    ("/etc/imapd.alert", "it is shown to every client", "remove it when it is over"),
+    ("/etc/anonymous.newsgroups", "anonymous login is not there yet", "keep the original for that"),
+    ("/etc/imapd.nntp", "news is not there yet", "keep the original for that"),
+];
 
 /// Looks over everything that a person's own server depends on.
 #[must_use]
@@ -121,7 +133,7 @@ pub fn of_person() -> Vec<Finding> {
     if own.password_file().exists() {
         findings.push(private_file(&own.password_file(), "chmod 600"));
         let now = jiff::Timestamp::now().as_second();
-        findings.push(certificate(&own.certificates(), now));
+        findings.extend(certificates(&own.certificates(), now));
     } else {
         findings.push(Finding::note(
             "your own server has not been started yet",
@@ -132,6 +144,7 @@ pub fn of_person() -> Vec<Finding> {
     findings.push(spool_directory(own.spool.parent().unwrap_or(Path::new("/"))));
     findings.push(mlock());
     findings.extend([1143, 1993].map(port));
+    findings.extend(mbx_inbox(&own.user, &own.home.join("INBOX")));
     findings.extend(mailboxes(surroundings::Surroundings {
         user: own.user,
         home: own.home,
@@ -140,129 +153,6 @@ pub fn of_person() -> Vec<Finding> {
         shared: Default::default(),
     }));
     findings
-}
-
-fn certificate(store: &CertificateStore, now: i64) -> Finding {
-    const DAY: i64 = 86_400;
-    let Some(files) = store.find(None) else {
-        return Finding::problem(
-            format!("no certificate: {} does not exist", store.expected().display()),
-            "put the certificate chain there and the key beside it or into the directory of keys, as one PEM file \
-             each; until then there is no TLS, and passwords are accepted from this host only",
-        );
-    };
-    let certified = match tls::load(&files) {
-        Ok(certified) => certified,
-        Err(error) => {
-            return Finding::problem(
-                format!("{error}: {}", error.reason()),
-                "the file needs the certificate chain (server's first), the key an unencrypted key that belongs to it",
-            );
-        }
-    };
-    let name = files.certificate.display();
-    match tls::validity(&certified) {
-        Some((from, _)) if from > now => Finding::problem(
-            format!("{name} is not valid yet"),
-            "check the clock, or get another certificate",
-        ),
-        Some((_, to)) if to < now => {
-            Finding::problem(format!("{name} expired {} days ago", (now - to) / DAY), "renew it")
-        }
-        Some((_, to)) if to < now + 14 * DAY => {
-            Finding::note(format!("{name} expires in {} days", (to - now) / DAY), "renew it")
-        }
-        _ => match readable_by_others(&files.key) {
-            true => Finding::problem(
-                format!("everybody can read the key in {}", files.key.display()),
-                format!("chmod 600 {}", files.key.display()),
-            ),
-            false => Finding::good(format!("certificate {name}")),
-        },
-    }
-}
-
-fn readable_by_others(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o004 != 0)
-}
-
-fn passwords() -> Vec<Finding> {
-    match Passwords::of_host() {
-        Passwords::Database(path) => {
-            let mut findings = vec![private_file(&path, "chmod 600")];
-            match fs::read(&path) {
-                Err(error) => findings.push(Finding::problem(
-                    format!("cannot read {}: {error}", path.display()),
-                    "while it exists and cannot be read, nobody logs in",
-                )),
-                Ok(text) => findings.extend(database(&path, &text)),
-            }
-            findings
-        }
-        Passwords::Pam(service) => {
-            vec![Finding::good(format!("passwords are checked by PAM, service {service}"))]
-        }
-        Passwords::Shadow => vec![shadow_passwords()],
-    }
-}
-
-fn database(path: &Path, text: &[u8]) -> Vec<Finding> {
-    let mut findings = vec![Finding::note(
-        format!("{} exists: all passwords are checked against it, not the system's", path.display()),
-        "remove it if that is not meant",
-    )];
-    for line in suspect_lines(text) {
-        findings.push(Finding::problem(
-            format!("{} line {line} is no entry", path.display()),
-            "an entry is USER, one TAB, SECRET; `ailurus passwd USER` writes it",
-        ));
-    }
-    for user in CramDatabase::parse(text).users() {
-        let name = user.escape_ascii();
-        match users::by_name(user) {
-            Ok(None) => findings.push(Finding::problem(
-                format!("{name} in {} has no account and cannot log in", path.display()),
-                format!("make the account, or `ailurus passwd --remove {name}`"),
-            )),
-            Ok(Some(user)) if user.uid == 0 => findings.push(Finding::problem(
-                format!("{name} in {} has user id 0 and cannot log in", path.display()),
-                "use another account",
-            )),
-            _ => {}
-        }
-    }
-    findings
-}
-
-fn shadow_passwords() -> Finding {
-    let looked = PAM_DIRECTORIES.join(", ");
-    if pam::available() {
-        return Finding::note(
-            format!(
-                "no PAM service file \"{PAM_SERVICE}\" in {looked}: passwords are checked against shadow"
-            ),
-            format!(
-                "to use PAM, make /etc/pam.d/{PAM_SERVICE} (on Debian: @include common-auth, common-account)"
-            ),
-        );
-    }
-    if shadow::available() {
-        return Finding::good("passwords are checked against shadow (there is no PAM)");
-    }
-    Finding::problem("neither libpam nor libcrypt can be loaded", "install one of them: nobody can log in")
-}
-
-fn private_file(path: &Path, remedy: &str) -> Finding {
-    match fs::metadata(path) {
-        Err(error) => {
-            Finding::problem(format!("cannot look at {}: {error}", path.display()), "check its directory")
-        }
-        Ok(metadata) if metadata.mode() & 0o077 != 0 => Finding::problem(
-            format!("others can read {} (mode {:o})", path.display(), metadata.mode() & 0o7777),
-            format!("{remedy} {}", path.display()),
-        ),
-        Ok(_) => Finding::good(format!("{} is private", path.display())),
-    }
 }
 
 /// Session locks are in /tmp, where all mail programs look for them.
@@ -314,16 +204,16 @@ fn spool_directory(path: &Path) -> Finding {
     if mode & 0o1777 == 0o1777 {
         return Finding::good(format!("spool directory {shown} has mode 1777"));
     }
-    if mode & 0o020 != 0 && mlock_path().is_some() {
-        return Finding::good(format!(
-            "spool directory {shown} has mode {mode:o}, and mlock makes locks in it"
-        ));
-    }
     if mode & 0o002 != 0 {
         return Finding::problem(
             format!("anybody can remove other users' mail from {shown} (mode {mode:o})"),
             format!("chmod 1777 {shown}"),
         );
+    }
+    if mode & 0o020 != 0 && mlock_path().is_some() {
+        return Finding::good(format!(
+            "spool directory {shown} has mode {mode:o}, and mlock makes locks in it"
+        ));
     }
     Finding::note(
         format!(
@@ -333,10 +223,8 @@ fn spool_directory(path: &Path) -> Finding {
     )
 }
 
-const MLOCK: [&str; 2] = ["/etc/mlock", "/usr/sbin/mlock"];
-
 fn mlock_path() -> Option<&'static str> {
-    MLOCK.into_iter().find(|path| Path::new(path).exists())
+    LOCK_PROGRAMS.into_iter().find(|path| Path::new(path).exists())
 }
 
 fn mlock() -> Finding {
@@ -355,21 +243,15 @@ fn mlock() -> Finding {
 }
 
 /// The original's configuration file: what of it is not obeyed.
-fn config_file(path: &Path) -> Vec<Finding> {
+fn config_file(path: &Path, settings: &Settings) -> Vec<Finding> {
     if !path.exists() {
         return Vec::new();
     }
-    let complaints = Settings::read(path).complaints;
-    if complaints.is_empty() {
+    if settings.complaints.is_empty() {
         return vec![Finding::good(format!("{} is obeyed", path.display()))];
     }
-    let complain = |(line, why): (usize, String)| {
-        Finding::problem(
-            format!("{} line {line}: {why}", path.display()),
-            "correct the line, or remove it if the default suits you",
-        )
-    };
-    complaints.into_iter().map(complain).collect()
+    let complain = |line| Finding::problem(line, "correct the line, or remove it if the default suits you");
+    settings.complaint_lines().map(complain).collect()
 }
 
 fn port(port: u16) -> Finding {
@@ -414,10 +296,34 @@ fn accounts(passwd: &str) -> Vec<Finding> {
     shared.into_iter().map(note).collect()
 }
 
+/// New mail is not moved from the spool to an INBOX in mbx format yet: its owner would not see it.
+fn mbx_inboxes(passwd: &str) -> Vec<Finding> {
+    let homes = passwd.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        Some((fields.next()?, fields.nth(4)?))
+    });
+    homes.filter_map(|(user, home)| mbx_inbox(user, &Path::new(home).join("INBOX"))).collect()
+}
+
+fn mbx_inbox(user: &str, inbox: &Path) -> Option<Finding> {
+    use std::io::Read;
+    let mut start = [0; 5];
+    // Neither a FIFO nor a device.
+    fs::symlink_metadata(inbox).ok().filter(fs::Metadata::is_file)?;
+    fs::File::open(inbox).and_then(|mut file| file.read_exact(&mut start)).ok()?;
+    (&start == b"*mbx*").then(|| {
+        Finding::problem(
+            format!("the INBOX of {user} is {}: new mail in the spool is not shown", inbox.display()),
+            "rename that file, or keep the original's imapd until new mail is moved there",
+        )
+    })
+}
+
 /// Opens every mailbox for reading.
 fn mailboxes(surroundings: surroundings::Surroundings) -> Vec<Finding> {
-    let mailboxes = match surroundings::mailboxes(surroundings, &Settings::read(Path::new(CONFIG_FILE))) {
-        Ok(mailboxes) => mailboxes,
+    let settings = Settings::read(Path::new(CONFIG_FILE));
+    let mailboxes = match surroundings::environment(surroundings, &settings) {
+        Ok(environment) => surroundings::mailboxes(environment),
         Err(error) => return vec![Finding::problem(error, "ask the administrator")],
     };
     let mut names = vec![MailboxName::inbox()];
@@ -449,7 +355,7 @@ fn mailboxes(surroundings: surroundings::Surroundings) -> Vec<Finding> {
 mod tests {
     use super::*;
 
-    fn weights(findings: &[Finding]) -> Vec<Weight> {
+    pub(super) fn weights(findings: &[Finding]) -> Vec<Weight> {
         findings.iter().map(|finding| finding.weight).collect()
     }
 
@@ -469,18 +375,6 @@ mod tests {
     }
 
     #[test]
-    fn a_database_is_read_line_by_line() {
-        let text = b"root\tsecret\nno tab\nno-such-user-here\tsecret\n";
-        let findings = database(Path::new("/x"), text);
-        assert_eq!(
-            weights(&findings),
-            [Weight::Note, Weight::Problem, Weight::Problem, Weight::Problem],
-            "{findings:#?}"
-        );
-        assert!(findings[1].what.contains("line 2"), "{}", findings[1].what);
-    }
-
-    #[test]
     fn shared_user_ids_are_noted() {
         let text =
             "root:x:0:0::/root:/bin/sh\ntoor:x:0:0::/root:/bin/sh\nada:x:1000:1::/a:\nben:x:1001:1::/b:\n";
@@ -490,23 +384,14 @@ mod tests {
     }
 
     #[test]
-    fn certificates_are_judged() {
+    fn an_inbox_that_gets_no_mail_is_found() {
         let scratch = tempfile::tempdir().expect("a directory");
-        let store = CertificateStore::directory(scratch.path(), "imapd");
-        let now = jiff::Timestamp::now().as_second();
-        let year = 365 * 86_400;
-        assert!(certificate(&store, now).what.starts_with("no certificate"));
-        let path = store.expected();
-        fs::write(&path, tls::self_signed(&["localhost".into()]).expect("made")).expect("written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("ours");
-        assert!(certificate(&store, now).what.starts_with("everybody can read the key"));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("ours");
-        assert_eq!(certificate(&store, now).weight, Weight::Good);
-        assert!(certificate(&store, now + 3 * year).what.contains("expired"));
-        assert!(certificate(&store, now - year).what.contains("not valid yet"));
-        assert_eq!(certificate(&store, now + 2 * year - 10 * 86_400).weight, Weight::Note);
-        fs::write(&path, "nothing").expect("written");
-        assert_eq!(certificate(&store, now).weight, Weight::Problem);
+        let passwd = format!("ada:x:1000:1000:Ada:{}:/bin/sh\nben:x:1001:1001\n", scratch.path().display());
+        assert_eq!(mbx_inboxes(&passwd), []);
+        fs::write(scratch.path().join("INBOX"), "From ada").expect("ours");
+        assert_eq!(mbx_inboxes(&passwd), []);
+        fs::write(scratch.path().join("INBOX"), "*mbx*\r\n").expect("ours");
+        assert_eq!(weights(&mbx_inboxes(&passwd)), [Weight::Problem]);
     }
 
     #[test]

@@ -1,0 +1,193 @@
+//! How passwords are checked on this host, and what keeps everybody out.
+
+use super::Finding;
+use crate::login::{PAM_DIRECTORIES, PAM_SERVICE, Passwords};
+use crate::settings::{CONFIG_FILE, Settings};
+use ailurus_auth::CramDatabase;
+use ailurus_auth::cram_database::suspect_lines;
+use ailurus_server::Plaintext;
+use ailurus_sys::{pam, shadow, users};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+pub(super) fn passwords() -> Vec<Finding> {
+    match Passwords::of_host() {
+        Passwords::Database(path) => {
+            let mut findings = vec![private_file(&path, "chmod 600")];
+            match fs::read(&path) {
+                Err(error) => findings.push(Finding::problem(
+                    format!("cannot read {}: {error}", path.display()),
+                    "while it exists and cannot be read, nobody logs in",
+                )),
+                Ok(text) => findings.extend(database(&path, &text)),
+            }
+            findings
+        }
+        Passwords::Pam(service) => {
+            let found = PAM_DIRECTORIES.iter().map(|d| Path::new(d).join(service)).find(|file| file.exists());
+            let findings = found.map(|file| pam_service(&file)).unwrap_or_default();
+            if findings.is_empty() {
+                return vec![Finding::good(format!("passwords are checked by PAM, service {service}"))];
+            }
+            findings
+        }
+        Passwords::Shadow => vec![shadow_passwords()],
+    }
+}
+
+/// What is wrong with the file of a PAM service: nobody logs in then, and PAM says why in its own log at best.
+fn pam_service(file: &Path) -> Vec<Finding> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let mut findings = Vec::new();
+    let (mut kinds, mut included) = (Vec::new(), false);
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let kind = words.next().unwrap_or_default().trim_start_matches('-');
+        let other = match kind {
+            "@include" => words.next(),
+            _ => {
+                words.next().filter(|word| ["include", "substack"].contains(word)).and_then(|_| words.next())
+            }
+        };
+        if let Some(other) = other {
+            included |= kind == "@include";
+            if !file.with_file_name(other).exists() {
+                findings.push(Finding::problem(
+                    format!("{} includes {other}, which does not exist: nobody can log in", file.display()),
+                    "name the file that this system has for it",
+                ));
+            }
+        }
+        kinds.push(kind);
+    }
+    for needed in ["auth", "account"] {
+        if !included && !kinds.contains(&needed) {
+            findings.push(Finding::problem(
+                format!(
+                    "{} has no line of the kind {needed}: PAM's service \"other\" decides",
+                    file.display()
+                ),
+                "see packaging/pam for what belongs there",
+            ));
+        }
+    }
+    findings
+}
+
+/// Passwords forbidden where nothing else is offered.
+pub(super) fn plaintext(settings: &Settings, passwords: &Passwords) -> Option<Finding> {
+    let never = settings.plaintext == Some(Plaintext::Never) && settings.plaintext_clients.is_empty();
+    (never && passwords.secrets().is_none()).then(|| {
+        Finding::problem(
+            format!("{CONFIG_FILE} forbids passwords even inside TLS, and there is no other way to log in"),
+            "set disable-plaintext 2 (inside TLS only), or make CRAM-MD5 secrets with `ailurus passwd USER`",
+        )
+    })
+}
+
+fn database(path: &Path, text: &[u8]) -> Vec<Finding> {
+    let mut findings = vec![Finding::note(
+        format!("{} exists: all passwords are checked against it, not the system's", path.display()),
+        "remove it if that is not meant",
+    )];
+    for line in suspect_lines(text) {
+        findings.push(Finding::problem(
+            format!("{} line {line} is no entry", path.display()),
+            "an entry is USER, one TAB, SECRET; `ailurus passwd USER` writes it",
+        ));
+    }
+    for user in CramDatabase::parse(text).users() {
+        let name = user.escape_ascii();
+        match users::by_name(user) {
+            Ok(None) => findings.push(Finding::problem(
+                format!("{name} in {} has no account and cannot log in", path.display()),
+                format!("make the account, or `ailurus passwd --remove {name}`"),
+            )),
+            Ok(Some(user)) if user.uid == 0 => findings.push(Finding::problem(
+                format!("{name} in {} has user id 0 and cannot log in", path.display()),
+                "use another account",
+            )),
+            _ => {}
+        }
+    }
+    findings
+}
+
+fn shadow_passwords() -> Finding {
+    let looked = PAM_DIRECTORIES.join(", ");
+    if pam::available() {
+        // Common mistakes.
+        let other = ["imapd", "imaps", "simap", "imap4"].map(|name| Path::new("/etc/pam.d").join(name));
+        let other = other.iter().find(|file| file.exists());
+        let other = other.map_or(String::new(), |file| format!(" ({} is not looked at)", file.display()));
+        return Finding::note(
+            format!(
+                "no PAM service file \"{PAM_SERVICE}\" in {looked}{other}: passwords are checked against shadow"
+            ),
+            format!(
+                "to use PAM, make /etc/pam.d/{PAM_SERVICE} (on Debian: @include common-auth, common-account)"
+            ),
+        );
+    }
+    if shadow::available() {
+        return Finding::good("passwords are checked against shadow (there is no PAM)");
+    }
+    Finding::problem("neither libpam nor libcrypt can be loaded", "install one of them: nobody can log in")
+}
+
+pub(super) fn private_file(path: &Path, remedy: &str) -> Finding {
+    match fs::metadata(path) {
+        Err(error) => {
+            Finding::problem(format!("cannot look at {}: {error}", path.display()), "check its directory")
+        }
+        Ok(metadata) if metadata.mode() & 0o077 != 0 => Finding::problem(
+            format!("others can read {} (mode {:o})", path.display(), metadata.mode() & 0o7777),
+            format!("{remedy} {}", path.display()),
+        ),
+        Ok(_) => Finding::good(format!("{} is private", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Weight;
+    use super::super::tests::weights;
+    use super::*;
+
+    #[test]
+    fn a_database_is_read_line_by_line() {
+        let text = b"root\tsecret\nno tab\nno-such-user-here\tsecret\n";
+        let findings = database(Path::new("/x"), text);
+        assert_eq!(
+            weights(&findings),
+            [Weight::Note, Weight::Problem, Weight::Problem, Weight::Problem],
+            "{findings:#?}"
+        );
+        assert!(findings[1].what.contains("line 2"), "{}", findings[1].what);
+    }
+
+    #[test]
+    fn services_of_pam_are_read() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let file = scratch.path().join("imap");
+        let said = |text: &str| {
+            fs::write(&file, text).expect("written");
+            pam_service(&file).into_iter().map(|finding| finding.what).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(said("auth required pam_unix.so\n-account required pam_unix.so\n"), "");
+        assert!(said("# auth\naccount required pam_unix.so\n").contains("no line of the kind auth"));
+        assert!(said("@include common-auth\n").contains("includes common-auth, which does not exist"));
+        assert!(said("auth include password-auth\naccount required x\n").contains("includes password-auth"));
+        fs::write(scratch.path().join("common-auth"), "").expect("written");
+        assert_eq!(said("@include common-auth\n"), "");
+    }
+
+    #[test]
+    fn a_host_where_nobody_can_log_in_is_told() {
+        let never = Settings::parse(b"set disable-plaintext 1\n");
+        assert!(plaintext(&never, &Passwords::Shadow).is_some());
+        assert!(plaintext(&never, &Passwords::Database("/x".into())).is_none());
+        assert!(plaintext(&Settings::parse(b"set disable-plaintext 2\n"), &Passwords::Shadow).is_none());
+    }
+}
