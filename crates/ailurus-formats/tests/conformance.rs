@@ -5,7 +5,7 @@ use ailurus_testkit::conformance::{Format, mbox_delivery};
 ailurus_testkit::conformance! {
     unix: Format { delivery: Some(mbox_delivery), ..Format::of("unix") };
     mbx: Format::of("mbx");
-    mmdf: Format { delivery: Some(mmdf_delivery), ..Format::of("mmdf") };
+    mmdf: Format { delivery: Some(mmdf_delivery), reference: Some("\r\n"), ..Format::of("mmdf") };
 }
 
 fn mmdf_delivery(message: &str) -> Vec<u8> {

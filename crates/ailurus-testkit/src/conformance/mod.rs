@@ -38,11 +38,13 @@
 mod append;
 mod content;
 mod crash;
+mod damage;
 mod expunge;
 mod flags;
 mod home;
 mod names;
 mod outside;
+mod peers;
 mod process;
 mod sessions;
 mod spawner;
@@ -67,8 +69,8 @@ pub struct Format {
     /// Returns what a delivery program adds to the end of the file under dot-lock or flock, for a message with LF line
     /// ends; `None` where no such program knows the format.
     pub delivery: Option<fn(message: &str) -> Vec<u8>>,
-    /// Whether the reference's `mailutil` can use the mailbox.
-    pub reference: bool,
+    /// What the reference's `mailutil` adds to the end of a message that it appends; `None` if it cannot use the mailbox.
+    pub reference: Option<&'static str>,
 }
 
 /// See [`Format::stock`].
@@ -78,7 +80,15 @@ impl Format {
     /// Returns a format of which there is nothing special to tell.
     #[must_use]
     pub const fn of(name: &'static str) -> Self {
-        Self { name, prefix: "", only: None, furnish: |_| {}, stock: None, delivery: None, reference: true }
+        Self {
+            name,
+            prefix: "",
+            only: None,
+            furnish: |_| {},
+            stock: None,
+            delivery: None,
+            reference: Some(""),
+        }
     }
 }
 
@@ -168,6 +178,15 @@ macro_rules! conformance_checks {
                 a_creation_survives_a_crash
                 a_deletion_survives_a_crash
                 a_rename_survives_a_crash
+            }
+            damage {
+                a_mailbox_cut_short_keeps_what_can_be_read
+                a_mailbox_with_a_flipped_bit_keeps_what_can_be_read
+                a_mailbox_with_lost_pages_keeps_what_can_be_read
+                a_mailbox_with_foreign_octets_keeps_what_can_be_read
+            }
+            peers {
+                the_reference_and_we_take_turns
             }
         }
     };

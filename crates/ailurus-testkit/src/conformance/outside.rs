@@ -57,7 +57,9 @@ fn deliver_beside_us(format: &'static Format, deliver: fn(&Path, &[u8])) {
                 }
                 act(&home, &mut session, &mut random, number, &mut kept);
             }
-            session.map(|mailbox| mailbox.close().unwrap());
+            if let Some(mailbox) = session {
+                mailbox.close().unwrap();
+            }
             kept
         });
         let mut mailbox = home.open();
