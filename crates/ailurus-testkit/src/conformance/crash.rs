@@ -9,7 +9,7 @@ use super::home::{Home, Message, Shown, change, expunge, locks, scratch, set, sh
 use super::process::number_of;
 use crate::faulty::{Fault, FaultyDisk, NoSync};
 use ailurus_formats::disk::Disk;
-use ailurus_store::{Access, AppendMeta, Appended, Error, Extent, Location, Mailbox, Manner, Result};
+use ailurus_store::{Access, Appended, Error, Location, Mailbox, Manner, Result};
 use ailurus_types::{FlagOp, SystemFlags, Uid, UidSet, UidValidity};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -218,29 +218,9 @@ fn run_expunge(home: &Home, done: &mut Told) -> Result<()> {
     mailbox.close()
 }
 
-/// Copies as a session does: what comes with a message goes with it.
 fn run_copy(home: &Home, done: &mut Told) -> Result<()> {
     let mut source = home.open_at(&home.at_box(), Access::ReadOnly)?;
-    let at = home.at_name("other");
-    let mut append = home.driver().append(&at)?;
-    for number in [2, 4] {
-        let uid = Uid::new(number).expect("not 0");
-        let message = *source.snapshot().message(uid).expect("it was put there");
-        let known = &source.snapshot().keywords;
-        let meta = AppendMeta {
-            system: message.flags().system,
-            keywords: known.named(message.flags().keywords).cloned().collect(),
-            internal_date: Some(message.internal_date()),
-            size: message.rfc822_size().into(),
-            from_line: source.envelope_line(uid)?,
-        };
-        append.begin(meta)?;
-        let mut octets = Vec::new();
-        while source.read(uid, Extent::Whole, octets.len() as u64, 1000, &mut octets)? > 0 {}
-        append.write(&octets)?;
-        append.end()?;
-    }
-    let appended = append.commit()?;
+    let appended = home.copy(&mut *source, &[2, 4], &home.at_name("other"))?;
     acknowledge(done, appended, &[2, 4]);
     Ok(())
 }
@@ -424,12 +404,7 @@ impl Trial {
             let left = locks(&scratch.path().join("home"));
             assert!(left.is_empty(), "{what}: the process lives, and leaves {left:?}; {outcome:?}");
         }
-        let verified = std::panic::catch_unwind(|| self.verify(scratch.path(), &done, &what));
-        if let Err(panic) = verified {
-            let kept = scratch.keep();
-            eprintln!("{what}\n{outcome:?}\nwhat was left is in {}", kept.display());
-            std::panic::resume_unwind(panic);
-        }
+        super::telling(&format!("{what}, {outcome:?}"), || self.verify(scratch.path(), &done, &what));
     }
 
     fn verify(&self, scratch: &Path, done: &Told, what: &str) {

@@ -7,7 +7,6 @@ use crate::random::Random;
 use ailurus_store::{Access, Manner};
 use ailurus_types::{FlagOp, SystemFlags, UidSet};
 use std::fs;
-use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -57,9 +56,7 @@ fn damage_everywhere(format: &'static Format, damage: fn(&mut Vec<u8>, usize, &m
         fs::write(path, content).unwrap();
         let begun = Instant::now();
         let what = format!("{} damaged at {at}, seed {number}", path.display());
-        if std::panic::catch_unwind(AssertUnwindSafe(|| verify(&home, &what))).is_err() {
-            panic!("{what}: see above");
-        }
+        super::telling(&what, || verify(&home, &what));
         assert!(begun.elapsed() < PATIENCE, "{what}: took {:?}", begun.elapsed());
     }
 }

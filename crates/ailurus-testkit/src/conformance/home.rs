@@ -181,6 +181,27 @@ impl Home {
         append.commit()
     }
 
+    /// Copies messages as a session does: what comes with a message goes with it.
+    pub(super) fn copy(&self, source: &mut dyn Mailbox, uids: &[u32], to: &Location) -> Result<Appended> {
+        let mut append = self.driver.append(to)?;
+        for uid in uids {
+            let uid = Uid::new(*uid).unwrap();
+            let message = *source.snapshot().message(uid).expect("it was put there");
+            let known = &source.snapshot().keywords;
+            let meta = AppendMeta {
+                system: message.flags().system,
+                keywords: known.named(message.flags().keywords).cloned().collect(),
+                internal_date: Some(message.internal_date()),
+                size: message.rfc822_size().into(),
+                from_line: source.envelope_line(uid)?,
+            };
+            append.begin(meta)?;
+            append.write(&read(source, uid, Extent::Whole, 1000)?)?;
+            append.end()?;
+        }
+        append.commit()
+    }
+
     /// Shows the mailbox to a session of its own that may write.
     pub(super) fn show(&self) -> Vec<Shown> {
         let mut mailbox = self.open();

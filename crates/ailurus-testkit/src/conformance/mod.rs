@@ -42,6 +42,7 @@ mod damage;
 mod expunge;
 mod flags;
 mod home;
+mod model;
 mod names;
 mod outside;
 mod peers;
@@ -124,6 +125,7 @@ macro_rules! conformance_checks {
                 flags_and_keywords_come_with_a_message
                 appended_uids_are_told_and_ascend
                 several_messages_arrive_as_one
+                a_copy_keeps_all_but_the_uid
                 an_append_without_commit_leaves_nothing
                 wrong_sizes_are_refused
                 reads_in_pieces_agree
@@ -150,6 +152,9 @@ macro_rules! conformance_checks {
                 uids_stay_over_sessions
                 uids_are_never_reused
                 a_mailbox_made_anew_has_another_uid_validity
+            }
+            model {
+                sessions_agree_with_a_model
             }
             sessions {
                 each_message_of_ten_processes_arrives_once
@@ -240,6 +245,23 @@ pub fn run(format: &'static Format, check: &str) {
     let (_, act) = CHECKS.iter().find(|(name, _)| *name == check).expect("the tests are made of the list");
     spawner::prepare();
     act(format);
+}
+
+/// Returns the seeds below `count`, or the one that the environment asks for.
+fn seeds(count: u64) -> std::ops::Range<u64> {
+    match std::env::var("AILURUS_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        Some(seed) => seed..seed + 1,
+        None => 0..count,
+    }
+}
+
+/// Does something, and if it panics says what it was.
+#[track_caller]
+fn telling(what: &str, act: impl FnOnce()) {
+    if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)) {
+        eprintln!("this was {what}");
+        std::panic::resume_unwind(panic);
+    }
 }
 
 /// Tells whether to try everything instead of some.

@@ -22,15 +22,10 @@ pub(super) fn the_reference_and_we_take_turns(format: &'static Format) {
         return;
     }
     let Some(program) = find("mailutil") else { return };
-    let (seeds, steps) = if super::long() { (0..40, 100) } else { (0..2, 30) };
-    let seeds = match std::env::var("AILURUS_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        Some(seed) => seed..seed + 1,
-        None => seeds,
-    };
-    for seed in seeds {
+    let (seeds, steps) = if super::long() { (40, 100) } else { (2, 30) };
+    for seed in super::seeds(seeds) {
         let Some(mut turns) = Turns::begin(format, &program, seed) else { return };
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| turns.run(steps)));
-        assert!(outcome.is_ok(), "AILURUS_SEED={seed} plays it again: {:#?}", turns.story);
+        super::telling(&format!("AILURUS_SEED={seed}"), || turns.run(steps));
     }
 }
 
@@ -59,7 +54,6 @@ struct Turns {
     largest: u32,
     session: Option<Box<dyn Mailbox>>,
     number: usize,
-    story: Vec<String>,
     _scratch: tempfile::TempDir,
 }
 
@@ -94,7 +88,6 @@ impl Turns {
             largest: 0,
             session: None,
             number: 0,
-            story: Vec::new(),
             _scratch: scratch,
         };
         if seed.is_multiple_of(2) {
@@ -120,7 +113,7 @@ impl Turns {
     /// Runs mailutil as the owner of the home, and returns what it said.
     #[track_caller]
     fn mailutil(&mut self, arguments: &[&str]) -> String {
-        self.story.push(format!("mailutil {}", arguments.join(" ")));
+        eprintln!("  mailutil {}", arguments.join(" "));
         let home = self.home.directory();
         let output = home.with_file_name("said");
         fs::write(&output, "").unwrap();
@@ -157,7 +150,7 @@ impl Turns {
 
     fn close(&mut self) {
         if let Some(mailbox) = self.session.take() {
-            self.story.push("we close".into());
+            eprintln!("  we close");
             mailbox.close().unwrap();
         }
     }
@@ -234,7 +227,7 @@ impl Turns {
             .filter(|_| permanent.new_keywords || permanent.keywords);
         let system = if word.is_some() { SystemFlags::NONE } else { flag };
         let op = if self.random.one_in(3) { FlagOp::Remove } else { FlagOp::Add };
-        self.story.push(format!("we {op:?} {system:?} {word:?} of {uid}"));
+        eprintln!("  {op:?} {system:?} {word:?} of {uid}");
         drop(store(self.session(), &set(&[uid]), &change(op, system, word.as_slice())).unwrap());
         let shown = &mut self.model[at].1;
         shown.keywords.retain(|known| Some(known.as_str()) != word);
@@ -253,7 +246,7 @@ impl Turns {
         let gone: Vec<_> = (0..count.min(self.model.len()))
             .map(|_| self.model.remove(self.random.below(self.model.len())).0.expect("asked for").get())
             .collect();
-        self.story.push(format!("we expunge {gone:?}"));
+        eprintln!("  expunge {gone:?}");
         drop(expunge(self.session(), &set(&gone)).unwrap());
     }
 
@@ -378,7 +371,8 @@ impl Turns {
         for step in 0..steps {
             // Something has to be there first.
             let (what, act) = choices[if step < 6 { step % 3 } else { self.random.below(choices.len()) }];
-            self.story.push(what.into());
+            // Shown when the check fails.
+            eprintln!("{what}");
             act(self);
             self.verify();
         }
