@@ -6,6 +6,7 @@
 
 use super::Format;
 use super::home::{Home, Message, Shown, change, expunge, locks, scratch, set, show, store, text, told};
+use super::peers::{find, mailutil};
 use super::process::number_of;
 use crate::faulty::{Fault, FaultyDisk, NoSync};
 use ailurus_formats::disk::Disk;
@@ -176,6 +177,29 @@ pub(super) fn a_rename_survives_a_crash(format: &'static Format) {
         Ok(())
     };
     survive_with_names(format, Case { run, names: Names::Moved, ..NOTHING });
+}
+
+/// What is left after one of ours was killed and another came by is fit for the reference.
+pub(super) fn the_reference_opens_what_a_crash_leaves(format: &'static Format) {
+    if format.reference.is_none() || format.only.is_some() {
+        return;
+    }
+    let (Some(program), Some(template)) = (find("mailutil"), Template::new(format)) else { return };
+    let append = |home: &Home, done: &mut Told| run_append(home, done, &[21, 22, 23]);
+    let append = Case { run: append, comes: ("box", &[21, 22, 23]), ..NOTHING };
+    let expunge = Case { run: run_expunge, goes: &[1, 3, 6], ..NOTHING };
+    let mut trial = Trial { format, case: NOTHING, template };
+    for case in [append, expunge] {
+        trial.case = case;
+        let (changes, ..) = trial.uncut();
+        for point in points(changes + 1, 5) {
+            let (scratch, ..) = trial.run(Fault::KillBefore(point));
+            let home = trial.home(scratch.path(), Arc::new(NoSync));
+            let count = home.show().len();
+            let said = mailutil(&program, home.directory(), &["check", &format!("{}box", format.prefix)]);
+            assert!(said.contains(&format!("{count} total")), "killed before change {point}: {said}");
+        }
+    }
 }
 
 fn run_append(home: &Home, done: &mut Told, numbers: &[usize]) -> Result<()> {

@@ -183,6 +183,7 @@ macro_rules! conformance_checks {
                 a_creation_survives_a_crash
                 a_deletion_survives_a_crash
                 a_rename_survives_a_crash
+                the_reference_opens_what_a_crash_leaves
             }
             damage {
                 a_mailbox_cut_short_keeps_what_can_be_read

@@ -30,7 +30,7 @@ pub(super) fn the_reference_and_we_take_turns(format: &'static Format) {
 }
 
 /// Returns the path of a program of somebody else, if it is installed.
-fn find(name: &str) -> Option<PathBuf> {
+pub(super) fn find(name: &str) -> Option<PathBuf> {
     let folders = ["/usr/bin", "/usr/sbin", "/usr/local/bin"];
     let found = folders.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.exists());
     let required = std::env::var_os("AILURUS_REQUIRE_PEERS").is_some_and(|value| value == "1");
@@ -68,7 +68,6 @@ impl Turns {
         // It asks who has the lock for it, and that is this process.
         SignalPipe::install(&[Signal::User2]).unwrap();
         let scratch = scratch();
-        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let directory = scratch.path().join("home");
         fs::create_dir(&directory).unwrap();
         (format.furnish)(&directory);
@@ -79,7 +78,7 @@ impl Turns {
         if !home.abilities().creatable || home.abilities().read_only {
             return None;
         }
-        let mut turns = Self {
+        let turns = Self {
             home,
             program: program.into(),
             random: Random::new(seed),
@@ -110,33 +109,10 @@ impl Turns {
         format!("{}{name}", self.home.format.prefix)
     }
 
-    /// Runs mailutil as the owner of the home, and returns what it said.
     #[track_caller]
-    fn mailutil(&mut self, arguments: &[&str]) -> String {
+    fn mailutil(&self, arguments: &[&str]) -> String {
         eprintln!("  mailutil {}", arguments.join(" "));
-        let home = self.home.directory();
-        let output = home.with_file_name("said");
-        fs::write(&output, "").unwrap();
-        let ids = rustix::process::geteuid().is_root().then_some((PLAIN_USER, PLAIN_USER));
-        if ids.is_some() {
-            give_away(home);
-        }
-        let home = home.to_str().unwrap().to_owned();
-        let environment =
-            [("HOME", home.as_str()), ("PATH", "/usr/bin:/bin"), ("TZ", "UTC"), ("LC_ALL", "C")];
-        let program = Program {
-            path: self.program.clone(),
-            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
-            environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
-            directory: self.home.directory().into(),
-            ids,
-            output: output.clone(),
-        };
-        let status = program.run();
-        let said = String::from_utf8_lossy(&fs::read(&output).unwrap()).into_owned();
-        // It tells nothing by its exit status where it purges.
-        assert!(status == 0 || arguments[0] == "prune", "mailutil {arguments:?}: {status}\n{said}");
-        said
+        mailutil(&self.program, self.home.directory(), arguments)
     }
 
     fn session(&mut self) -> &mut dyn Mailbox {
@@ -383,6 +359,35 @@ impl Turns {
         let left = super::home::locks(self.home.directory());
         assert_eq!(left, Vec::<PathBuf>::new(), "locks are taken away");
     }
+}
+
+/// Runs mailutil as the owner of the home, and returns what it said.
+#[track_caller]
+pub(super) fn mailutil(path: &Path, home: &Path, arguments: &[&str]) -> String {
+    let output = home.with_file_name("said");
+    fs::write(&output, "").unwrap();
+    let ids = rustix::process::geteuid().is_root().then_some((PLAIN_USER, PLAIN_USER));
+    if ids.is_some() {
+        // Others must come by what is above, too.
+        let above = home.parent().expect("a home is in a scratch directory");
+        fs::set_permissions(above, fs::Permissions::from_mode(0o755)).unwrap();
+        give_away(home);
+    }
+    let name = home.to_str().unwrap();
+    let environment = [("HOME", name), ("PATH", "/usr/bin:/bin"), ("TZ", "UTC"), ("LC_ALL", "C")];
+    let program = Program {
+        path: path.into(),
+        arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+        environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        directory: home.into(),
+        ids,
+        output: output.clone(),
+    };
+    let status = program.run();
+    let said = String::from_utf8_lossy(&fs::read(&output).unwrap()).into_owned();
+    // It tells nothing by its exit status where it purges.
+    assert!(status == 0 || arguments[0] == "prune", "mailutil {arguments:?}: {status}\n{said}");
+    said
 }
 
 /// Makes all in the home the plain user's.
