@@ -1,8 +1,9 @@
 //! The conformance suite: one list of checks, run over every format.
 //!
 //! A check is a function of a [`Format`] that says in its name what must hold. It works through `Driver`, `Mailbox` and
-//! `Mailboxes` alone, in a scratch home of its own. `conformance!` makes one `#[test]` of each check
-//! and format, so that a failure reads `mix::uids_are_never_reused`.
+//! `Mailboxes` alone, in a scratch home of its own. `conformance!` makes one `#[test]` of each check and format, so that
+//! a failure reads `mix::uids_are_never_reused`. Sessions in processes of their own are the same test program again; it
+//! is started by one that has nothing open, for a fork keeps the flocks of all that is open (see `spawner`).
 //!
 //! # How a format joins
 //!
@@ -12,14 +13,14 @@
 //! ```text
 //! mix: Format::of("mix");                                          mailboxes are `box`, `other`, …
 //! mh: Format { prefix: "#mh/", furnish: write_mh_profile, ..Format::of("mh") };
-//! mmdf: Format { delivery: Some(mmdf_delivery), ..Format::of("mmdf") };
+//! mmdf: Format { delivery: Some(mmdf_delivery), reference: Some("\r\n"), ..Format::of("mmdf") };
 //! mbox: Format { only: Some("INBOX"), furnish: empty_mbox, ..Format::of("mbox") };
 //! news: Format { only: Some("#news.a.b"), stock: Some(write_articles), ..Format::of("news") };
 //! ```
 //!
 //! It says its driver's name, how its mailboxes are named (`prefix`, or `only` one), what must be in the home first
 //! (`furnish`), how mail gets into one that cannot be appended to (`stock`), what a delivery program adds to the file
-//! (`delivery`), and whether the reference's `mailutil` can use it (`reference`).
+//! (`delivery`), and whether the reference's `mailutil` can use it, with what it adds to messages (`reference`).
 //!
 //! # How formats differ
 //!
@@ -32,7 +33,8 @@
 //! A function in the file of its theme, and its name in the list of `conformance_checks!` below. One that is not in
 //! the list is reported by the compiler as never used.
 //!
-//! With `AILURUS_LONG=1` the checks that try points of a sequence try all of them, not some.
+//! With `AILURUS_LONG=1` the checks that try points of a sequence try all of them, not some, and random ones go on for
+//! long. Those say on failure which seed it was; `AILURUS_SEED` plays it again.
 #![allow(clippy::unwrap_used, reason = "a check that fails panics")]
 
 mod append;

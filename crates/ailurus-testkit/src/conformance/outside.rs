@@ -11,6 +11,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
+/// The number of the first message that others deliver; ours have smaller ones.
+const FIRST: usize = 1_000_001;
+
 /// As procmail does by default.
 pub(super) fn deliveries_under_a_dot_lock_arrive_once(format: &'static Format) {
     deliver_beside_us(format, |path, octets| {
@@ -43,7 +46,7 @@ fn deliver_beside_us(format: &'static Format, deliver: fn(&Path, &[u8])) {
         let pauses: Vec<_> = (0..count).map(|_| random.below(3000) as u64).collect();
         let kept = std::thread::scope(|scope| {
             let deliveries = scope.spawn(move || {
-                for (number, pause) in (1001..).zip(pauses) {
+                for (number, pause) in (FIRST..).zip(pauses) {
                     std::thread::sleep(Duration::from_micros(pause));
                     let message = String::from_utf8(text(number)).unwrap().replace("\r\n", "\n");
                     deliver(&path, &delivery(&message));
@@ -64,9 +67,13 @@ fn deliver_beside_us(format: &'static Format, deliver: fn(&Path, &[u8])) {
         });
         let mut mailbox = home.open();
         let mut found = numbers(&mut *mailbox);
-        let delivered: Vec<_> = found.iter().copied().filter(|number| *number > 1000).collect();
-        assert_eq!(delivered, (1001..1001 + count).collect::<Vec<_>>(), "seed {seed}: they keep their order");
-        found.retain(|number| *number <= 1000);
+        let delivered: Vec<_> = found.iter().copied().filter(|number| *number >= FIRST).collect();
+        assert_eq!(
+            delivered,
+            (FIRST..FIRST + count).collect::<Vec<_>>(),
+            "seed {seed}: they keep their order"
+        );
+        found.retain(|number| *number < FIRST);
         assert_eq!(found, kept, "seed {seed}: our own");
         mailbox.close().unwrap();
     }
