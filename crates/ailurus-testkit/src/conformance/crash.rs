@@ -188,7 +188,7 @@ pub(super) fn the_reference_opens_what_a_crash_leaves(format: &'static Format) {
     let append = |home: &Home, done: &mut Told| run_append(home, done, &[21, 22, 23]);
     let append = Case { run: append, comes: ("box", &[21, 22, 23]), ..NOTHING };
     let expunge = Case { run: run_expunge, goes: &[1, 3, 6], ..NOTHING };
-    let mut trial = Trial { format, case: NOTHING, template };
+    let mut trial = Trial { format, case: NOTHING, template, names: BTreeSet::new() };
     for case in [append, expunge] {
         trial.case = case;
         let (changes, ..) = trial.uncut();
@@ -259,7 +259,7 @@ fn survive_with_names(format: &'static Format, case: Case) {
 fn survive(format: &'static Format, case: Case) {
     let template = Template::new(format);
     let Some(template) = template else { return };
-    let trial = Trial { format, case, template };
+    let mut trial = Trial { format, case, template, names: BTreeSet::new() };
     let (changes, octets, syncs) = trial.uncut();
     for point in points(changes + 1, 12) {
         trial.cut(Fault::KillBefore(point), None);
@@ -292,6 +292,7 @@ fn points(end: usize, most: usize) -> Vec<usize> {
 /// A home as it is before each try.
 struct Template {
     files: Vec<(PathBuf, Option<Vec<u8>>)>,
+    names: BTreeSet<String>,
     before: BTreeMap<&'static str, Known>,
 }
 
@@ -334,7 +335,7 @@ impl Template {
         let root = home.directory().parent().unwrap().to_path_buf();
         let mut files = Vec::new();
         walk(&root, &root, &mut files);
-        Some(Self { files, before })
+        Some(Self { files, names: names_in(&home), before })
     }
 
     fn lay_out(&self) -> tempfile::TempDir {
@@ -392,14 +393,17 @@ struct Trial {
     format: &'static Format,
     case: Case,
     template: Template,
+    /// What is in the home after the operation when it is not cut.
+    names: BTreeSet<String>,
 }
 
 impl Trial {
     /// Runs the operation to its end, and returns how many changes it makes, where it has written what, and how many
     /// syncs it asks for.
-    fn uncut(&self) -> (usize, Vec<u64>, usize) {
+    fn uncut(&mut self) -> (usize, Vec<u64>, usize) {
         let (scratch, disk, done, outcome) = self.run(Fault::None);
         outcome.unwrap();
+        self.names = names_in(&self.home(scratch.path(), Arc::new(NoSync)));
         self.verify(scratch.path(), &done, "uncut");
         (disk.changes(), disk.octets(), disk.syncs())
     }
@@ -537,21 +541,20 @@ impl Trial {
         mailbox.close().unwrap();
     }
 
-    /// What is in the home is what an operation that was not cut leaves there. A lock whose mailbox is gone stays, and a
-    /// journal that a power loss brought back after it was worked off is put aside, lest there be mail in it.
+    /// What is in the home was there before, or an operation that is not cut leaves it there. A lock whose mailbox is gone
+    /// stays, and a journal that a power loss brought back after it was worked off is put aside, lest there be mail in it.
     fn verify_names(&self, home: &Home, what: &str) {
-        let known: BTreeSet<_> = self.template.files.iter().filter_map(|(path, _)| top(path)).collect();
-        for entry in fs::read_dir(home.directory()).unwrap() {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            let is_known = known.contains(&name) || name == "new" || name.contains(".lock");
+        for name in names_in(home) {
+            let is_known = self.template.names.contains(&name) || self.names.contains(&name);
             let is_orphan = name.ends_with(".orphan") && what.contains("power lost: Some");
-            assert!(is_known || is_orphan, "{what}: {name} is left behind");
+            assert!(is_known || name.contains(".lock") || is_orphan, "{what}: {name} is left behind");
         }
     }
 }
 
-fn top(path: &Path) -> Option<String> {
-    path.strip_prefix("home").ok()?.iter().next().map(|name| name.to_string_lossy().into_owned())
+fn names_in(home: &Home) -> BTreeSet<String> {
+    let entries = fs::read_dir(home.directory()).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 /// A process that is killed while it makes a dot-lock leaves the file that was to become it: it locks nothing.

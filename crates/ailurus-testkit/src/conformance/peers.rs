@@ -231,7 +231,11 @@ impl Turns {
         if self.model.is_empty() {
             return;
         }
-        self.give_way();
+        if self.home.abilities().shared_expunge {
+            self.give_way();
+        } else {
+            self.close();
+        }
         let at = self.random.below(self.model.len());
         let subject = |text: &[u8]| {
             let text = String::from_utf8_lossy(text).into_owned();
