@@ -31,6 +31,9 @@ pub enum Fault {
     KillBefore(usize),
     /// The process is killed within change number n: half of a write is done, other changes are not.
     TearAt(usize),
+    /// The process is killed within change number n: of a write what is before the last border of a sector in its first
+    /// half is done, other changes are not. No disk does less.
+    CutAt(usize),
     /// Files can grow by so many more octets, then the disk is full.
     FullAfter(u64),
     /// Every sync from number n on fails, as a dying disk's do.
@@ -170,7 +173,8 @@ impl FaultyDisk {
     #[must_use]
     pub fn was_killed(&self) -> bool {
         let state = self.state();
-        matches!(state.fault, Fault::KillBefore(at) | Fault::TearAt(at) if state.changes > at)
+        let is_kill = |at| state.changes > at;
+        matches!(state.fault, Fault::KillBefore(at) | Fault::TearAt(at) | Fault::CutAt(at) if is_kill(at))
     }
 
     /// Turns the tree below the root into one that a power loss now could have left; `seed` picks which.
@@ -207,8 +211,8 @@ impl FaultyDisk {
         }
         match state.fault {
             Fault::KillBefore(at) if number >= at => state.dead = true,
-            Fault::TearAt(at) if number > at => state.dead = true,
-            Fault::TearAt(at) if number == at => {
+            Fault::TearAt(at) | Fault::CutAt(at) if number > at => state.dead = true,
+            Fault::TearAt(at) | Fault::CutAt(at) if number == at => {
                 state.dead = true;
                 return Ok(false);
             }
@@ -230,6 +234,11 @@ impl FaultyDisk {
         let grows = (offset + data.len() as u64).saturating_sub(file.metadata()?.len());
         let (count, outcome) = match self.change(&mut state, grows) {
             Ok(true) => (data.len(), Ok(())),
+            Ok(false) if matches!(state.fault, Fault::CutAt(_)) => {
+                let middle = offset + data.len() as u64 / 2;
+                let border = middle - middle % SECTOR as u64;
+                (usize::try_from(border.saturating_sub(offset)).expect("less than the data"), Err(killed()))
+            }
             Ok(false) => (data.len() / 2, Err(killed())),
             // What there is room for is written.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
@@ -671,6 +680,18 @@ mod tests {
         let file = disk.create_new(&dir.path().join("a"), 0o600).unwrap();
         assert!(disk.write_at(&file, b"abcd", 0).is_err());
         assert_eq!(fs::read(dir.path().join("a")).unwrap(), b"ab");
+    }
+
+    #[test]
+    fn a_cut_write_ends_with_a_sector() {
+        for (offset, length, done) in [(100, 300, 0), (100, 2000, 924), (1024, 1024, 512), (500, 40, 12)] {
+            let dir = scratch();
+            let disk = FaultyDisk::new(dir.path(), Fault::CutAt(1));
+            let file = disk.create_new(&dir.path().join("a"), 0o600).unwrap();
+            assert!(disk.write_at(&file, &vec![7; length], offset).is_err());
+            let written = fs::metadata(dir.path().join("a")).unwrap().len();
+            assert_eq!(written, if done == 0 { 0 } else { offset + done });
+        }
     }
 
     #[test]

@@ -263,7 +263,7 @@ fn survive(format: &'static Format, case: Case) {
     let (changes, octets, syncs) = trial.uncut();
     for point in points(changes + 1, 12) {
         trial.cut(Fault::KillBefore(point), None);
-        trial.cut(Fault::TearAt(point), None);
+        trial.cut(Fault::CutAt(point), None);
     }
     let seeds = if super::long() { 20 } else { 1 };
     for point in points(changes + 1, 12) {
