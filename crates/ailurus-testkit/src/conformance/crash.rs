@@ -369,11 +369,18 @@ fn by_number(shown: Vec<Shown>) -> std::result::Result<BTreeMap<usize, Shown>, S
     Ok(messages)
 }
 
-/// Takes out what there is of a message whose append was not acknowledged: it is behind all that was there.
+/// Takes out what there is of a message whose append was not acknowledged: it is behind all that was there. A power loss
+/// can keep a later page of it without the one where it begins.
 fn drop_torn(shown: &mut Vec<Shown>, known: &Known) {
     let last = known.messages.values().map(|shown| shown.uid).max();
-    let is_torn = |shown: &mut Shown| Some(shown.uid) > last && number_of(&shown.text).is_none();
-    shown.pop_if(is_torn);
+    shown.pop_if(|shown| Some(shown.uid) > last && number_of(&shown.text).is_none());
+    let Some(shown) = shown.last_mut().filter(|shown| number_of(&shown.text).is_none()) else { return };
+    let is_start = |before: &&Shown| {
+        shown.text.strip_prefix(before.text.as_slice()).is_some_and(|rest| rest.contains(&0))
+    };
+    if let Some(before) = known.messages.values().find(is_start) {
+        shown.text.clone_from(&before.text);
+    }
 }
 
 fn walk(root: &Path, directory: &Path, files: &mut Vec<(PathBuf, Option<Vec<u8>>)>) {
