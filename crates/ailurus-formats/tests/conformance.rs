@@ -6,8 +6,8 @@ use std::path::Path;
 ailurus_testkit::conformance! {
     unix: Format { delivery: Some(mbox_delivery), ..Format::of("unix") };
     mbx: Format::of("mbx");
-    mbox: Format { only: Some("INBOX"), furnish: empty_mbox, ..Format::of("mbox") };
-    mmdf: Format { delivery: Some(mmdf_delivery), ..Format::of("mmdf") };
+    mbox: Format { only: Some("INBOX"), furnish: empty_mbox, delivery: Some(mbox_delivery), ..Format::of("mbox") };
+    mmdf: Format { delivery: Some(mmdf_delivery), reference: Some("\r\n"), ..Format::of("mmdf") };
 }
 
 fn empty_mbox(home: &Path) {

@@ -100,6 +100,9 @@ pub struct Abilities {
     pub ends_lines: bool,
     /// Internal dates come back as the same moment in UTC.
     pub utc_dates: bool,
+    /// An append of one message that its process did not survive can leave the beginning of the message behind, and a
+    /// power loss pieces of it at the end of the message before, as delivery programs do.
+    pub torn_appends: bool,
 }
 
 /// What [`Driver::probe`] found.

@@ -1,6 +1,6 @@
 //! flock(2), and opening a mailbox under dot-lock and flock.
 
-use super::dot::{LOOK_AGAIN, lock_path};
+use super::dot::lock_path;
 use super::{DotLock, DotLockFailure, Mode, Wait};
 use crate::disk::Disk;
 use crate::files;
@@ -47,6 +47,9 @@ fn is_on_nfs(file: &File) -> bool {
     const NFS_MAGIC: u64 = 0x6969;
     rustix::fs::fstatfs(file).is_ok_and(|stat| u64::try_from(stat.f_type) == Ok(NFS_MAGIC))
 }
+
+/// How often who has little patience looks whether the flock is free.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// How [`LockedFile::open`] opens and locks.
 #[derive(Clone, Copy, Debug)]
