@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
+use support::mailutil_in;
 use support::paths::{append, at, environment, fixture, mmdf, open, read_all};
 
 const MARK: &str = "\u{1}\u{1}\u{1}\u{1}\n";
@@ -286,36 +287,14 @@ fn what_is_appended_comes_back_but_for_0x01() {
 /// The reference's own program on the same file, where there is one.
 #[test]
 fn the_reference_and_we_take_turns() {
-    let program =
-        ["/usr/sbin/mailutil", "/usr/bin/mailutil"].into_iter().find(|path| Path::new(path).exists());
-    let Some(program) = program else {
-        assert!(std::env::var_os("AILURUS_REQUIRE_PEERS").is_none(), "mailutil is missing");
-        eprintln!("skipped: there is no mailutil");
-        return;
-    };
     let directory = tempfile::tempdir().unwrap();
     let mut env = environment(directory.path());
     env.lock_dir = "/tmp".into();
     env.clock = std::sync::Arc::new(ailurus_store::SystemClock::default());
     let path = directory.path().join("box");
     let driver = mmdf(&env);
-    // It takes no orders from root, and takes nobody for the anonymous user.
-    let is_root = rustix::process::geteuid().is_root();
-    let mailutil = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(program);
-        if is_root {
-            use std::os::unix::process::CommandExt;
-            for entry in std::fs::read_dir(directory.path()).unwrap() {
-                std::os::unix::fs::chown(entry.unwrap().path(), Some(1), Some(1)).unwrap();
-            }
-            std::os::unix::fs::chown(directory.path(), Some(1), Some(1)).unwrap();
-            command.uid(1).gid(1);
-        }
-        let home = directory.path();
-        let output = command.args(arguments).env("HOME", home).current_dir(home).output().unwrap();
-        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
-    };
-    let text = mailutil(&["create", "#driver.mmdf/box"]);
+    let Some((_, text)) = mailutil_in(directory.path(), &["create", "#driver.mmdf/box"]) else { return };
+    let mailutil = |arguments: &[&str]| mailutil_in(directory.path(), arguments).expect("it is there").1;
     let m1 = std::fs::read(fixture("messages/m1.eml")).unwrap();
     let uids = append(&driver, &path, &m1, SystemFlags::SEEN, &[]).expect(&text).uids.unwrap().1;
     assert_eq!(uids, [Uid::new(1).unwrap()]);

@@ -13,8 +13,8 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use support::NOW;
 use support::paths::{append, at, environment, fixture, open, read_all, unix};
+use support::{NOW, mailutil_in};
 
 fn deliver(path: &Path, subject: &str) {
     // As procmail does: flock, then O_APPEND.
@@ -319,42 +319,15 @@ fn file_times_say_whether_there_is_new_mail() {
 /// The reference's own program on the same file, where there is one.
 #[test]
 fn the_reference_and_we_take_turns() {
-    let program =
-        ["/usr/sbin/mailutil", "/usr/bin/mailutil"].into_iter().find(|path| Path::new(path).exists());
-    let Some(program) = program else {
-        assert!(std::env::var_os("AILURUS_REQUIRE_PEERS").is_none(), "mailutil is missing");
-        eprintln!("skipped: there is no mailutil");
-        return;
-    };
     let directory = tempfile::tempdir().unwrap();
     let mut env = environment(directory.path());
     env.lock_dir = "/tmp".into();
     env.clock = std::sync::Arc::new(ailurus_store::SystemClock::default());
     let path = directory.path().join("box");
     let driver = Unix::new(env, Os::shared());
-    // It takes no orders from root, and takes nobody for the anonymous user.
-    let is_root = rustix::process::geteuid().is_root();
-    let mailutil = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(program);
-        if is_root {
-            use std::os::unix::process::CommandExt;
-            for entry in std::fs::read_dir(directory.path()).unwrap() {
-                std::os::unix::fs::chown(entry.unwrap().path(), Some(1), Some(1)).unwrap();
-            }
-            std::os::unix::fs::chown(directory.path(), Some(1), Some(1)).unwrap();
-            command.uid(1).gid(1);
-        }
-        let output = command
-            .args(arguments)
-            .env("HOME", directory.path())
-            .current_dir(directory.path())
-            .output()
-            .unwrap();
-        let text = [output.stdout, output.stderr].concat();
-        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
-    };
     std::fs::copy(fixture("unix/20-g-imapbase"), directory.path().join("source")).unwrap();
-    let (created, text) = mailutil(&["create", "box"]);
+    let Some((created, text)) = mailutil_in(directory.path(), &["create", "box"]) else { return };
+    let mailutil = |arguments: &[&str]| mailutil_in(directory.path(), arguments).expect("it is there");
     assert!(created, "{text}");
     let m1 = std::fs::read(fixture("messages/m1.eml")).unwrap();
     let uids = append(&driver, &path, &m1, SystemFlags::SEEN, &[]).unwrap().uids.unwrap().1;

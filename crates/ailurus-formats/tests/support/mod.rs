@@ -228,26 +228,32 @@ pub fn assert_same(left: &[u8], right: &[u8], what: &str) {
 }
 
 /// Runs the reference's mailutil in a home and returns what it says; `None` when it is not there (and need not be).
+pub fn mailutil(home: &Home, arguments: &[&str]) -> Option<String> {
+    mailutil_in(home.directory.path(), arguments).map(|(_, said)| said)
+}
+
+/// As [`mailutil`], in a home that is just a directory; also tells whether its exit status is that of success.
 ///
 /// It knows no mailboxes of uid 0, so a test that runs as root lends it the home as the user nobody.
-pub fn mailutil(home: &Home, arguments: &[&str]) -> Option<String> {
+pub fn mailutil_in(home: &Path, arguments: &[&str]) -> Option<(bool, String)> {
     use std::os::unix::process::CommandExt;
     const NOBODY: u32 = 65534;
-    let path = Path::new("/usr/bin/mailutil");
-    if !path.exists() {
+    let found = ["/usr/sbin/mailutil", "/usr/bin/mailutil"].into_iter().find(|path| Path::new(path).exists());
+    let Some(path) = found else {
         let required = std::env::var_os("AILURUS_REQUIRE_PEERS").is_some_and(|value| value == "1");
         assert!(!required, "mailutil is required and missing");
         eprintln!("skipped: no mailutil");
         return None;
-    }
+    };
     let mut command = std::process::Command::new(path);
-    command.args(arguments).env("HOME", home.directory.path()).current_dir(home.directory.path());
+    command.args(arguments).env("HOME", home).current_dir(home);
     if rustix::process::geteuid().is_root() {
-        give_away(home.directory.path(), NOBODY);
+        give_away(home, NOBODY);
         command.uid(NOBODY).gid(NOBODY);
     }
     let output = command.output().unwrap();
-    Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    Some((output.status.success(), said))
 }
 
 fn give_away(path: &Path, to: u32) {
