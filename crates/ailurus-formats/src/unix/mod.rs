@@ -50,6 +50,7 @@ mod edit;
 mod mailbox;
 mod parse;
 mod render;
+mod text;
 mod window;
 mod write;
 

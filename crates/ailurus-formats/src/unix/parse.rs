@@ -1,12 +1,11 @@
 //! Reading a file of unix or mmdf format: one pass, in blocks, into small records (spec/formats-unix.md §4).
 
-use super::dialect::{Dialect, MARK, MARK_LEN, has_mark_after};
+use super::dialect::{Dialect, MARK, has_mark_after};
 use super::render::{Old, append_block};
 use super::window::{Window, count, end_without_nuls};
 use crate::crlf::Internal;
 use crate::files::next_validity;
-use crate::from_line::{FROM, FromLine};
-use crate::journal::BLOCK;
+use crate::from_line::FromLine;
 use ailurus_store::{Environment, Level, Manner, MessageInfo};
 use ailurus_types::{Flags, InternalDate, Keyword, KeywordMask, Keywords, SystemFlags, Uid};
 use memchr::{memchr, memchr_iter, memmem};
@@ -225,11 +224,11 @@ impl Scan {
     }
 }
 
-struct Parser<'s> {
-    dialect: Dialect,
-    window: Window<'s>,
-    finder: memmem::Finder<'static>,
-    scan: &'s mut Scan,
+pub(super) struct Parser<'s> {
+    pub(super) dialect: Dialect,
+    pub(super) window: Window<'s>,
+    pub(super) finder: memmem::Finder<'static>,
+    pub(super) scan: &'s mut Scan,
     env: &'s Environment,
     manner: Manner,
     offset: i16,
@@ -249,18 +248,6 @@ struct Header {
     is_pseudo: bool,
     // In CRLF form, with the empty line.
     visible_size: u64,
-}
-
-/// The text of a message, with what ends it.
-struct Body {
-    end: u64,
-    // In the text alone.
-    crs: u64,
-    lfs: u64,
-    // Of what ends it.
-    separator: u8,
-    // Whether the last line of the text needs no LF.
-    ended: bool,
 }
 
 impl<'s> Parser<'s> {
@@ -572,123 +559,6 @@ impl<'s> Parser<'s> {
         }
         header.uid = None;
         self.scan.distrust();
-    }
-
-    /// Finds the end of the text that starts at `start`.
-    fn body(&mut self, start: u64) -> Result<Body, ParseError> {
-        match self.dialect {
-            Dialect::Unix => {
-                let mut body = self.until_from_line(start)?;
-                let (tail, count) = self.tail(start, body.end)?;
-                let tail = &tail[..count];
-                body.separator = match tail {
-                    b"\n" | b"\n\n" | [_, b'\n', b'\n'] => 1,
-                    b"\r\n" | b"\n\r\n" => 2,
-                    _ => 0,
-                };
-                // The LF behind a lone CR makes an empty line, which is none of the text.
-                body.ended = matches!(tail, [] | [.., b'\n'] | b"\r" | [.., b'\n', b'\r']);
-                body.lfs -= u64::from(body.separator > 0);
-                body.crs -= u64::from(body.separator == 2);
-                Ok(body)
-            }
-            Dialect::Mmdf => {
-                let mut body = self.until_mark(start)?;
-                let (tail, count) = self.tail(start, body.end)?;
-                let marked = body.end < self.window.end;
-                body.ended = match &tail[..count] {
-                    [] | [.., b'\n'] => true,
-                    _ => marked,
-                };
-                self.scan.marked = marked;
-                if marked {
-                    body.separator = MARK_LEN;
-                    body.end += MARK.len() as u64;
-                }
-                Ok(body)
-            }
-        }
-    }
-
-    fn until_from_line(&mut self, start: u64) -> Result<Body, ParseError> {
-        let mut body = Body { end: start, crs: 0, lfs: 0, separator: 0, ended: true };
-        if self.is_from_line(start)? {
-            return Ok(body);
-        }
-        let overlap = FROM.len();
-        let mut position = start;
-        loop {
-            let end = self.window.end;
-            let data = self.window.data(position, BLOCK.min(64 * 1024))?;
-            let is_last = position + data.len() as u64 >= end;
-            if let Some(at) = self.finder.find(data) {
-                let piece = &data[..=at];
-                body.crs += memchr_iter(b'\r', piece).count() as u64;
-                body.lfs += memchr_iter(b'\n', piece).count() as u64;
-                position += at as u64 + 1;
-                if self.is_from_line(position)? {
-                    break;
-                }
-                continue;
-            }
-            let piece = if is_last { data } else { &data[..data.len().saturating_sub(overlap).max(1)] };
-            body.crs += memchr_iter(b'\r', piece).count() as u64;
-            body.lfs += memchr_iter(b'\n', piece).count() as u64;
-            position += piece.len() as u64;
-            if is_last {
-                break;
-            }
-        }
-        body.end = position;
-        Ok(body)
-    }
-
-    fn until_mark(&mut self, start: u64) -> Result<Body, ParseError> {
-        // With the octets before it that tell whether it is one.
-        const OVERLAP: usize = MARK.len() + 2;
-        let mut body = Body { end: start, crs: 0, lfs: 0, separator: 0, ended: true };
-        loop {
-            let end = self.window.end;
-            let data = self.window.data(body.end, BLOCK.min(64 * 1024))?;
-            let is_last = body.end + data.len() as u64 >= end;
-            let found = self.finder.find(data);
-            let is_mark = found.is_some_and(|at| has_mark_after(&data[..at]));
-            let piece = match found {
-                Some(at) if is_mark => &data[..at],
-                Some(at) => &data[..=at],
-                None if is_last => data,
-                None => &data[..data.len().saturating_sub(OVERLAP).max(1)],
-            };
-            body.crs += memchr_iter(b'\r', piece).count() as u64;
-            body.lfs += memchr_iter(b'\n', piece).count() as u64;
-            body.end += piece.len() as u64;
-            if is_mark || found.is_none() && is_last {
-                return Ok(body);
-            }
-        }
-    }
-
-    fn is_from_line(&mut self, position: u64) -> io::Result<bool> {
-        if !self.window.data(position, FROM.len())?.starts_with(FROM) {
-            return Ok(false);
-        }
-        let (line, _) = self.window.line(position)?;
-        let Some(line) = line.strip_suffix(b"\n") else { return Ok(false) };
-        Ok(FromLine::parse(line.strip_suffix(b"\r").unwrap_or(line)).is_some())
-    }
-
-    /// Returns the last octets of that range, and how many they are.
-    fn tail(&mut self, start: u64, end: u64) -> io::Result<([u8; 3], usize)> {
-        let count = usize::try_from(end - start).unwrap_or(3).min(3);
-        let from = end - count as u64;
-        let mut tail = [0; 3];
-        if from >= self.window.base && end <= self.window.base + self.window.buffer.len() as u64 {
-            let at = usize::try_from(from - self.window.base).unwrap_or(0);
-            tail[..count].copy_from_slice(&self.window.buffer[at..at + count]);
-        } else {
-            self.window.file.read_exact_at(&mut tail[..count], from)?;
-        }
-        Ok((tail, count))
     }
 }
 
