@@ -3,7 +3,7 @@
 use super::dialect::{Dialect, MARK, has_mark_after};
 use super::render::{Old, append_block};
 use super::window::{Window, count, end_without_nuls};
-use crate::crlf::Internal;
+use crate::crlf::{CrFilter, Internal};
 use crate::files::next_validity;
 use crate::from_line::FromLine;
 use ailurus_store::{Environment, Level, Manner, MessageInfo};
@@ -11,6 +11,7 @@ use ailurus_types::{Flags, InternalDate, Keyword, KeywordMask, Keywords, SystemF
 use memchr::{memchr, memchr_iter, memmem};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// How many keywords a mailbox can have.
@@ -374,26 +375,16 @@ impl<'s> Parser<'s> {
     }
 
     fn header(&mut self, slot: Slot) -> Result<Header, ParseError> {
-        let start = slot.header_start();
-        let too_long = |_| ParseError::HeaderTooLong { at: start };
-        let mut header = Header {
-            slot,
-            flags: Flags::default(),
-            old: false,
-            uid: None,
-            is_pseudo: false,
-            visible_size: 0,
-        };
+        let (start, flags) = (slot.header_start(), Flags::default());
+        let mut header = Header { slot, flags, old: false, uid: None, is_pseudo: false, visible_size: 0 };
+        let mut lines = Lines::new(self.dialect, self.window.file, slot.has(Slot::HAS_CR));
         self.block.clear();
         let mut position = start;
-        let mut visible_len = 0u64;
-        let (mut contiguous, mut open, mut has_cr) = (!slot.has(Slot::HAS_CR), false, slot.has(Slot::HAS_CR));
-        let (mut after_internal, mut empty_line) = (false, false);
-        let (file, mut at_mark, cr_filter) = (self.window.file, false, self.dialect.cr_filter());
+        let (mut after_internal, mut at_mark) = (false, false);
         while position < self.window.end && !at_mark {
             let (mut line, mut length) = self.window.line(position)?;
             if self.dialect == Dialect::Mmdf
-                && let Some(before) = before_mark(line, position, length, file)?
+                && let Some(before) = before_mark(line, position, length, lines.file)?
             {
                 if before == 0 {
                     break;
@@ -403,23 +394,15 @@ impl<'s> Parser<'s> {
                 line = &line[..line.len().min(usize::try_from(before).unwrap_or(usize::MAX))];
             }
             position += length;
-            if matches!(line, b"\n" | b"\r\n") {
-                has_cr |= line.len() == 2;
-                header.visible_size += 2;
+            if lines.ends_with(line) {
                 self.block.push(b'\n');
-                empty_line = true;
-                break;
-            }
-            if !line.ends_with(b"\n") && line.iter().all(|octet| *octet == b'\r') {
-                // Nothing but the start of the empty line that is supplied.
-                has_cr = true;
                 break;
             }
             let continues = matches!(line[0], b' ' | b'\t');
             let field = if continues { None } else { Internal::of(line) };
             if field.is_some() || (continues && after_internal) {
                 after_internal = true;
-                has_cr |= line.ends_with(b"\r\n");
+                lines.has_cr |= line.ends_with(b"\r\n");
                 if self.block.len() < MOST_BLOCK_KEPT {
                     self.block.extend_from_slice(line);
                 }
@@ -431,50 +414,36 @@ impl<'s> Parser<'s> {
                         self.field(field, &line, position - length, &mut header);
                     }
                     None => {
-                        let shown = String::from_utf8_lossy(&line[..line.len().min(MOST_SHOWN)]);
-                        let text =
-                            format!("Discarding bogus continuation in msg {}: {shown}", self.scan.in_file);
-                        self.tell(Level::Warning, text);
+                        let shown = String::from_utf8_lossy(&line[..line.len().min(MOST_SHOWN)]).into_owned();
+                        self.discard_continuation(&shown);
                     }
                 }
                 continue;
             }
             after_internal = false;
-            contiguous &= self.block.is_empty();
-            let whole = length == line.len() as u64;
-            let (mut crs, mut end) = (memchr_iter(b'\r', line).count() as u64, line);
-            let mut tail = [0; 3];
-            if !whole {
-                crs = count(file, position - length, position, b'\r')?;
-                file.read_exact_at(&mut tail, position - 3)?;
-                end = &tail;
-            }
-            open = !end.ends_with(b"\n");
-            has_cr |= crs > 0;
-            visible_len += length - u64::from(crs > 0 && cr_filter.shortens(end));
-            // A line that the file ends in has its LF supplied.
-            header.visible_size += length - crs + 1 + u64::from(open);
+            lines.contiguous &= self.block.is_empty();
+            lines.add(line, position - length..position)?;
         }
-        let slot = &mut header.slot;
-        slot.header_len = u32::try_from(position - start).map_err(too_long)?;
-        slot.visible_len = u32::try_from(visible_len).map_err(too_long)?;
-        slot.set(Slot::CONTIGUOUS, contiguous && !open && !has_cr);
-        slot.set(Slot::OPEN_HEADER, open);
-        slot.set(Slot::NO_EMPTY_LINE, !empty_line);
-        header.visible_size += if empty_line { 0 } else { 2 };
-        if has_cr {
-            slot.set(Slot::HAS_CR, true);
-        }
-        if let Some(uid) = header.uid
-            && header.slot.has(Slot::CONTIGUOUS)
-            && header.old
-        {
+        header.visible_size = lines.size();
+        lines.describe(&mut header.slot, position - start)?;
+        self.judge_block(&mut header);
+        Ok(header)
+    }
+
+    fn discard_continuation(&self, shown: &str) {
+        let number = self.scan.in_file;
+        self.tell(Level::Warning, format!("Discarding bogus continuation in msg {number}: {shown}"));
+    }
+
+    /// Tells whether the internal fields are octet for octet what we would write.
+    fn judge_block(&mut self, header: &mut Header) {
+        let Some(uid) = header.uid else { return };
+        if header.slot.has(Slot::CONTIGUOUS) && header.old {
             self.rendered.clear();
             let keywords = &self.scan.keywords;
             append_block(None, header.flags, Old::Yes, uid.get(), keywords, &mut self.rendered);
             header.slot.set(Slot::CLEAN, self.rendered == self.block);
         }
-        Ok(header)
     }
 
     fn field(&mut self, field: Internal, line: &[u8], at: u64, header: &mut Header) {
@@ -559,6 +528,73 @@ impl<'s> Parser<'s> {
         }
         header.uid = None;
         self.scan.distrust();
+    }
+}
+
+/// What the lines of a header are, so far.
+struct Lines<'f> {
+    file: &'f File,
+    filter: CrFilter,
+    // As a rewrite would write the visible ones, and in CRLF form.
+    visible_len: u64,
+    visible_size: u64,
+    contiguous: bool,
+    // The last visible line has no LF.
+    open: bool,
+    has_cr: bool,
+    empty_line: bool,
+}
+
+impl<'f> Lines<'f> {
+    fn new(dialect: Dialect, file: &'f File, has_cr: bool) -> Self {
+        let (visible_len, visible_size, filter) = (0, 0, dialect.cr_filter());
+        let (contiguous, open, empty_line) = (!has_cr, false, false);
+        Self { file, filter, visible_len, visible_size, contiguous, open, has_cr, empty_line }
+    }
+
+    /// Tells whether the line ends the header.
+    fn ends_with(&mut self, line: &[u8]) -> bool {
+        self.empty_line = matches!(line, b"\n" | b"\r\n");
+        // Without LF it is nothing but the start of the empty line that is supplied.
+        let is_start = !line.ends_with(b"\n") && line.iter().all(|octet| *octet == b'\r');
+        self.has_cr |= self.empty_line && line.len() == 2 || is_start;
+        self.empty_line || is_start
+    }
+
+    /// Adds a visible line; of a very long one `line` holds the first part.
+    fn add(&mut self, line: &[u8], place: Range<u64>) -> io::Result<()> {
+        let length = place.end - place.start;
+        let (mut crs, mut end) = (memchr_iter(b'\r', line).count() as u64, line);
+        let mut tail = [0; 3];
+        if length != line.len() as u64 {
+            crs = count(self.file, place.start, place.end, b'\r')?;
+            self.file.read_exact_at(&mut tail, place.end - 3)?;
+            end = &tail;
+        }
+        self.open = !end.ends_with(b"\n");
+        self.has_cr |= crs > 0;
+        self.visible_len += length - u64::from(crs > 0 && self.filter.shortens(end));
+        self.visible_size += length - crs + 1;
+        Ok(())
+    }
+
+    /// Returns the size of the header in CRLF form, with what it lacks.
+    fn size(&self) -> u64 {
+        self.visible_size + u64::from(self.open) + 2
+    }
+
+    fn describe(&self, slot: &mut Slot, header_len: u64) -> Result<(), ParseError> {
+        let at = slot.header_start();
+        let too_long = |_| ParseError::HeaderTooLong { at };
+        slot.header_len = u32::try_from(header_len).map_err(too_long)?;
+        slot.visible_len = u32::try_from(self.visible_len).map_err(too_long)?;
+        slot.set(Slot::CONTIGUOUS, self.contiguous && !self.open && !self.has_cr);
+        slot.set(Slot::OPEN_HEADER, self.open);
+        slot.set(Slot::NO_EMPTY_LINE, !self.empty_line);
+        if self.has_cr {
+            slot.set(Slot::HAS_CR, true);
+        }
+        Ok(())
     }
 }
 
