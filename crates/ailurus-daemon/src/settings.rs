@@ -53,8 +53,6 @@ struct MailboxSettings {
     modes: Vec<(&'static str, u32)>,
 }
 
-/// The formats that we can make.
-const FORMATS: [&str; 3] = ["unix", "mbx", "mmdf"];
 const MOST_LINE: usize = 1023;
 const MOST_KEYWORDS: usize = 30;
 const MOST_KEYWORD: usize = 50;
@@ -318,7 +316,7 @@ fn format(value: &str) -> Result<&'static str, String> {
     if value == "system-standard" {
         return Ok("unix");
     }
-    let known = FORMATS.into_iter().find(|&known| known == value);
+    let known = ailurus_formats::CREATABLE.into_iter().find(|&known| known == value);
     known.ok_or_else(|| format!("unknown mailbox format: {value}"))
 }
 

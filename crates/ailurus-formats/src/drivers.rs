@@ -8,6 +8,9 @@ use crate::unix::Unix;
 use ailurus_store::{Driver, Environment};
 use std::sync::Arc;
 
+/// The formats in which mailboxes can be made, for settings that name one.
+pub const CREATABLE: [&str; 3] = ["unix", "mbx", "mmdf"];
+
 /// Returns the drivers in the reference's order: the first that claims a mailbox has it.
 #[must_use]
 pub fn drivers(environment: &Arc<Environment>, disk: &Arc<dyn Disk>) -> Vec<Arc<dyn Driver>> {
@@ -32,5 +35,10 @@ mod tests {
         let drivers = drivers(&Arc::new(environment), &Os::shared());
         let names: Vec<_> = drivers.iter().map(|driver| driver.name()).collect();
         assert_eq!(names, ["mbx", "mmdf", "unix", "phile", "dummy"]);
+        for driver in &drivers {
+            let name = driver.name();
+            assert_eq!(CREATABLE.contains(&name), driver.abilities().creatable, "{name}");
+        }
+        assert!(CREATABLE.iter().all(|format| names.contains(format)));
     }
 }

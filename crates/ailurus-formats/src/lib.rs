@@ -18,7 +18,7 @@ mod phile;
 mod spool;
 mod unix;
 
-pub use drivers::drivers;
+pub use drivers::{CREATABLE, drivers};
 pub use dummy::Dummy;
 pub use mbx::Mbx;
 pub use phile::Phile;
