@@ -13,13 +13,17 @@ mod drivers;
 mod dummy;
 mod files;
 mod from_line;
+mod mbox;
 mod mbx;
+mod new_mail;
 mod phile;
 mod spool;
 mod unix;
 
 pub use drivers::{CREATABLE, drivers};
 pub use dummy::Dummy;
+pub use mbox::Mbox;
 pub use mbx::Mbx;
+pub use new_mail::NewMail;
 pub use phile::Phile;
 pub use unix::Unix;

@@ -1,11 +1,17 @@
 //! The formats that the conformance suite is run over; see `ailurus_testkit::conformance`.
 
 use ailurus_testkit::conformance::{Format, mbox_delivery};
+use std::path::Path;
 
 ailurus_testkit::conformance! {
     unix: Format { delivery: Some(mbox_delivery), ..Format::of("unix") };
     mbx: Format::of("mbx");
+    mbox: Format { only: Some("INBOX"), furnish: empty_mbox, ..Format::of("mbox") };
     mmdf: Format { delivery: Some(mmdf_delivery), ..Format::of("mmdf") };
+}
+
+fn empty_mbox(home: &Path) {
+    std::fs::write(home.join("mbox"), "").expect("the home is ours");
 }
 
 fn mmdf_delivery(message: &str) -> Vec<u8> {
