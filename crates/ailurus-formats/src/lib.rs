@@ -8,22 +8,33 @@ pub mod journal;
 pub mod lock;
 pub mod rewrite;
 
+mod ahead;
+mod checksum;
 mod crlf;
 mod drivers;
 mod dummy;
+mod file_times;
 mod files;
+mod flag_bits;
 mod from_line;
+mod incoming;
+mod mail_file;
 mod mbox;
 mod mbx;
+mod mtx;
 mod new_mail;
 mod phile;
+#[allow(dead_code, reason = "mh comes next")]
+mod sidecar;
 mod spool;
 mod unix;
+mod window;
 
 pub use drivers::{CREATABLE, drivers};
 pub use dummy::Dummy;
 pub use mbox::Mbox;
 pub use mbx::Mbx;
+pub use mtx::Mtx;
 pub use new_mail::NewMail;
 pub use phile::Phile;
 pub use unix::Unix;

@@ -7,6 +7,8 @@ ailurus_testkit::conformance! {
     unix: Format { delivery: Some(mbox_delivery), ..Format::of("unix") };
     mbx: Format::of("mbx");
     mbox: Format { only: Some("INBOX"), furnish: empty_mbox, ..Format::of("mbox") };
+    tenex: Format::of("tenex");
+    mtx: Format::of("mtx");
     mmdf: Format { delivery: Some(mmdf_delivery), ..Format::of("mmdf") };
 }
 

@@ -46,6 +46,7 @@ mod sealed;
 mod writer;
 
 pub use places::Places;
+pub(crate) use record::{checksum, mix};
 pub(crate) use sealed::{IfFull, read_up_to, tail_checksum};
 pub(crate) use writer::Writer;
 

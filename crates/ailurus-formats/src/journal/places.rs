@@ -36,6 +36,15 @@ pub(super) enum Found {
 impl Places {
     /// Returns the places for the mailbox at `path`, open as `file`, of a user whose home is `home`.
     pub fn of(path: &Path, file: &File, home: &Path) -> io::Result<Self> {
+        Self::with_ending(path, file, home, ".ailurus-journal")
+    }
+
+    /// Returns the places where its sidecar can be.
+    pub(crate) fn of_sidecar(path: &Path, file: &File, home: &Path) -> io::Result<Self> {
+        Self::with_ending(path, file, home, ".ailurus-uids")
+    }
+
+    fn with_ending(path: &Path, file: &File, home: &Path, ending: &str) -> io::Result<Self> {
         let found = file.metadata()?;
         let is_link = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
         let path = if is_link { path.canonicalize()? } else { path.to_owned() };
@@ -48,7 +57,7 @@ impl Places {
             if with_inode {
                 journal.push(format!(".{:x}", found.ino()));
             }
-            journal.push(".ailurus-journal");
+            journal.push(ending);
             journal
         };
         let beside = path.with_file_name(named(name.len() < whole.len()));
@@ -123,11 +132,51 @@ impl Places {
     }
 
     fn trusts(&self, path: &Path, found: &Metadata) -> bool {
-        let ours = found.uid() == self.owner || found.uid() == rustix::process::geteuid().as_raw();
         found.is_file()
             && found.nlink() == 1
             && found.mode() & 0o022 == 0
-            && (ours || path.parent().is_some_and(|directory| self.is_as_closed(directory)))
+            && self.is_ours_or_as_closed(path, found)
+    }
+
+    fn is_ours_or_as_closed(&self, path: &Path, found: &Metadata) -> bool {
+        let ours = found.uid() == self.owner || found.uid() == rustix::process::geteuid().as_raw();
+        ours || path.parent().is_some_and(|directory| self.is_as_closed(directory))
+    }
+
+    /// Returns the places, best first.
+    pub(crate) fn paths(&self) -> &[PathBuf; 2] {
+        &self.paths
+    }
+
+    /// Returns where the sidecar is, and its mode: the first that counts and may be read, or a new one where one can be
+    /// made.
+    pub(crate) fn find_or_make_sidecar(&self, disk: &dyn Disk) -> Option<(PathBuf, u32)> {
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        let flags = i32::try_from(flags.bits()).expect("open flags are small");
+        let find = |path: &PathBuf| {
+            let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+            let found = file.metadata().ok()?;
+            self.trusts_sidecar(path, &found).then(|| (path.clone(), found.mode() & 0o777))
+        };
+        let make = |path: &PathBuf| {
+            let file = disk.create_new(path, 0o600).ok()?;
+            let group = if file.metadata().ok()?.gid() == self.group { 0o060 } else { 0 };
+            let mode = 0o600 | self.mode & (group | 0o006);
+            disk.set_mode(&file, mode).ok()?;
+            Some((path.clone(), mode))
+        };
+        self.paths.iter().find_map(find).or_else(|| self.paths.iter().find_map(make))
+    }
+
+    /// Tells whether a sidecar counts: nobody could have written it who may not write the mailbox.
+    pub(crate) fn trusts_sidecar(&self, path: &Path, found: &Metadata) -> bool {
+        let shared = found.mode() & 0o022 & !self.mode;
+        let group = found.mode() & 0o020 == 0 || found.gid() == self.group;
+        found.is_file()
+            && found.nlink() == 1
+            && shared == 0
+            && group
+            && self.is_ours_or_as_closed(path, found)
     }
 
     /// Tells whether who may make a file in the directory, not counting its owner, may write the mailbox too.
