@@ -4,6 +4,7 @@ use crate::disk::Disk;
 use crate::dummy::Dummy;
 use crate::mbox::Mbox;
 use crate::mbx::Mbx;
+use crate::mix::Mix;
 use crate::mtx::Mtx;
 use crate::new_mail::NewMail;
 use crate::phile::Phile;
@@ -12,7 +13,7 @@ use ailurus_store::{Driver, Environment};
 use std::sync::Arc;
 
 /// The formats in which mailboxes of any name can be made, for settings that name one.
-pub const CREATABLE: [&str; 5] = ["unix", "mbx", "tenex", "mtx", "mmdf"];
+pub const CREATABLE: [&str; 6] = ["unix", "mix", "mbx", "tenex", "mtx", "mmdf"];
 
 /// Returns the drivers in the reference's order: the first that claims a mailbox has it.
 #[must_use]
@@ -21,6 +22,7 @@ pub fn drivers(environment: &Arc<Environment>, disk: &Arc<dyn Disk>) -> Vec<Arc<
     let new_mail = NewMail::new(env(), disk());
     vec![
         new_mail.into_inbox_of(Arc::new(Mbox::new(env(), disk()))),
+        new_mail.into_inbox_of(Arc::new(Mix::new(env(), disk()))),
         new_mail.into_inbox_of(Arc::new(Mbx::new(env(), disk()))),
         new_mail.into_inbox_of(Arc::new(Mtx::tenex(env(), disk()))),
         new_mail.into_inbox_of(Arc::new(Mtx::new(env(), disk()))),
@@ -41,7 +43,7 @@ mod tests {
         let environment = Environment::new("alice", "/home".into(), "/spool".into(), "mail.example.com");
         let drivers = drivers(&Arc::new(environment), &Os::shared());
         let names: Vec<_> = drivers.iter().map(|driver| driver.name()).collect();
-        assert_eq!(names, ["mbox", "mbx", "tenex", "mtx", "mmdf", "unix", "phile", "dummy"]);
+        assert_eq!(names, ["mbox", "mix", "mbx", "tenex", "mtx", "mmdf", "unix", "phile", "dummy"]);
         for driver in &drivers {
             let (name, creatable) = (driver.name(), driver.abilities().creatable);
             // mbox makes INBOX, and nothing else.

@@ -6,6 +6,7 @@ use std::path::Path;
 ailurus_testkit::conformance! {
     unix: Format { delivery: Some(mbox_delivery), ..Format::of("unix") };
     mbx: Format::of("mbx");
+    mix: Format::of("mix");
     mbox: Format { only: Some("INBOX"), furnish: empty_mbox, ..Format::of("mbox") };
     tenex: Format::of("tenex");
     mtx: Format::of("mtx");

@@ -93,8 +93,14 @@ impl Mailboxes {
                 .and_then(|made| made.then_some(()).ok_or_else(|| Error::AlreadyExists(at.name.clone())));
         }
         self.make_parents(path, at)?;
-        if fs::symlink_metadata(path).is_ok() {
-            return Err(Error::AlreadyExists(at.name.clone()));
+        if let Ok(found) = fs::symlink_metadata(path) {
+            // A directory that is no mailbox can become one of a format whose mailboxes are directories.
+            let may_become = found.is_dir()
+                && driver.abilities().inferiors
+                && self.claimant(at).is_ok_and(|claimant| claimant.stands_in());
+            if !may_become {
+                return Err(Error::AlreadyExists(at.name.clone()));
+            }
         }
         driver.create(at)
     }

@@ -22,6 +22,9 @@ pub struct Places {
     mode: u32,
     pub(super) device: u64,
     pub(super) inode: u64,
+    /// A unit that is neither as before nor as after is not one within which a process of ours was killed: others
+    /// rewrite such files.
+    pub(super) whole_units: bool,
 }
 
 /// What is in the place of a journal.
@@ -45,29 +48,43 @@ impl Places {
     }
 
     fn with_ending(path: &Path, file: &File, home: &Path, ending: &str) -> io::Result<Self> {
-        let found = file.metadata()?;
         let is_link = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
         let path = if is_link { path.canonicalize()? } else { path.to_owned() };
         let whole = path.file_name().unwrap_or_default().as_bytes();
         // A file's name has at most 255 octets, and another ending can follow.
         let name = &whole[..whole.len().min(MOST_NAME)];
+        let inode = file.metadata()?.ino();
         let named = |with_inode: bool| {
             let mut journal = OsString::from(".");
             journal.push(OsStr::from_bytes(name));
             if with_inode {
-                journal.push(format!(".{:x}", found.ino()));
+                journal.push(format!(".{inode:x}"));
             }
             journal.push(ending);
             journal
         };
         let beside = path.with_file_name(named(name.len() < whole.len()));
+        Self::at([beside, home.join(named(true))], file)
+    }
+
+    /// Returns the places for a file that others rewrite from its first octet to its last, and whose format has a name
+    /// for its journal: `beside`, or with that name and the inode in `home`.
+    pub(crate) fn named(beside: PathBuf, file: &File, home: &Path) -> io::Result<Self> {
+        let mut name = beside.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{:x}", file.metadata()?.ino()));
+        Ok(Self { whole_units: true, ..Self::at([beside, home.join(name)], file)? })
+    }
+
+    fn at(paths: [PathBuf; 2], file: &File) -> io::Result<Self> {
+        let found = file.metadata()?;
         Ok(Self {
-            paths: [beside, home.join(named(true))],
+            paths,
             owner: found.uid(),
             group: found.gid(),
             mode: found.mode(),
             device: found.dev(),
             inode: found.ino(),
+            whole_units: false,
         })
     }
 
