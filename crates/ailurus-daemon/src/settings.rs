@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn what_is_not_obeyed_is_said() {
         let settings = Settings::parse(
-            b"set chroot-server 1\nset new-mailbox-format mix\nset frobnicate 3\nset allow-user-config 1\nset keywords x",
+            b"set chroot-server 1\nset new-mailbox-format maildir\nset frobnicate 3\nset allow-user-config 1\nset keywords x",
         );
         let lines: Vec<_> = settings.complaints.iter().map(|(line, _)| *line).collect();
         assert_eq!(lines, [1, 2, 3, 4, 5], "{:?}", settings.complaints);
