@@ -98,17 +98,21 @@ fn sidecar_of(path: &Path) -> Option<PathBuf> {
 /// not replaced. The caller holds the locks that its format needs for that.
 pub(crate) fn move_to(disk: &dyn Disk, from: (&Location, &Path), to: (&Location, &Path)) -> Result<()> {
     let ((from, old), (to, new)) = (from, to);
-    let moved = match disk.rename_new(old, new) {
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => move_in_steps(disk, old, new),
-        moved => moved,
-    };
-    moved.map_err(|error| match error.kind() {
+    rename_free(disk, old, new).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Error::AlreadyExists(to.name.clone()),
         io::ErrorKind::NotADirectory if wants_directory(new) => invalid(to, "invalid name"),
         _ => failure("rename", from, old)(error),
     })?;
     sync_parent(disk, new)?;
     sync_parent(disk, old)
+}
+
+/// Renames to a name that is free: an error of kind `AlreadyExists` if it is not.
+pub(crate) fn rename_free(disk: &dyn Disk, old: &Path, new: &Path) -> io::Result<()> {
+    match disk.rename_new(old, new) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => move_in_steps(disk, old, new),
+        moved => moved,
+    }
 }
 
 /// Renames where that cannot be done in one step without replacing anything. If we die in between, a file has both

@@ -8,7 +8,7 @@ use crate::standin::StandIn;
 use crate::subscriptions::Subscriptions;
 use crate::{
     Access, Append, Claim, Driver, Environment, Error, Level, Listed, Listing, Location, Mailbox, Manner,
-    Namespaces, Place, Rejection, Result, Status, list, namespaces, resolve,
+    Namespaces, Place, Rejection, Result, Status, Subscription, list, namespaces, resolve,
 };
 use ailurus_types::MailboxName;
 use rustix::fs::{Mode, OFlags};
@@ -189,11 +189,16 @@ impl Mailboxes {
                 self.environment.notices.tell(Level::Warning, text);
             }
         }
-        self.subscriptions().add(name)
+        if driver.subscribe(name, Subscription::Begin)? { Ok(()) } else { self.subscriptions().add(name) }
     }
 
     /// Ends a subscription, whether or not there is such a mailbox.
     pub fn unsubscribe(&self, name: &MailboxName) -> Result<()> {
+        for driver in &*self.drivers {
+            if driver.subscribe(name, Subscription::End)? {
+                return Ok(());
+            }
+        }
         self.subscriptions().remove(name)
     }
 
