@@ -267,7 +267,8 @@ fn the_originals_configuration_file_is_obeyed() {
     let mut talk = encrypt(connect(tls), &certificate, "localhost").expect("a handshake");
     talk.expect("* OK");
     talk.command("LOGIN ada adapw", "OK");
-    server.logged("mail.warning: /etc/c-client.cf line 4: new-mailbox-format: unknown mailbox format: maildir");
+    server
+        .logged("mail.warning: /etc/c-client.cf line 4: new-mailbox-format: unknown mailbox format: maildir");
 }
 
 #[test]
