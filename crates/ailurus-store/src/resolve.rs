@@ -221,6 +221,7 @@ fn after_prefix<'n>(name: &'n [u8], prefix: &[u8]) -> Option<&'n [u8]> {
 /// Returns `directory/rest`. Not `Path::join`, for which a `rest` that starts with `/` would be absolute.
 fn below(directory: &Path, rest: &[u8]) -> PathBuf {
     let directory = directory.as_os_str().as_bytes();
+    let directory = directory.strip_suffix(b"/").unwrap_or(directory);
     path(&[directory, b"/", rest].concat())
 }
 
@@ -358,11 +359,16 @@ mod tests {
     #[test]
     fn a_closed_box_is_its_own_root() {
         let mut environment = alice();
-        (environment.mode, environment.mailbox_dir) = (Mode::ClosedBox, PathBuf::new());
-        assert_eq!(file(&environment, "INBOX"), "/INBOX");
-        assert_eq!(file(&environment, "x/y"), "/x/y");
-        assert_eq!(file(&environment, "/x/y"), "/x/y");
-        assert_eq!(file(&environment, "~bob/x"), "INVALID");
+        for root in ["/", ""] {
+            (environment.mode, environment.mailbox_dir) = (Mode::ClosedBox, root.into());
+            assert_eq!(file(&environment, "INBOX"), "/INBOX");
+            assert_eq!(file(&environment, "x/y"), "/x/y");
+            assert_eq!(file(&environment, "/x/y"), "/x/y");
+            assert_eq!(file(&environment, "~/x"), "/x");
+            assert_eq!(file(&environment, "~bob/x"), "INVALID");
+        }
+        environment.spool = "/INBOX".into();
+        assert_eq!(file(&environment, "INBOX"), "(driver-selected)");
     }
 
     #[test]
