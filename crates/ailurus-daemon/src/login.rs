@@ -171,7 +171,7 @@ impl HostDoor<'_> {
         // While this is still root's process: after a refusal others may log in.
         let environment = surroundings::environment(surroundings, self.settings)
             .map_err(|why| self.refuse(identity, &why))?;
-        if let Err(error) = privileges::become_user(&user) {
+        if let Err(error) = privileges::become_user(&user, None) {
             // Neither root nor the user: nothing may go on from here.
             self.say(Facility::Mail, Priority::Alert, &format!("cannot become user={}: {error}", user.name));
             std::process::exit(1);
