@@ -1,73 +1,135 @@
-//! `/etc/c-client.cf`: the one configuration file of the original, for hosts that have it (spec/auth.md §9).
+//! `/etc/c-client.cf`, `~/.mminit` and `~/.imaprc`: the configuration files of the original (spec/auth.md §9).
 //!
-//! Lines of the form `set NAME VALUE`, single spaces between, the name in any letter case; anything else is a comment.
-//! A line ends with LF and has fewer than 1023 octets; reading ends at the first that does not. What concerns
-//! clients, other formats or other programs is left alone; what we should obey and do not is reported by
-//! [`Settings::complaints`].
+//! Lines of the form `set NAME VALUE`, single spaces between, the name in any letter case; anything else is a comment. What
+//! concerns clients or other programs is left alone; what we should obey and do not is a complaint. The original stops
+//! reading at a line of 1023 octets and passes over a last line without an end; such lines are obeyed here, with a
+//! complaint, since whoever wrote them meant them.
+//!
+//! What a user's own file may set cannot lead out of what the host restricts: whoever can store mail can write such a file,
+//! by an APPEND to a mailbox `.imaprc`.
 
-use crate::transport::io_text;
+use super::complaint::Position;
+use super::{Complaint, Gravity, Mode, Settings, Space, Spool};
+use super::{absolute, format, host_name, keyword, near, read_file, relative};
 use ailurus_server::Plaintext;
-use ailurus_store::{Advertise, Environment, Mode, Restrictions, SharedHomes};
-use ailurus_types::Keyword;
-use std::net::{IpAddr, ToSocketAddrs};
+use ailurus_store::{Advertise, Environment, Restrictions};
 use std::path::{Path, PathBuf};
 
-/// Where the file is.
-pub const CONFIG_FILE: &str = "/etc/c-client.cf";
-
-/// What the file says; everything that it does not name is as without it.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Settings {
-    /// Whether passwords may be sent in the clear.
-    pub plaintext: Option<Plaintext>,
-    /// Clients (names or addresses) that may send passwords in the clear all the same.
-    pub plaintext_clients: Vec<String>,
-    /// How many logins may be tried.
-    pub login_attempts: Option<u32>,
-    /// False: addresses are not looked up.
-    pub reverse_dns: Option<bool>,
-    /// The name of this host.
-    pub local_host: Option<String>,
-    /// Lines that are not obeyed though they should be: number (0: all of the file) and reason.
-    pub complaints: Vec<(usize, String)>,
-    mailboxes: MailboxSettings,
-}
-
-/// What changes the surroundings of a user's mailboxes.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-struct MailboxSettings {
-    system_inbox: Option<PathBuf>,
-    mail_subdirectory: Option<PathBuf>,
-    black_box: Option<PathBuf>,
-    restrictions: Option<Restrictions>,
-    create_format: Option<&'static str>,
-    empty_format: Option<Option<&'static str>>,
-    keywords: Option<Vec<Keyword>>,
-    header_only: Option<bool>,
-    hide_dot_files: Option<bool>,
-    list_depth: Option<usize>,
-    dot_lock_timeout: Option<u32>,
-    advertise: Option<Advertise>,
-    no_shared: bool,
-    homes: [Option<PathBuf>; 3],
-    modes: Vec<(&'static str, u32)>,
-}
-
+/// The original reads no line that is as long, nor what follows.
 const MOST_LINE: usize = 1023;
-const MOST_KEYWORDS: usize = 30;
-const MOST_KEYWORD: usize = 50;
-const MODES: [&str; 9] = [
-    "mailbox-protection",
-    "directory-protection",
-    "lock-protection",
-    "ftp-protection",
-    "ftp-directory-protection",
-    "public-protection",
-    "public-directory-protection",
-    "shared-protection",
-    "shared-directory-protection",
-];
-const HOMES: [&str; 3] = ["ftp-export-directory", "public-home-directory", "shared-home-directory"];
+
+/// A setting that a file of the original's has, for whoever reads another file after it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Said {
+    pub(super) file: PathBuf,
+    pub(super) at: Position,
+    /// In lower case.
+    pub(super) name: String,
+}
+
+/// Whose file is read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Whose {
+    Host,
+    User,
+    /// `~/.mminit`, where only keywords count.
+    UserKeywords,
+}
+
+/// Reads the host's file.
+pub(super) fn read_host(settings: &mut Settings, file: &Path, text: &[u8]) -> Vec<Said> {
+    read(settings, file, text, Whose::Host)
+}
+
+/// What holds where the host's file cannot be read.
+pub(super) fn be_strict(settings: &mut Settings) {
+    settings.plaintext = Some(Plaintext::Never);
+    settings.restrictions = Some(Restrictions::all());
+}
+
+impl Settings {
+    /// Changes a user's surroundings as the user's own files say, if the host allows that. To be called with the rights of
+    /// the user, who must own the files.
+    #[must_use]
+    pub fn read_users(&self, environment: &mut Environment) -> Vec<Complaint> {
+        if self.user_config != Some(true) {
+            return Vec::new();
+        }
+        let owner = rustix::process::geteuid().as_raw();
+        let mut own = Self::default();
+        for (name, whose) in [(".mminit", Whose::UserKeywords), (".imaprc", Whose::User)] {
+            let file = environment.home.join(name);
+            match read_file(&file, Some(owner)) {
+                Ok(Some(text)) => drop(read(&mut own, &file, &text, whose)),
+                Ok(None) => {}
+                Err(why) => own.complaints.push(Complaint::of_file(&file, Gravity::Mistake, why)),
+            }
+        }
+        // The first that names keywords counts.
+        own.keywords = own.keywords.filter(|_| self.keywords.is_none());
+        own.apply_users(environment);
+        own.complaints
+    }
+}
+
+fn read(settings: &mut Settings, file: &Path, text: &[u8], whose: Whose) -> Vec<Said> {
+    let mut said = Vec::new();
+    for (line, number) in text.split_inclusive(|&octet| octet == b'\n').zip(1..) {
+        let ended = line.ends_with(b"\n");
+        let octets = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = String::from_utf8_lossy(octets);
+        let Some((name, value)) = directive(&line) else { continue };
+        let at = |part: &str| Position { line: number, column: column(&line, part) };
+        let mut complain = |part: &str, gravity, what: String| {
+            let at = Some(at(part));
+            settings.complaints.push(Complaint { file: file.into(), at, gravity, what });
+        };
+        if octets.len() >= MOST_LINE {
+            complain(
+                name,
+                Gravity::Mistake,
+                format!("{name}: a line so long ends the file for the original"),
+            );
+        }
+        if !ended {
+            complain(
+                name,
+                Gravity::Mistake,
+                format!("{name}: the line has no end, and the original does not obey it"),
+            );
+        }
+        let lower = name.to_ascii_lowercase();
+        let mut reader = Line { value, wrong: None, fatal: false };
+        let known = reader.set(settings, &lower, whose);
+        if let Some(why) = reader.wrong {
+            let gravity = if reader.fatal { Gravity::Fatal } else { Gravity::Mistake };
+            let part = if known { value } else { name };
+            let at = Some(at(part));
+            settings.complaints.push(Complaint {
+                file: file.into(),
+                at,
+                gravity,
+                what: format!("{name}: {why}"),
+            });
+        }
+        said.push(Said { file: file.into(), at: at(name), name: lower });
+    }
+    said
+}
+
+/// Returns name and value of `set NAME VALUE`; a part that is missing is empty.
+fn directive(line: &str) -> Option<(&str, &str)> {
+    let (set, rest) = line.split_once(' ').unwrap_or((line, &line[line.len()..]));
+    set.eq_ignore_ascii_case("set").then(|| rest.split_once(' ').unwrap_or((rest, &rest[rest.len()..])))
+}
+
+/// Returns the column of a part of a line.
+fn column(line: &str, part: &str) -> usize {
+    // Both are of the same text.
+    let offset = (part.as_ptr() as usize).saturating_sub(line.as_ptr() as usize);
+    Position::of(line, offset).column
+}
+
 /// Known, and nothing that a server of local mailboxes would obey.
 const ELSEWHERE: [&str; 27] = [
     "rsh-command",
@@ -100,320 +162,270 @@ const ELSEWHERE: [&str; 27] = [
 ];
 
 /// What is as if these were 0, which says nothing then.
-const OFF: [&str; 8] = [
-    "advertise-the-world",
-    "allow-user-config",
+const OFF: [&str; 5] = [
     "disable-fcntl-locking",
     "disable-lock-warning",
     "disable-unix-uids-and-keywords",
-    "limited-advertise",
     "network-filesystem-stat-bug",
     "mh-allow-inbox",
 ];
 
-impl Settings {
-    /// Reads the file; where there is none, nothing is set. One that cannot be read is a complaint.
-    #[must_use]
-    pub fn read(path: &Path) -> Self {
-        match std::fs::read(path) {
-            Ok(text) => Self::parse(&text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::default(),
-            Err(error) => {
-                let why = format!("cannot be read: {}", io_text(&error));
-                Self { complaints: vec![(0, why)], ..Self::default() }
-            }
+/// What a user's own file may say.
+const USERS: [&str; 11] = [
+    "new-mailbox-format",
+    "new-folder-format",
+    "empty-mailbox-format",
+    "empty-folder-format",
+    "keywords",
+    "from-widget",
+    "hide-dot-files",
+    "list-maximum-level",
+    "mail-subdirectory",
+    "mailbox-protection",
+    "directory-protection",
+];
+
+/// What the host's file alone may say.
+const HOSTS: [&str; 25] = [
+    "disable-plaintext",
+    "plaintext-allowed-clients",
+    "allowed-login-attempts",
+    "allow-reverse-dns",
+    "allow-user-config",
+    "local-host",
+    "system-inbox",
+    "black-box-directory",
+    "black-box-default-home-directory",
+    "chroot-server",
+    "restrict-mailbox-access",
+    "advertise-the-world",
+    "limited-advertise",
+    "disable-automatic-shared-namespaces",
+    "dot-lock-file-timeout",
+    "ftp-export-directory",
+    "public-home-directory",
+    "shared-home-directory",
+    "lock-protection",
+    "ftp-protection",
+    "ftp-directory-protection",
+    "public-protection",
+    "public-directory-protection",
+    "shared-protection",
+    "shared-directory-protection",
+];
+
+fn names() -> impl Iterator<Item = &'static str> {
+    HOSTS.into_iter().chain(USERS).chain(OFF).chain(ELSEWHERE)
+}
+
+fn mode_named(name: &str) -> Option<Mode> {
+    Some(match name {
+        "mailbox-protection" => Mode::Mailbox,
+        "directory-protection" => Mode::Directory,
+        "lock-protection" => Mode::Lock,
+        "ftp-protection" => Mode::Ftp,
+        "ftp-directory-protection" => Mode::FtpDirectory,
+        "public-protection" => Mode::Public,
+        "public-directory-protection" => Mode::PublicDirectory,
+        "shared-protection" => Mode::Shared,
+        "shared-directory-protection" => Mode::SharedDirectory,
+        _ => return None,
+    })
+}
+
+/// The value of one line, and what is wrong with it.
+struct Line<'l> {
+    value: &'l str,
+    wrong: Option<String>,
+    fatal: bool,
+}
+
+impl Line<'_> {
+    /// Obeys the line; returns whether its name is known here.
+    fn set(&mut self, settings: &mut Settings, name: &str, whose: Whose) -> bool {
+        if !names().any(|known| known == name) {
+            let near = near::suggestion(name, names());
+            self.wrong = Some(format!("not known or not supported{near}"));
+            return false;
         }
-    }
-
-    /// Returns the complaints as lines that say where.
-    pub fn complaint_lines(&self) -> impl Iterator<Item = String> {
-        self.complaints.iter().map(|(line, why)| match line {
-            0 => format!("{CONFIG_FILE}: {why}"),
-            line => format!("{CONFIG_FILE} line {line}: {why}"),
-        })
-    }
-
-    /// Reads the octets of the file.
-    #[must_use]
-    pub fn parse(text: &[u8]) -> Self {
-        let mut settings = Self::default();
-        for (line, number) in text.split_inclusive(|&octet| octet == b'\n').zip(1..) {
-            let Some(line) = line.strip_suffix(b"\n").filter(|line| line.len() < MOST_LINE) else {
-                settings
-                    .complaints
-                    .push((number, "too long or without an end: not read, nor what follows".into()));
-                break;
-            };
-            let line = String::from_utf8_lossy(line);
-            let mut words = line.splitn(3, ' ');
-            let is_set = words.next().is_some_and(|word| word.eq_ignore_ascii_case("set"));
-            if let (true, Some(name), Some(value)) = (is_set, words.next(), words.next())
-                && let Err(why) = settings.set(&name.to_ascii_lowercase(), value)
-            {
-                settings.complaints.push((number, format!("{name}: {why}")));
-            }
+        if ELSEWHERE.contains(&name) {
+            return true;
         }
-        settings
+        let allowed = match whose {
+            Whose::Host => true,
+            Whose::User => USERS.contains(&name),
+            Whose::UserKeywords => name == "keywords",
+        };
+        if !allowed {
+            self.wrong = Some("the host's to set, not a user's".into());
+            return false;
+        }
+        if self.value.ends_with('\r') {
+            self.wrong =
+                Some("a carriage return belongs to the value: save the file with Unix line ends".into());
+        }
+        if OFF.contains(&name) {
+            if self.flag(false) {
+                self.wrong = Some("not supported".into());
+            }
+        } else if let Some(mode) = mode_named(name) {
+            settings.modes[mode as usize] = Some(self.mode(mode));
+        } else if !self.set_server(settings, name) && !self.set_place(settings, name) {
+            self.set_mailboxes(settings, name);
+        }
+        true
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
-        let boxes = &mut self.mailboxes;
+    fn set_server(&mut self, settings: &mut Settings, name: &str) -> bool {
         match name {
             "disable-plaintext" => {
-                self.plaintext = Some(match number(value)? {
+                settings.plaintext = Some(match self.number(1) {
                     0 => Plaintext::Allowed,
                     2 => Plaintext::OnlyTls,
                     _ => Plaintext::Never,
                 });
             }
-            "plaintext-allowed-clients" => self.plaintext_clients = list(value),
-            "allowed-login-attempts" => self.login_attempts = Some(number(value)?),
-            "allow-reverse-dns" => self.reverse_dns = Some(number(value)? != 0),
-            "local-host" => self.local_host = Some(value.into()),
-            "system-inbox" => boxes.system_inbox = Some(value.into()),
-            "mail-subdirectory" => boxes.mail_subdirectory = Some(value.into()),
-            "black-box-directory" => boxes.black_box = Some(value.into()),
-            "restrict-mailbox-access" => boxes.restrictions = Some(restrictions(value)),
-            // The recommended answer to the same wish (FAQ 5.1); a promise to confine is never just dropped.
-            "chroot-server" if number(value)? != 0 => {
-                boxes.restrictions = Some(Restrictions::all());
-                return Err(
-                    "there is no chroot: mailbox names are restricted to the home directory instead".into()
-                );
+            "plaintext-allowed-clients" => settings.plaintext_clients = list(self.value),
+            "allowed-login-attempts" => settings.login_attempts = Some(self.number(1)),
+            "allow-reverse-dns" => settings.reverse_dns = Some(self.flag(true)),
+            "allow-user-config" => settings.user_config = Some(self.flag(false)),
+            "local-host" => settings.host_name = self.take(host_name(self.value)),
+            "advertise-the-world" if self.flag(false) => settings.advertise = Some(Advertise::World),
+            "limited-advertise" if self.flag(true) => settings.advertise = Some(Advertise::Limited),
+            "advertise-the-world" | "limited-advertise" => {}
+            "dot-lock-file-timeout" => settings.dot_lock_timeout = self.minutes(),
+            _ => return false,
+        }
+        true
+    }
+
+    fn set_place(&mut self, settings: &mut Settings, name: &str) -> bool {
+        match name {
+            "system-inbox" => settings.spool = self.take(absolute(self.value)).map(Spool::Fixed),
+            // The original puts it behind the home directory and a slash, whatever it starts with.
+            "mail-subdirectory" => {
+                settings.subdirectory = self.take(relative(self.value.trim_start_matches('/')));
             }
-            "chroot-server" => {}
-            "new-mailbox-format" | "new-folder-format" => boxes.create_format = Some(format(value)?),
-            "empty-mailbox-format" | "empty-folder-format" if value == "invalid" => {
-                boxes.empty_format = Some(None);
+            "black-box-directory" if settings.black_box.is_none() => {
+                settings.black_box = self.take(absolute(self.value));
+                self.fatal = settings.black_box.is_none();
             }
-            "empty-mailbox-format" | "empty-folder-format" => boxes.empty_format = Some(Some(format(value)?)),
-            "keywords" => {
-                boxes.keywords.get_or_insert_with(|| keywords(value));
+            "black-box-default-home-directory" if settings.black_box_default.is_none() => {
+                settings.black_box_default = self.take(absolute(self.value));
             }
-            "from-widget" => boxes.header_only = Some(value == "header-only"),
-            "hide-dot-files" => boxes.hide_dot_files = Some(number(value)? != 0),
+            "black-box-directory" | "black-box-default-home-directory" => {}
+            "chroot-server" => settings.closed_box = Some(self.flag(true)),
+            "restrict-mailbox-access" => settings.restrictions = Some(self.restrictions()),
+            "disable-automatic-shared-namespaces" => settings.automatic = Some(!self.flag(true)),
+            "ftp-export-directory" => settings.homes[Space::Ftp as usize] = Some(self.home()),
+            "public-home-directory" => settings.homes[Space::Public as usize] = Some(self.home()),
+            "shared-home-directory" => settings.homes[Space::Shared as usize] = Some(self.home()),
+            _ => return false,
+        }
+        true
+    }
+
+    fn set_mailboxes(&mut self, settings: &mut Settings, name: &str) {
+        match name {
+            "new-mailbox-format" | "new-folder-format" => settings.create_format = self.format(),
+            "empty-mailbox-format" | "empty-folder-format" if self.value == "invalid" => {
+                settings.empty_format = Some(None);
+            }
+            "empty-mailbox-format" | "empty-folder-format" => settings.empty_format = self.format().map(Some),
+            "keywords" => self.keywords(settings),
+            "from-widget" => settings.header_only = Some(self.value == "header-only"),
+            "hide-dot-files" => settings.hide_dot_files = Some(self.flag(true)),
             "list-maximum-level" => {
-                boxes.list_depth = Some(usize::try_from(number(value)?).unwrap_or(usize::MAX));
+                let number = self.take(number(self.value));
+                settings.list_depth = number.map(|number| usize::try_from(number).unwrap_or(usize::MAX));
             }
-            "advertise-the-world" if number(value)? != 0 => boxes.advertise = Some(Advertise::World),
-            "limited-advertise" if number(value)? != 0 => boxes.advertise = Some(Advertise::Limited),
-            "disable-automatic-shared-namespaces" => boxes.no_shared = number(value)? != 0,
-            "dot-lock-file-timeout" => boxes.dot_lock_timeout = Some(number(value)?.saturating_mul(60)),
-            _ => return self.set_other(name, value),
+            _ => self.wrong = Some("not known or not supported".into()),
         }
-        Ok(())
     }
 
-    fn set_other(&mut self, name: &str, value: &str) -> Result<(), String> {
-        if let Some(which) = HOMES.iter().position(|&home| home == name) {
-            self.mailboxes.homes[which] = Some(value.into());
-        } else if let Some(mode) = MODES.into_iter().find(|&mode| mode == name) {
-            self.mailboxes.modes.push((mode, number(value)?));
-        } else if OFF.contains(&name) {
-            if number(value)? != 0 {
-                return Err("not supported".into());
-            }
-        } else if !ELSEWHERE.contains(&name) {
-            return Err("not known or not supported".into());
-        }
-        Ok(())
+    /// Returns the value unless it is wrong.
+    fn take<T>(&mut self, value: Result<T, String>) -> Option<T> {
+        value.map_err(|why| self.wrong = Some(why)).ok()
     }
 
-    /// Returns whether a client may send its password in the clear, if the file has something to say about it.
-    #[must_use]
-    pub fn plaintext_for(&self, client: Option<IpAddr>) -> Option<Plaintext> {
-        let listed = |client: IpAddr| self.plaintext_clients.iter().any(|name| names_client(name, client));
-        if client.is_some_and(listed) { Some(Plaintext::Allowed) } else { self.plaintext }
+    /// Returns the number, or what is strict if it is none.
+    fn number(&mut self, strict: u32) -> u32 {
+        self.take(number(self.value)).unwrap_or(strict)
     }
 
-    /// Changes the surroundings of a user's mailboxes as the file says.
-    ///
-    /// # Errors
-    ///
-    /// The user's directory of a black box does not exist: the user has no mailboxes then, instead of the wrong ones.
-    pub fn apply(&self, environment: &mut Environment) -> Result<(), String> {
-        let boxes = &self.mailboxes;
-        if let Some(black_box) = &boxes.black_box {
-            let home = black_box.join(&environment.user);
-            if !home.is_dir() {
-                return Err(format!("no such black box directory: {}", home.display()));
-            }
-            environment.mode = Mode::BlackBox(black_box.clone());
-            environment.mailbox_dir.clone_from(&home);
-            environment.home = home;
-        }
-        if let Some(directory) = &boxes.mail_subdirectory {
-            environment.mailbox_dir = environment.home.join(directory);
-            environment.mail_subdirectory = Some(directory.clone());
-        }
-        set_path(&mut environment.spool, &boxes.system_inbox);
-        set(&mut environment.restrictions, boxes.restrictions);
-        set(&mut environment.create_format, boxes.create_format);
-        set(&mut environment.empty_format, boxes.empty_format);
-        set(&mut environment.default_keywords, boxes.keywords.clone());
-        set(&mut environment.from_widget_header_only, boxes.header_only);
-        set(&mut environment.hide_dot_files, boxes.hide_dot_files);
-        set(&mut environment.list_depth, boxes.list_depth);
-        set(&mut environment.dot_lock_timeout, boxes.dot_lock_timeout);
-        set(&mut environment.advertise, boxes.advertise);
-        if boxes.no_shared {
-            environment.shared = SharedHomes::default();
-        }
-        let [ftp, public, shared] = &boxes.homes;
-        for (target, home) in [
-            (&mut environment.shared.ftp, ftp),
-            (&mut environment.shared.public, public),
-            (&mut environment.shared.shared, shared),
-        ] {
-            if home.is_some() {
-                target.clone_from(home);
-            }
-        }
-        self.apply_modes(environment);
-        Ok(())
+    /// As [`Line::number`]; everything but 0 is true.
+    fn flag(&mut self, strict: bool) -> bool {
+        self.number(u32::from(strict)) != 0
     }
 
-    fn apply_modes(&self, environment: &mut Environment) {
-        let modes = &mut environment.protections;
-        for &(name, mode) in &self.mailboxes.modes {
-            let target = match name {
-                "mailbox-protection" => &mut modes.mailbox,
-                "directory-protection" => &mut modes.directory,
-                "lock-protection" => &mut modes.lock,
-                "ftp-protection" => &mut modes.ftp.0,
-                "ftp-directory-protection" => &mut modes.ftp.1,
-                "public-protection" => &mut modes.public.0,
-                "public-directory-protection" => &mut modes.public.1,
-                "shared-protection" => &mut modes.shared.0,
-                _ => &mut modes.shared.1,
-            };
-            *target = mode & 0o7777;
+    /// A mode in decimal. One that is wrong is the strictest; that of lock files keeps nothing secret, and locks must be
+    /// everybody's, so that it stays what it is by default.
+    fn mode(&mut self, mode: Mode) -> u32 {
+        let strict = if mode == Mode::Lock { 0o666 } else { mode.least() };
+        let Some(number) = self.take(number(self.value)) else { return strict };
+        let meant = u32::from_str_radix(self.value.trim(), 8).ok().filter(|octal| mode.check(*octal).is_ok());
+        let checked = mode.check(number).map_err(|why| match meant {
+            Some(meant) => format!("{why} (modes are decimal here: octal {meant:o} is {meant})"),
+            None => why,
+        });
+        self.take(checked).unwrap_or(strict)
+    }
+
+    fn minutes(&mut self) -> Option<u32> {
+        let minutes = self.take(number(self.value))?;
+        if minutes == 0 {
+            self.wrong = Some("no lock would ever be waited for".into());
+            return None;
         }
+        Some(minutes.saturating_mul(60))
+    }
+
+    fn home(&mut self) -> Option<PathBuf> {
+        self.take(absolute(self.value))
+    }
+
+    fn restrictions(&mut self) -> Restrictions {
+        let words = list(self.value);
+        if let Some(unknown) =
+            words.iter().find(|word| !["root", "otherusers", "all"].contains(&word.as_str()))
+        {
+            self.wrong = Some(format!("not one of root, otherusers, all: {unknown} (all is taken)"));
+            return Restrictions::all();
+        }
+        let has = |word: &str| words.iter().any(|known| known == word || known == "all");
+        Restrictions { no_root: has("root"), no_other_users: has("otherusers"), no_dots: true }
+    }
+
+    fn format(&mut self) -> Option<&'static str> {
+        match self.value {
+            "system-standard" | "mbox" => Some("unix"),
+            value => self.take(format(value)),
+        }
+    }
+
+    fn keywords(&mut self, settings: &mut Settings) {
+        const MOST: usize = super::MOST_KEYWORDS;
+        if settings.keywords.is_some() {
+            return;
+        }
+        let words = list(self.value);
+        if words.len() > MOST {
+            self.wrong = Some(format!("more than {MOST} keywords"));
+        }
+        let taken = words.iter().take(MOST).filter_map(|word| self.take(keyword(word)));
+        settings.keywords = Some(taken.collect());
     }
 }
 
-fn set<T>(target: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *target = value;
-    }
-}
-
-fn set_path(target: &mut PathBuf, value: &Option<PathBuf>) {
-    if let Some(value) = value {
-        target.clone_from(value);
-    }
-}
-
+/// COMPAT(c-client): `nil` is 0.
 fn number(value: &str) -> Result<u32, String> {
-    value.trim().parse().map_err(|_| format!("not a decimal number: {value}"))
+    match value.trim() {
+        nil if nil.eq_ignore_ascii_case("nil") => Ok(0),
+        "" => Err("there is no value".into()),
+        value => value.parse().map_err(|_| format!("not a decimal number: {value}")),
+    }
 }
 
 fn list(value: &str) -> Vec<String> {
-    value.split([',', ' ']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
-}
-
-fn format(value: &str) -> Result<&'static str, String> {
-    if value == "system-standard" {
-        return Ok("unix");
-    }
-    let known = ailurus_formats::CREATABLE.into_iter().find(|&known| known == value);
-    known.ok_or_else(|| format!("unknown mailbox format: {value}"))
-}
-
-fn restrictions(value: &str) -> Restrictions {
-    let words = list(value);
-    let has = |word: &str| words.iter().any(|known| known == word || known == "all");
-    Restrictions { no_root: has("root"), no_other_users: has("otherusers"), no_dots: true }
-}
-
-fn keywords(value: &str) -> Vec<Keyword> {
-    let short = |word: &String| word.len() <= MOST_KEYWORD;
-    let parsed = list(value).into_iter().filter(short).filter_map(|word| Keyword::new(word.as_bytes()));
-    parsed.take(MOST_KEYWORDS).collect()
-}
-
-fn names_client(name: &str, client: IpAddr) -> bool {
-    match name.parse::<IpAddr>() {
-        Ok(address) => address == client,
-        Err(_) => (name, 0).to_socket_addrs().is_ok_and(|mut found| found.any(|a| a.ip() == client)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn environment(settings: &Settings) -> Environment {
-        let mut environment =
-            Environment::new("ada", "/home/ada".into(), "/var/mail/ada".into(), "mail.example");
-        settings.apply(&mut environment).expect("no black box");
-        environment
-    }
-
-    #[test]
-    fn settings_change_the_surroundings() {
-        let text = b"I accept the risk\n\
-            set disable-plaintext 2\n\
-            SET Mail-Subdirectory mail\n\
-            set new-mailbox-format mbx\n\
-            set empty-mailbox-format invalid\n\
-            set mailbox-protection 416\n\
-            set restrict-mailbox-access root\n\
-            set keywords Work, Home\n\
-            set keywords Late\n\
-            set dot-lock-file-timeout 2\n\
-            set lookahead 99\n\
-            set allow-user-config 0\n\
-            set limited-advertise 1\n\
-            set hide-dot-files 1\n";
-        let settings = Settings::parse(text);
-        assert_eq!(settings.complaints, []);
-        assert_eq!(settings.plaintext_for(None), Some(Plaintext::OnlyTls));
-        let environment = environment(&settings);
-        assert_eq!(environment.mailbox_dir, Path::new("/home/ada/mail"));
-        assert_eq!(environment.mail_subdirectory.as_deref(), Some(Path::new("mail")), "of other users too");
-        assert_eq!(environment.advertise, Advertise::Limited);
-        assert_eq!((environment.create_format, environment.empty_format), ("mbx", None));
-        assert_eq!(environment.protections.mailbox, 0o640);
-        let expected = Restrictions { no_root: true, no_other_users: false, no_dots: true };
-        assert_eq!(environment.restrictions, expected);
-        assert_eq!(environment.default_keywords.len(), 2);
-        assert_eq!(environment.dot_lock_timeout, 120);
-        assert!(environment.hide_dot_files);
-    }
-
-    #[test]
-    fn what_is_not_obeyed_is_said() {
-        let settings = Settings::parse(
-            b"set chroot-server 1\nset new-mailbox-format mix\nset frobnicate 3\nset allow-user-config 1\nset keywords x",
-        );
-        let lines: Vec<_> = settings.complaints.iter().map(|(line, _)| *line).collect();
-        assert_eq!(lines, [1, 2, 3, 4, 5], "{:?}", settings.complaints);
-        let said: Vec<_> = settings.complaint_lines().collect();
-        assert_eq!(said[3], "/etc/c-client.cf line 4: allow-user-config: not supported");
-        assert_eq!(environment(&settings).restrictions, Restrictions::all());
-        assert!(environment(&settings).default_keywords.is_empty(), "the last line has no end");
-    }
-
-    #[test]
-    fn listed_clients_may_send_passwords() {
-        let settings =
-            Settings::parse(b"set disable-plaintext 1\nset plaintext-allowed-clients 192.0.2.7, localhost\n");
-        let client = |text: &str| settings.plaintext_for(Some(text.parse().expect("an address")));
-        assert_eq!(client("192.0.2.7"), Some(Plaintext::Allowed));
-        assert_eq!(client("127.0.0.1"), Some(Plaintext::Allowed));
-        assert_eq!(client("192.0.2.8"), Some(Plaintext::Never));
-    }
-
-    #[test]
-    fn a_black_box_must_exist() {
-        let scratch = tempfile::tempdir().expect("a directory");
-        let text = format!("set black-box-directory {}\n", scratch.path().display());
-        let settings = Settings::parse(text.as_bytes());
-        let mut environment = Environment::new("ada", "/home/ada".into(), "/var/mail/ada".into(), "h");
-        assert!(settings.apply(&mut environment).is_err());
-        std::fs::create_dir(scratch.path().join("ada")).expect("ours");
-        settings.apply(&mut environment).expect("there now");
-        assert_eq!(environment.home, scratch.path().join("ada"));
-    }
+    value.split([',', ' ', '\r']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
