@@ -207,8 +207,8 @@ Files:
       Nobody is served while it exists, and sessions end.
   /etc/imapd.alert, ~/.imapalert
       Shown to everybody, and to that user.
-  /var/mail/USER, ~/INBOX, ~/.mailboxlist
-      INBOX; INBOX instead if it is an mbx mailbox; subscriptions.
+  /var/mail/USER, ~/mbox, ~/INBOX, ~/.mailboxlist
+      INBOX; instead a traditional mailbox, or one in mbx format, to which new mail is moved; subscriptions.
   /tmp/.DEVICE.INODE, MAILBOX.lock
       Locks, shared with UW IMAP, mutt, procmail and others.
 

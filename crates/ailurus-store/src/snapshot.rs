@@ -145,6 +145,15 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Adds what became different after that.
+    pub fn add(&mut self, later: &Self) {
+        self.expunged.add(&later.expunged);
+        self.flags.add(&later.flags);
+        self.arrived |= later.arrived;
+        self.keywords |= later.keywords;
+        self.uid_validity |= later.uid_validity;
+    }
+
     /// Tells whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -197,6 +197,14 @@ impl UidSet {
         }
     }
 
+    /// Adds all UIDs of another set.
+    pub fn add(&mut self, other: &Self) {
+        if !other.is_empty() {
+            self.0.extend_from_slice(&other.0);
+            self.0 = merge(std::mem::take(&mut self.0));
+        }
+    }
+
     /// Tells whether the UID is in the set.
     #[must_use]
     pub fn contains(&self, uid: Uid) -> bool {

@@ -107,7 +107,7 @@ pub fn of_host() -> Vec<Finding> {
     findings.extend([143, 993].map(port));
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     findings.extend(accounts(&passwd));
-    findings.extend(mbx_inboxes(&passwd));
+    findings.extend(mbox_inboxes(&passwd));
     for (path, effect, remedy) in FILES {
         if Path::new(path).exists() {
             findings.push(Finding::note(format!("{path} exists: {effect}"), remedy));
@@ -151,7 +151,7 @@ pub fn of_person() -> Vec<Finding> {
     findings.push(spool_directory(spool.parent().unwrap_or(Path::new("/"))));
     findings.push(mlock());
     findings.extend([1143, 1993].map(port));
-    findings.extend(mbx_inbox(&own.user, &own.home.join("INBOX")));
+    findings.extend(mbox_inbox(&own.user, &own.home.join("mbox")));
     let surroundings = surroundings::Surroundings {
         user: own.user,
         home: own.home,
@@ -336,25 +336,25 @@ fn accounts(passwd: &str) -> Vec<Finding> {
     shared.into_iter().map(note).collect()
 }
 
-/// New mail is not moved from the spool to an INBOX in mbx format yet: its owner would not see it.
-fn mbx_inboxes(passwd: &str) -> Vec<Finding> {
+/// Whose INBOX is `~/mbox`, as in the original: mailx makes that file by itself.
+fn mbox_inboxes(passwd: &str) -> Vec<Finding> {
     let homes = passwd.lines().filter_map(|line| {
         let mut fields = line.split(':');
         Some((fields.next()?, fields.nth(4)?))
     });
-    homes.filter_map(|(user, home)| mbx_inbox(user, &Path::new(home).join("INBOX"))).collect()
+    homes.filter_map(|(user, home)| mbox_inbox(user, &Path::new(home).join("mbox"))).collect()
 }
 
-fn mbx_inbox(user: &str, inbox: &Path) -> Option<Finding> {
+fn mbox_inbox(user: &str, mbox: &Path) -> Option<Finding> {
     use std::io::Read;
     let mut start = [0; 5];
     // Neither a FIFO nor a device.
-    fs::symlink_metadata(inbox).ok().filter(fs::Metadata::is_file)?;
-    fs::File::open(inbox).and_then(|mut file| file.read_exact(&mut start)).ok()?;
-    (&start == b"*mbx*").then(|| {
-        Finding::problem(
-            format!("the INBOX of {user} is {}: new mail in the spool is not shown", inbox.display()),
-            "rename that file, or keep the original's imapd until new mail is moved there",
+    let found = fs::symlink_metadata(mbox).ok().filter(fs::Metadata::is_file)?;
+    let read = fs::File::open(mbox).and_then(|mut file| file.read_exact(&mut start));
+    (found.len() == 0 || read.is_ok() && &start == b"From ").then(|| {
+        Finding::note(
+            format!("the INBOX of {user} is {}, and new mail is moved there", mbox.display()),
+            "rename that file if mail is to stay in the spool",
         )
     })
 }
@@ -427,14 +427,16 @@ mod tests {
     }
 
     #[test]
-    fn an_inbox_that_gets_no_mail_is_found() {
+    fn an_inbox_in_mbox_is_noted() {
         let scratch = tempfile::tempdir().expect("a directory");
         let passwd = format!("ada:x:1000:1000:Ada:{}:/bin/sh\nben:x:1001:1001\n", scratch.path().display());
-        assert_eq!(mbx_inboxes(&passwd), []);
-        fs::write(scratch.path().join("INBOX"), "From ada").expect("ours");
-        assert_eq!(mbx_inboxes(&passwd), []);
-        fs::write(scratch.path().join("INBOX"), "*mbx*\r\n").expect("ours");
-        assert_eq!(weights(&mbx_inboxes(&passwd)), [Weight::Problem]);
+        assert_eq!(mbox_inboxes(&passwd), []);
+        fs::write(scratch.path().join("mbox"), "notes\n").expect("ours");
+        assert_eq!(mbox_inboxes(&passwd), []);
+        for content in ["", "From ada\n"] {
+            fs::write(scratch.path().join("mbox"), content).expect("ours");
+            assert_eq!(weights(&mbox_inboxes(&passwd)), [Weight::Note]);
+        }
     }
 
     #[test]

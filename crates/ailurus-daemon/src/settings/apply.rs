@@ -30,6 +30,8 @@ impl Settings {
         set(&mut environment.dot_lock_timeout, self.dot_lock_timeout);
         set(&mut environment.advertise, self.advertise);
         self.apply_homes(&mut environment.shared);
+        set(&mut environment.news.active, self.news_active.clone());
+        set(&mut environment.news.spool, self.news_spool.clone());
         if let Some(spool) = &self.spool {
             environment.spool = spool.of(&environment.user, &environment.home);
         }
@@ -60,6 +62,11 @@ impl Settings {
         set(&mut environment.from_widget_header_only, self.header_only);
         set(&mut environment.hide_dot_files, self.hide_dot_files);
         set(&mut environment.list_depth, self.list_depth);
+        let below_home = |path: &Option<PathBuf>| path.as_ref().map(|path| Some(environment.home.join(path)));
+        let (mh_path, news_state) = (below_home(&self.mh_path), below_home(&self.news_state));
+        set(&mut environment.mh_path, mh_path);
+        set(&mut environment.mh_allow_inbox, self.mh_inbox);
+        set(&mut environment.news.state, news_state);
         self.apply_modes(environment);
     }
 

@@ -10,7 +10,7 @@
 
 use super::complaint::Position;
 use super::{Complaint, Gravity, Mode, Settings, Space, Spool};
-use super::{absolute, format, host_name, keyword, near, read_file, relative};
+use super::{absolute, absolute_or_relative, format, host_name, keyword, near, read_file, relative};
 use ailurus_server::Plaintext;
 use ailurus_store::{Advertise, Environment, Restrictions};
 use std::path::{Path, PathBuf};
@@ -131,7 +131,7 @@ fn column(line: &str, part: &str) -> usize {
 }
 
 /// Known, and nothing that a server of local mailboxes would obey.
-const ELSEWHERE: [&str; 27] = [
+const ELSEWHERE: [&str; 23] = [
     "rsh-command",
     "rsh-path",
     "ssh-command",
@@ -152,26 +152,21 @@ const ELSEWHERE: [&str; 27] = [
     "nntp-range",
     "trust-dns",
     "sasl-uses-ptr-name",
-    "news-active-file",
-    "news-spool-directory",
-    "news-state-file",
-    "mh-path",
     "anonymous-home-directory",
     "ca-certificate-path",
     "k5-cp-uses-service-name",
 ];
 
 /// What is as if these were 0, which says nothing then.
-const OFF: [&str; 5] = [
+const OFF: [&str; 4] = [
     "disable-fcntl-locking",
     "disable-lock-warning",
     "disable-unix-uids-and-keywords",
     "network-filesystem-stat-bug",
-    "mh-allow-inbox",
 ];
 
 /// What a user's own file may say.
-const USERS: [&str; 11] = [
+const USERS: [&str; 14] = [
     "new-mailbox-format",
     "new-folder-format",
     "empty-mailbox-format",
@@ -181,12 +176,15 @@ const USERS: [&str; 11] = [
     "hide-dot-files",
     "list-maximum-level",
     "mail-subdirectory",
+    "mh-path",
+    "mh-allow-inbox",
+    "news-state-file",
     "mailbox-protection",
     "directory-protection",
 ];
 
 /// What the host's file alone may say.
-const HOSTS: [&str; 25] = [
+const HOSTS: [&str; 27] = [
     "disable-plaintext",
     "plaintext-allowed-clients",
     "allowed-login-attempts",
@@ -205,6 +203,8 @@ const HOSTS: [&str; 25] = [
     "ftp-export-directory",
     "public-home-directory",
     "shared-home-directory",
+    "news-active-file",
+    "news-spool-directory",
     "lock-protection",
     "ftp-protection",
     "ftp-directory-protection",
@@ -270,7 +270,10 @@ impl Line<'_> {
             }
         } else if let Some(mode) = mode_named(name) {
             settings.modes[mode as usize] = Some(self.mode(mode));
-        } else if !self.set_server(settings, name) && !self.set_place(settings, name) {
+        } else if !self.set_server(settings, name)
+            && !self.set_place(settings, name)
+            && !self.set_other_formats(settings, name, whose)
+        {
             self.set_mailboxes(settings, name);
         }
         true
@@ -320,6 +323,20 @@ impl Line<'_> {
             "ftp-export-directory" => settings.homes[Space::Ftp as usize] = Some(self.home()),
             "public-home-directory" => settings.homes[Space::Public as usize] = Some(self.home()),
             "shared-home-directory" => settings.homes[Space::Shared as usize] = Some(self.home()),
+            _ => return false,
+        }
+        true
+    }
+
+    /// What mh and news need to know. A user's own paths stay below the home.
+    fn set_other_formats(&mut self, settings: &mut Settings, name: &str, whose: Whose) -> bool {
+        let path = if whose == Whose::Host { absolute_or_relative } else { relative };
+        match name {
+            "mh-path" => settings.mh_path = self.take(path(self.value)),
+            "mh-allow-inbox" => settings.mh_inbox = Some(self.flag(false)),
+            "news-active-file" => settings.news_active = self.take(absolute(self.value)),
+            "news-spool-directory" => settings.news_spool = self.take(absolute(self.value)),
+            "news-state-file" => settings.news_state = self.take(path(self.value)),
             _ => return false,
         }
         true

@@ -88,6 +88,13 @@ pub struct Settings {
     hide_dot_files: Option<bool>,
     list_depth: Option<usize>,
     dot_lock_timeout: Option<u32>,
+    /// Where mh folders are: below the home, or starting at the root.
+    mh_path: Option<PathBuf>,
+    mh_inbox: Option<bool>,
+    news_active: Option<PathBuf>,
+    news_spool: Option<PathBuf>,
+    /// As `mh_path`.
+    news_state: Option<PathBuf>,
     advertise: Option<Advertise>,
     /// False: only those shared namespaces that have a home here.
     automatic: Option<bool>,
@@ -278,6 +285,11 @@ fn relative(text: &str) -> Result<PathBuf, String> {
         return Err(format!("not a path below the home directory: {text}"));
     }
     Ok(path)
+}
+
+/// Returns a path that starts at the root or stays below the home directory.
+fn absolute_or_relative(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with('/') { absolute(text) } else { relative(text) }
 }
 
 /// Returns a format that mailboxes can be made in.

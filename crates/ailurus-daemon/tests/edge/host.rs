@@ -77,6 +77,34 @@ fn users_log_in_by_shadow_and_become_themselves_for_good() {
 }
 
 #[test]
+fn new_mail_is_moved_to_an_inbox_of_the_users_own_and_told_in_idle() {
+    let Some(host) = host() else { return };
+    let (server, plain, _) = serve(&host);
+    let mut talk = login(plain, "LOGIN ada adapw", "OK");
+    talk.command("CREATE #driver.mbx/INBOX", "OK");
+    let lines = talk.command("STATUS INBOX (MESSAGES)", "OK");
+    assert!(lines.contains(&"* STATUS INBOX (MESSAGES 2)".to_owned()), "{lines:#?}");
+    let lines = talk.command("SELECT INBOX", "OK [READ-WRITE]");
+    assert!(lines.contains(&"* 2 EXISTS".to_owned()), "{lines:#?}");
+    let line = server.logged("bytes of new mail to");
+    assert!(line.contains(" mail.") && line.contains("user=ada"), "{line}");
+    talk.say("t IDLE");
+    talk.expect("+ ");
+    let begun = Instant::now();
+    let mut spool = fs::File::options().append(true).open(host.path("mail/ada")).expect("there");
+    std::io::Write::write_all(&mut spool, crate::alone::MAIL.as_bytes()).expect("written");
+    drop(spool);
+    while talk.line() != "* 4 EXISTS" {
+        assert!(begun.elapsed() < PATIENCE, "no word of the new mail");
+    }
+    assert!(begun.elapsed().as_secs() < 4, "by notice, not by looking every five seconds");
+    talk.say("DONE");
+    while !talk.line().starts_with("t OK") {}
+    assert_eq!(fs::read(host.path("mail/ada")).expect("there"), b"");
+    talk.command("LOGOUT", "OK");
+}
+
+#[test]
 fn every_refusal_looks_the_same_to_the_client_and_not_in_the_log() {
     let Some(host) = host() else { return };
     let (server, plain, _) = serve(&host);

@@ -9,13 +9,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 const MOST_PATH_OCTETS: usize = 512;
 const WARN_EVERY: u32 = 15;
 /// How long to wait, and how often, while a lock is there for link(2) and not for lstat(2).
 const RACE_PAUSE: Duration = Duration::from_millis(50);
 const MOST_RACES: u32 = 200;
+/// How often who has little patience looks whether the lock is free.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A dot-lock, removed when dropped.
 #[derive(Debug)]
@@ -47,6 +49,19 @@ impl DotLock {
         path: &Path,
         manner: Manner,
     ) -> Result<Self, DotLockFailure> {
+        let lock = Self::acquire_within(disk, env, path, manner, None)?;
+        lock.ok_or_else(|| DotLockFailure::Refused(io::ErrorKind::WouldBlock.into()))
+    }
+
+    /// Makes the dot-lock of the mailbox `path` unless another has it for longer than `patience`: then `None`.
+    /// Overrides a stale one, and no other. Without patience, does what [`DotLock::acquire`] does.
+    pub(super) fn acquire_within(
+        disk: &Arc<dyn Disk>,
+        env: &Environment,
+        path: &Path,
+        manner: Manner,
+        patience: Option<Duration>,
+    ) -> Result<Option<Self>, DotLockFailure> {
         if path.as_os_str().len() > MOST_PATH_OCTETS {
             return Err(DotLockFailure::NotTried);
         }
@@ -56,6 +71,7 @@ impl DotLock {
         };
         let mut left = env.dot_lock_timeout;
         let (mut overrides, mut races) = (0, 0);
+        let begun = Instant::now();
         loop {
             let found = lstat(&lock).map_err(DotLockFailure::Refused)?;
             if found.as_ref().is_some_and(|found| found.file_type().is_symlink()) {
@@ -66,7 +82,7 @@ impl DotLock {
                 if overrides > 0 {
                     tell(Level::Log, format!("Mailbox {} lock overridden", path.display()));
                 }
-                return Ok(Self { held: Held::Ours { disk: Arc::clone(disk), path: lock } });
+                return Ok(Some(Self { held: Held::Ours { disk: Arc::clone(disk), path: lock } }));
             }
             let Some(found) = found else {
                 // It came and went in between; or this is NFS, which shows us the past for some seconds.
@@ -89,6 +105,13 @@ impl DotLock {
                 seize(disk, &lock, &found, overrides).map_err(DotLockFailure::Refused)?;
                 continue;
             }
+            if let Some(patience) = patience {
+                if begun.elapsed() >= patience {
+                    return Ok(None);
+                }
+                std::thread::sleep(LOOK_AGAIN);
+                continue;
+            }
             if left.is_multiple_of(WARN_EVERY) {
                 let mailbox = path.display();
                 let warning = format!("Mailbox {mailbox} is locked, will override in {left} seconds...");
@@ -105,12 +128,13 @@ impl DotLock {
         path: &Path,
         file: &std::fs::File,
         failure: &DotLockFailure,
+        patience: Option<Duration>,
     ) -> Option<Self> {
         let DotLockFailure::Refused(error) = failure else { return None };
         if error.kind() != io::ErrorKind::PermissionDenied || env.mode == ailurus_store::Mode::ClosedBox {
             return None;
         }
-        let timeout = Duration::from_secs(u64::from(env.dot_lock_timeout));
+        let timeout = patience.unwrap_or(Duration::from_secs(u64::from(env.dot_lock_timeout)));
         let helper = Helper::start(path, file, timeout)?;
         Some(Self { held: Held::Helper { _helper: helper } })
     }
@@ -260,6 +284,28 @@ mod tests {
             drop(lock);
             assert_eq!(entries(directory.path()), 0);
         }
+    }
+
+    #[test]
+    fn who_has_little_patience_gives_up_and_overrides_stale_locks_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let mailbox = directory.path().join("box");
+        std::fs::write(directory.path().join("box.lock"), "").unwrap();
+        let within = |timeout, patience| {
+            let env = environment(directory.path(), timeout);
+            let patience = Some(Duration::from_millis(patience));
+            DotLock::acquire_within(&Os::shared(), &env, &mailbox, Manner::Silent, patience).unwrap()
+        };
+        assert!(within(300, 50).is_none());
+        assert_eq!(entries(directory.path()), 1);
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| within(300, 10_000));
+            std::thread::sleep(Duration::from_millis(30));
+            std::fs::remove_file(directory.path().join("box.lock")).unwrap();
+            assert!(waiter.join().unwrap().is_some());
+        });
+        std::fs::write(directory.path().join("box.lock"), "").unwrap();
+        assert!(within(0, 0).is_some(), "it is stale");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! flock(2), and opening a mailbox under dot-lock and flock.
 
+use super::dot::{LOOK_AGAIN, lock_path};
 use super::{DotLock, DotLockFailure, Mode, Wait};
 use crate::disk::Disk;
 use crate::files;
@@ -10,7 +11,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Takes or converts the flock of an open file. Converting is not atomic: the old lock is let go first.
 ///
@@ -70,14 +71,32 @@ impl LockedFile {
     /// Opens the file at `path` under both locks; waits for the flock. Goes on without dot-lock, with a warning,
     /// where neither we nor the lock program can make one.
     pub fn open(disk: &Arc<dyn Disk>, env: &Environment, path: &Path, opening: Opening) -> io::Result<Self> {
+        let locked = Self::open_within(disk, env, path, opening, None)?;
+        locked.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    }
+
+    /// Opens the file at `path` under both locks; `None` if others have one of them for longer than `patience`.
+    /// Without patience, does what [`LockedFile::open`] does.
+    pub fn open_within(
+        disk: &Arc<dyn Disk>,
+        env: &Environment,
+        path: &Path,
+        opening: Opening,
+        patience: Option<Duration>,
+    ) -> io::Result<Option<Self>> {
         let open = || files::open(path, opening.access);
-        let (file, dot) = match DotLock::acquire(disk, env, path, opening.manner) {
-            Ok(dot) => (open()?, Some(dot)),
+        let begun = Instant::now();
+        let (file, dot) = match DotLock::acquire_within(disk, env, path, opening.manner, patience) {
+            Ok(None) => return Ok(None),
+            Ok(dot) => (open()?, dot),
             Err(failure) => {
                 let file = open()?;
-                match DotLock::through_helper(env, path, &file, &failure) {
+                match DotLock::through_helper(env, path, &file, &failure, patience) {
                     // The file may have been replaced before the lock was there.
                     Some(dot) => (open()?, Some(dot)),
+                    None if patience.is_some() && lock_path(path).symlink_metadata().is_ok() => {
+                        return Ok(None);
+                    }
                     None => {
                         warn(env, opening.manner, path, &failure);
                         (file, None)
@@ -85,8 +104,14 @@ impl LockedFile {
                 }
             }
         };
-        lock_file(&file, opening.mode, Wait::Block)?;
-        Ok(Self { file, dot })
+        let wait = if patience.is_none() { Wait::Block } else { Wait::No };
+        while !lock_file(&file, opening.mode, wait)? {
+            if patience.is_none_or(|patience| begun.elapsed() >= patience) {
+                return Ok(None);
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        Ok(Some(Self { file, dot }))
     }
 
     /// Returns the open file.
@@ -116,7 +141,7 @@ fn warn(env: &Environment, manner: Manner, path: &Path, failure: &DotLockFailure
             format!("Mailbox vulnerable - directory {} must have 1777 protection", directory.display())
         }
         DotLockFailure::Refused(error) => {
-            format!("Mailbox vulnerable - error creating {}: {error}", super::dot::lock_path(path).display())
+            format!("Mailbox vulnerable - error creating {}: {error}", lock_path(path).display())
         }
     };
     let level = if manner == Manner::Silent { Level::Log } else { Level::Warning };

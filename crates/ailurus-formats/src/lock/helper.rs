@@ -38,9 +38,13 @@ impl Helper {
             .spawn()
             .ok()?;
         drop(inherited);
-        let answer = read_octet(&mut child, timeout);
-        let helper = Self { child };
-        (answer == Some(b'+')).then_some(helper)
+        if read_octet(&mut child, timeout) == Some(b'+') {
+            return Some(Self { child });
+        }
+        // It may be trying for minutes yet, and would not hear us before.
+        child.kill().ok();
+        child.wait().ok();
+        None
     }
 }
 

@@ -4,7 +4,7 @@ use super::dialect::{Dialect, MARK, has_mark_after};
 use super::mailbox::{initial_error, is_same};
 use super::parse::{KEYWORDS, Scan};
 use super::render::{Base, Old, append_arrival_fields, append_block};
-use super::write::{Recent, Target, write_out};
+use super::write::{Recent, Target, WhenEmpty, write_out};
 use super::{Shared, io_error, not_found_or};
 use crate::crlf::{DECIDING, Internal};
 use crate::files;
@@ -64,8 +64,10 @@ impl Append for Appending<'_> {
             return Err(Error::Refused("Append of zero-length message".into()));
         }
         let header = self.spool.len();
+        // In a mailbox with From_ lines all others were harmless: a copy stays what it was.
+        let header_only = self.shared.env.from_widget_header_only || meta.from_line.is_some();
         self.messages.push(Arriving { meta, header, text: header, end: header, is_open: false });
-        self.open = Some(Converter::new(self.shared.dialect, self.shared.env.from_widget_header_only));
+        self.open = Some(Converter::new(self.shared.dialect, header_only));
         Ok(())
     }
 
@@ -184,7 +186,7 @@ impl Appending<'_> {
                 scan.keywords.find_or_add(keyword, KEYWORDS).ok();
             }
         }
-        let target = Target { disk, env, places: &places, file };
+        let target = Target { disk, env, places: &places, file, when_empty: WhenEmpty::Pseudo };
         let has_messages = is_known || !scan.messages.is_empty() || scan.pseudo.is_some();
         if has_messages && (scan.unwritten_uids || scan.end < scan.file_len) {
             write_out(&target, &mut scan, &|_| false, Recent::Untold).map_err(rewriting)?;

@@ -1,5 +1,6 @@
 //! Reading on in a message: CRLF form, without internal fields, ahead in blocks.
 
+use super::dialect::Dialect;
 use super::parse::Slot;
 use crate::crlf::{HeaderFilter, append_crlf};
 use crate::journal::{BLOCK, read_up_to};
@@ -7,6 +8,19 @@ use ailurus_store::Extent;
 use ailurus_types::Uid;
 use std::fs::File;
 use std::io;
+
+/// Reads the From_ line of a message, without its line end.
+pub(super) fn from_line(file: &File, dialect: Dialect, slot: &Slot) -> io::Result<Option<Vec<u8>>> {
+    const MOST: usize = 64 * 1024;
+    let mark = if slot.has(Slot::OPEN_START) { 0 } else { dialect.start().len() };
+    let count = usize::try_from(slot.from_len).unwrap_or(MOST).min(MOST).saturating_sub(mark);
+    let mut line = Vec::new();
+    read_up_to(file, slot.start + mark as u64, count, &mut line)?;
+    while line.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
+        line.pop();
+    }
+    Ok((count > 0).then_some(line))
+}
 
 /// A place in a message, with what was read ahead of it.
 #[derive(Debug, Default)]

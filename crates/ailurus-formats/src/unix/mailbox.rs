@@ -1,12 +1,12 @@
 //! An open mailbox of unix format.
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, from_line};
 use super::edit::UnixEdit;
 use super::parse::{KEYWORDS, ParseError, Scan, Slot};
-use super::write::{Recent, Target, write_out};
+use super::write::{Recent, Target, WhenEmpty, write_out};
 use super::{Shared, io_error, settle_journal};
 use crate::files;
-use crate::journal::{Places, read_up_to, recover};
+use crate::journal::{Places, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::RewriteError;
 use ailurus_store::{
@@ -276,13 +276,7 @@ impl UnixMailbox {
     }
 
     fn read_tail(&self) -> Result<Vec<u8>> {
-        const MOST: u64 = 256;
-        let count = self.scan.end.min(MOST);
-        let mut tail = Vec::new();
-        let most = usize::try_from(count).unwrap_or(0);
-        read_up_to(&self.file, self.scan.end - count, most, &mut tail)
-            .map_err(Error::io("read", &self.path))?;
-        Ok(tail)
+        self.scan.tail(&self.file).map_err(Error::io("read", &self.path))
     }
 
     /// Parses the whole file anew, in a read-only session, whose lock-holding neighbour may have moved everything.
@@ -354,8 +348,9 @@ impl UnixMailbox {
         self.cursor = Cursor::default();
         let places = self.places.clone();
         let written = self.with_scan(|this| {
-            let target =
-                Target { disk: &shared.disk, env: &shared.env, places: &places, file: locked.file() };
+            let Shared { disk, env, .. } = &*shared;
+            let (file, when_empty) = (locked.file(), WhenEmpty::Pseudo);
+            let target = Target { disk, env, places: &places, file, when_empty };
             write_out(&target, &mut this.scan, gone, Recent::Told)
         });
         match written {
@@ -425,23 +420,10 @@ impl Mailbox for UnixMailbox {
     }
 
     fn envelope_line(&mut self, uid: Uid) -> Result<Option<Vec<u8>>> {
-        const MOST: usize = 64 * 1024;
-        let start = self.shared.dialect.start().len();
-        let mut line = Vec::new();
         self.steadily(|this| {
             let slot = this.find(uid)?;
-            let mark = if slot.has(Slot::OPEN_START) { 0 } else { start };
-            let count = usize::try_from(slot.from_len).unwrap_or(MOST).min(MOST).saturating_sub(mark);
-            read_up_to(&this.file, slot.start + mark as u64, count, &mut line)
-                .map_err(Error::io("read", &this.path))
-        })?;
-        if line.is_empty() {
-            return Ok(None);
-        }
-        while line.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
-            line.pop();
-        }
-        Ok(Some(line))
+            from_line(&this.file, this.shared.dialect, &slot).map_err(Error::io("read", &this.path))
+        })
     }
 
     fn refresh(&mut self) -> Result<Changes> {
@@ -519,7 +501,7 @@ pub(super) fn is_same(one: &File, other: &File) -> bool {
     matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one == other)
 }
 
-pub(super) fn is_denied(error: &io::Error) -> bool {
+pub(crate) fn is_denied(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 

@@ -47,6 +47,7 @@ mod append;
 mod cursor;
 mod dialect;
 mod edit;
+mod mail_drop;
 mod mailbox;
 mod parse;
 mod render;
@@ -66,7 +67,9 @@ use ailurus_store::{
 };
 use ailurus_types::{Keywords, Uid, UidValidity};
 use dialect::{Dialect, MARK};
-use mailbox::{UnixMailbox, initial_error, is_denied, is_same, lock_settled};
+pub(crate) use mail_drop::{MailDrop, SpoolState};
+pub(crate) use mailbox::is_denied;
+use mailbox::{UnixMailbox, initial_error, is_same, lock_settled};
 use parse::{KEYWORDS, Scan};
 use render::{Base, Pseudo, append_pseudo};
 use std::fs::File;

@@ -6,6 +6,7 @@ use super::window::{Window, count, end_without_nuls};
 use crate::crlf::{CrFilter, Internal};
 use crate::files::next_validity;
 use crate::from_line::FromLine;
+use crate::journal::read_up_to;
 use ailurus_store::{Environment, Level, Manner, MessageInfo};
 use ailurus_types::{Flags, InternalDate, Keyword, KeywordMask, Keywords, SystemFlags, Uid};
 use memchr::{memchr, memchr_iter, memmem};
@@ -179,6 +180,10 @@ impl Scan {
     fn settle(&mut self, env: &Environment, manner: Manner, first_new: usize) {
         if self.uid_validity == 0 {
             self.uid_validity = next_validity(env, self.old_validity);
+            if self.messages.is_empty() {
+                // Who finds the file empty next may take another value: nobody has a UID of this one.
+                return;
+            }
             if manner == Manner::Session {
                 env.notices.tell(Level::Info, "Assigning new unique identifiers to all messages");
             }
@@ -193,6 +198,15 @@ impl Scan {
         if self.messages[first_new.min(self.messages.len())..].iter().any(MessageInfo::is_recent) {
             self.dirty = true;
         }
+    }
+
+    /// Reads the last octets of what is parsed: if they are others by now, a program moved messages about.
+    pub(super) fn tail(&self, file: &File) -> io::Result<Vec<u8>> {
+        const MOST: u64 = 256;
+        let count = self.end.min(MOST);
+        let mut tail = Vec::new();
+        read_up_to(file, self.end - count, usize::try_from(count).unwrap_or(0), &mut tail)?;
+        Ok(tail)
     }
 
     /// Notes that the first message, which carries the UID state, must be written.

@@ -29,6 +29,16 @@ pub(super) struct Target<'t> {
     pub(super) places: &'t Places,
     /// Open for reading and writing, under all locks.
     pub(super) file: &'t File,
+    pub(super) when_empty: WhenEmpty,
+}
+
+/// What stays of a mailbox without messages.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum WhenEmpty {
+    /// The pseudo message, which keeps the UID state.
+    Pseudo,
+    /// Nothing.
+    Nothing,
 }
 
 /// Makes the file what `scan` says, without the messages that are `gone`, and `scan` what the file then is.
@@ -49,7 +59,10 @@ pub(super) fn write_out(
             slots: Vec::with_capacity(kept),
             digits: None,
         };
-        let has_pseudo = writing.scan.pseudo.is_some() || kept == 0;
+        let has_pseudo = match target.when_empty {
+            WhenEmpty::Nothing if kept == 0 => false,
+            _ => writing.scan.pseudo.is_some() || kept == 0,
+        };
         let mut pseudo = None;
         if has_pseudo {
             writing.pseudo(target.env)?;

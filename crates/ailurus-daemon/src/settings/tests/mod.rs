@@ -3,7 +3,7 @@
 mod users;
 
 use super::*;
-use ailurus_store::{Environment, Mode as Way, Protections, SharedHomes};
+use ailurus_store::{Environment, Mode as Way, News, Protections, SharedHomes};
 use keys::KEYS;
 use std::fs;
 
@@ -389,6 +389,29 @@ fn the_originals_file_is_read_as_it_is_written() {
     assert_eq!(settings.black_box.as_deref(), Some(Path::new("/")), "here too");
     assert_eq!(settings.subdirectory.as_deref(), Some(Path::new("mail")));
     assert_eq!((settings.create_format, settings.empty_format), (Some("unix"), Some(Some("unix"))));
+}
+
+#[test]
+fn mh_and_news_are_where_the_host_says() {
+    let settings = of_cf(
+        "set mh-path MH\nset mh-allow-inbox 1\nset news-active-file /news/active\nset news-spool-directory /news\n\
+         set news-state-file .read\n",
+    );
+    assert_eq!(settings.complaints, []);
+    let environment = environment(&settings);
+    assert_eq!(environment.mh_path.as_deref(), Some(Path::new("/home/ada/MH")));
+    assert!(environment.mh_allow_inbox);
+    let state = Some("/home/ada/.read".into());
+    assert_eq!(environment.news, News { active: "/news/active".into(), spool: "/news".into(), state });
+    let absolute = self::environment(&of_cf("set mh-path /srv/mh\n"));
+    assert_eq!(absolute.mh_path.as_deref(), Some(Path::new("/srv/mh")));
+    for wrong in
+        ["set mh-path ../ben", "set news-active-file active", "set news-state-file", "set mh-allow-inbox x"]
+    {
+        let settings = of_cf(&format!("{wrong}\n"));
+        assert_eq!(settings.mistakes().count(), 1, "{wrong}");
+        assert_eq!(shown(&self::environment(&settings)), shown(&ada()), "{wrong}");
+    }
 }
 
 #[test]

@@ -86,6 +86,17 @@ fn what_is_the_hosts_is_not_a_users_to_set() {
 
 #[test]
 fn a_users_directory_stays_below_the_home() {
+    for line in ["mh-path /etc", "mh-path ../ben", "news-state-file /etc/passwd", "news-state-file a/../../x"]
+    {
+        let home = home("", &format!("set {line}\n"));
+        let (environment, said) = read(home.path(), "");
+        assert_eq!((environment.mh_path, environment.news.state, said.len()), (None, None, 1), "{line}");
+    }
+    let own = home("", "set mh-path MH\nset mh-allow-inbox 1\nset news-state-file News/read\n");
+    let (environment, said) = read(own.path(), "");
+    assert_eq!((environment.mh_allow_inbox, said.len()), (true, 0));
+    assert_eq!(environment.mh_path, Some(own.path().join("MH")));
+    assert_eq!(environment.news.state, Some(own.path().join("News/read")));
     for value in ["..", "a/../..", "", "/", "."] {
         let home = home("", &format!("set mail-subdirectory {value}\n"));
         let (environment, said) = read(home.path(), "");
