@@ -22,15 +22,20 @@ pub(super) struct Key {
 }
 
 /// The tables, in their order.
-pub(super) const TABLES: [(&str, &str); 4] = [
+pub(super) const TABLES: [(&str, &str); 6] = [
     ("server", "Who may come in, and how."),
     ("mailboxes", "Where mailboxes are, which may be named, and how they are made."),
     ("namespaces", "What users share: #ftp/, #public/ and #shared/."),
+    (
+        "mh",
+        "Folders of mh: #mh/ and #mhinbox, for users who have a ~/.mh_profile, or for all if there is a path here.",
+    ),
+    ("news", "A news spool of this host: #news."),
     ("modes", "Modes of what is made, octal and in quotes, whatever the umask is."),
 ];
 
 /// All keys, in the order of the tables.
-pub(super) const KEYS: [Key; 33] = [
+pub(super) const KEYS: [Key; 38] = [
     Key {
         table: "server",
         name: "host-name",
@@ -82,7 +87,8 @@ pub(super) const KEYS: [Key; 33] = [
         sample: "false",
         about: "Whether a user's ~/.imaprc (and the keywords of ~/.mminit) is read after login. It has the form of \
                 /etc/c-client.cf, must belong to the user, and may set formats, keywords, from-widget, hide-dot-files, \
-                list-maximum-level, mail-subdirectory, mailbox-protection and directory-protection.",
+                list-maximum-level, mail-subdirectory, mh-path, mh-allow-inbox, news-state-file, mailbox-protection and \
+                directory-protection.",
         old: &["allow-user-config"],
         take: |settings, value| settings.user_config = value.flag(),
     },
@@ -249,6 +255,46 @@ pub(super) const KEYS: [Key; 33] = [
         about: "The directory of #shared/.",
         old: &["shared-home-directory"],
         take: |settings, value| settings.homes[Space::Shared as usize] = Some(value.path()),
+    },
+    Key {
+        table: "mh",
+        name: "path",
+        sample: "\"Mail\"",
+        about: "Where folders are: below the home, or starting at the root. Without it, where the user's profile says.",
+        old: &["mh-path"],
+        take: |settings, value| settings.mh_path = value.parse(super::absolute_or_relative),
+    },
+    Key {
+        table: "mh",
+        name: "inbox",
+        sample: "false",
+        about: "Whether INBOX is the folder inbox of users who have one.",
+        old: &["mh-allow-inbox"],
+        take: |settings, value| settings.mh_inbox = value.flag(),
+    },
+    Key {
+        table: "news",
+        name: "active",
+        sample: "\"/var/lib/news/active\"",
+        about: "The file that lists the groups.",
+        old: &["news-active-file"],
+        take: |settings, value| settings.news_active = value.path(),
+    },
+    Key {
+        table: "news",
+        name: "spool",
+        sample: "\"/var/spool/news\"",
+        about: "The directory of the articles.",
+        old: &["news-spool-directory"],
+        take: |settings, value| settings.news_spool = value.path(),
+    },
+    Key {
+        table: "news",
+        name: "state",
+        sample: "\".newsrc\"",
+        about: "The file below the home that says which groups a user reads, and which articles were read.",
+        old: &["news-state-file"],
+        take: |settings, value| settings.news_state = value.parse(super::relative),
     },
     mode(
         "mailbox",

@@ -68,7 +68,7 @@ fn shown(environment: &Environment) -> String {
 }
 
 /// Each setting in both syntaxes, which mean the same.
-const PAIRS: [(&str, &str, &str); 33] = [
+const PAIRS: [(&str, &str, &str); 38] = [
     ("server", "host-name = 'mail.example.org'", "set local-host mail.example.org"),
     ("server", "plaintext = 'tls'", "set disable-plaintext 2"),
     (
@@ -98,6 +98,11 @@ const PAIRS: [(&str, &str, &str); 33] = [
     ("namespaces", "ftp = '/srv/ftp'", "set ftp-export-directory /srv/ftp"),
     ("namespaces", "public = '/srv/public'", "set public-home-directory /srv/public"),
     ("namespaces", "shared = '/srv/shared'", "set shared-home-directory /srv/shared"),
+    ("mh", "path = 'MH'", "set mh-path MH"),
+    ("mh", "inbox = true", "set mh-allow-inbox 1"),
+    ("news", "active = '/news/active'", "set news-active-file /news/active"),
+    ("news", "spool = '/news'", "set news-spool-directory /news"),
+    ("news", "state = 'News/state'", "set news-state-file News/state"),
     ("modes", "mailbox = '0640'", "set mailbox-protection 416"),
     ("modes", "directory = '0750'", "set directory-protection 488"),
     ("modes", "lock = '0660'", "set lock-protection 432"),
@@ -282,6 +287,9 @@ fn with_a_mistake_in_our_file_nobody_is_served() {
         "[server]\nhost-name = 'a/b'\n",
         "[server]\nplaintext-clients = ['a b']\n",
         "[mailboxes]\nclosed-box = true\nblack-box = '/srv'\n",
+        "[mh]\npath = '../ben'\n",
+        "[news]\nspool = 'news'\n",
+        "[news]\nstate = '/srv/state'\n",
         "[mailboxes]\nkeywords = ['two words']\n",
     ];
     for text in broken {
