@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 /// The original reads no line that is as long, nor what follows.
 const MOST_LINE: usize = 1023;
 
+/// A user does not fill the host's log with more complaints than about this many at a time.
+const MOST_OF_USER: usize = 20;
+
 /// A setting that a file of the original's has, for whoever reads another file after it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Said {
@@ -79,6 +82,11 @@ fn read(settings: &mut Settings, file: &Path, text: &[u8], whose: Whose) -> Vec<
         let octets = line.strip_suffix(b"\n").unwrap_or(line);
         let line = String::from_utf8_lossy(octets);
         let Some((name, value)) = directive(&line) else { continue };
+        if whose != Whose::Host && settings.complaints.len() >= MOST_OF_USER {
+            let why = "so much is wrong that the rest is not read".into();
+            settings.complaints.push(Complaint::of_file(file, Gravity::Mistake, why));
+            break;
+        }
         let at = |part: &str| Position { line: number, column: column(&line, part) };
         let mut complain = |part: &str, gravity, what: String| {
             let at = Some(at(part));
@@ -99,8 +107,12 @@ fn read(settings: &mut Settings, file: &Path, text: &[u8], whose: Whose) -> Vec<
             );
         }
         let lower = name.to_ascii_lowercase();
-        let mut reader = Line { value, wrong: None, fatal: false };
+        let is_text = std::str::from_utf8(octets).is_ok();
+        let mut reader = Line { value: if is_text { value } else { "" }, wrong: None, fatal: false };
         let known = reader.set(settings, &lower, whose);
+        if !is_text {
+            reader.wrong = Some("not UTF-8".into());
+        }
         if let Some(why) = reader.wrong {
             let gravity = if reader.fatal { Gravity::Fatal } else { Gravity::Mistake };
             let part = if known { value } else { name };
@@ -403,6 +415,10 @@ impl Line<'_> {
 
     fn restrictions(&mut self) -> Restrictions {
         let words = list(self.value);
+        if words.is_empty() {
+            self.wrong = Some("there is no value (all is taken)".into());
+            return Restrictions::all();
+        }
         if let Some(unknown) =
             words.iter().find(|word| !["root", "otherusers", "all"].contains(&word.as_str()))
         {

@@ -243,6 +243,21 @@ fn a_closed_box_is_all_that_a_session_can_see() {
     }
     talk.command("EXAMINE /lists/rust", "OK");
     talk.command("NAMESPACE", "OK");
+    // There is no /proc, no /dev and no /tmp for any format to rely on. Folders of mh need a profile.
+    for format in ailurus_formats::CREATABLE.into_iter().filter(|format| *format != "mh") {
+        let name = format!("in-{format}");
+        talk.command(&format!("CREATE #driver.{format}/{name}"), "OK");
+        talk.say(&format!("t APPEND {name} (\\Seen) {{15+}}\r\nSubject: x\r\n\r\ny"));
+        while !talk.line().starts_with("t OK") {}
+        talk.command("SELECT lists/rust", "OK");
+        talk.command(&format!("COPY 1 {name}"), "OK");
+        let lines = talk.command(&format!("SELECT {name}"), "OK [READ-WRITE]");
+        assert!(lines.contains(&"* 2 EXISTS".to_owned()), "{format}: {lines:#?}");
+        talk.command("STORE 1 +FLAGS (\\Deleted)", "OK");
+        assert_eq!(talk.command("EXPUNGE", "OK")[0], "* 1 EXPUNGE", "{format}");
+        talk.command("CLOSE", "OK");
+        talk.command(&format!("DELETE {name}"), "OK");
+    }
     talk.command("LOGOUT", "OK");
     assert!(host.spool("ada").exists(), "the spool is not looked at");
     server.logged("Logout user=ada host=");

@@ -348,6 +348,7 @@ fn what_cannot_be_understood_in_the_originals_file_is_strict() {
     assert_eq!(settings("set chroot-server yes").closed_box, Some(true));
     assert_eq!(settings("set allow-user-config yes").user_config, Some(false));
     assert_eq!(settings("set restrict-mailbox-access rooot").restrictions, Some(Restrictions::all()));
+    assert_eq!(settings("set restrict-mailbox-access").restrictions, Some(Restrictions::all()));
     assert!(settings("set black-box-directory srv").refusal().is_some());
     assert_eq!(environment(&settings("set mailbox-protection 0x1a4")).protections.mailbox, 0o600);
     assert_eq!(environment(&settings("set public-directory-protection 777")).protections.public.1, 0o700);
@@ -435,6 +436,16 @@ fn lines_that_the_original_would_not_read_are_obeyed_and_told() {
     );
     let settings = host.settings();
     assert_eq!((settings.plaintext_clients.len(), settings.hide_dot_files), (200, Some(true)));
+    let host = Host::new("", "");
+    fs::write(
+        &host.files.cf,
+        b"# \xe9\nset public-home-directory /srv/caf\xe9\nset restrict-mailbox-access \xff\n",
+    )
+    .expect("ours");
+    let places: Vec<_> = host.said();
+    assert_eq!(places[0], "c-client.cf:2:27: public-home-directory: not UTF-8");
+    assert_eq!((places.len(), host.settings().restrictions), (2, Some(Restrictions::all())));
+    assert_eq!(environment(&host.settings()).shared.public, None, "no other directory");
     let of_dos = Host::new("", "set mail-subdirectory mail\r\n");
     assert!(of_dos.said()[0].contains("carriage return"), "{:?}", of_dos.said());
 }

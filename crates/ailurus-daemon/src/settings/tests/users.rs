@@ -120,6 +120,14 @@ fn the_first_keywords_count() {
 }
 
 #[test]
+fn a_user_does_not_fill_the_log() {
+    let home = home("", &"set frobnicate 1\n".repeat(50_000));
+    let said = read(home.path(), "").1;
+    assert_eq!(said.len(), 21);
+    assert_eq!(said[20], ".imaprc: so much is wrong that the rest is not read");
+}
+
+#[test]
 fn only_a_users_own_regular_file_of_some_size_is_read() {
     let home = home("", "");
     let file = home.path().join(".imaprc");
