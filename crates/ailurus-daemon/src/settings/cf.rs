@@ -445,8 +445,13 @@ impl Line<'_> {
         if words.len() > MOST {
             self.wrong = Some(format!("more than {MOST} keywords"));
         }
-        let taken = words.iter().take(MOST).filter_map(|word| self.take(keyword(word)));
-        settings.keywords = Some(taken.collect());
+        let mut taken = Vec::new();
+        for keyword in words.iter().take(MOST).filter_map(|word| self.take(keyword(word))) {
+            if !taken.contains(&keyword) {
+                taken.push(keyword);
+            }
+        }
+        settings.keywords = Some(taken);
     }
 }
 

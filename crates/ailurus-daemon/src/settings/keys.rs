@@ -401,5 +401,13 @@ fn keywords(settings: &mut Settings, value: &mut Value<'_>) {
     if keywords.as_ref().is_some_and(|keywords| keywords.len() > MOST) {
         value.refuse(format!("more than {MOST} keywords"));
     }
+    let twice = keywords
+        .iter()
+        .flatten()
+        .enumerate()
+        .find(|(at, word)| keywords.iter().flatten().take(*at).any(|w| w == *word));
+    if let Some((_, word)) = twice {
+        value.refuse(format!("{word} is there twice (letter case does not count)"));
+    }
     settings.keywords = keywords;
 }

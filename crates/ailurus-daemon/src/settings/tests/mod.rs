@@ -287,6 +287,7 @@ fn with_a_mistake_in_our_file_nobody_is_served() {
         "[server]\nhost-name = 'a/b'\n",
         "[server]\nplaintext-clients = ['a b']\n",
         "[mailboxes]\nclosed-box = true\nblack-box = '/srv'\n",
+        "[mailboxes]\nkeywords = ['Work', 'Home', 'work']\n",
         "[mh]\npath = '../ben'\n",
         "[news]\nspool = 'news'\n",
         "[news]\nstate = '/srv/state'\n",
@@ -380,7 +381,7 @@ fn the_originals_file_is_read_as_it_is_written() {
         "I accept the risk\n\
          # set disable-plaintext 1\n\
          set  disable-plaintext 1\n\
-         set keywords Work, Home\n\
+         set keywords Work, Home work\n\
          set keywords Late\n\
          set lookahead 99\n\
          set allow-user-config 0\n\
