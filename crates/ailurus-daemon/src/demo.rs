@@ -42,6 +42,7 @@ fn run(once: bool) -> Result<(), String> {
         home: scratch.0.join("home"),
         spool: scratch.0.join("spool").join(USER),
         state: scratch.0.join("state"),
+        sample: true,
     };
     fill(&own).map_err(|error| format!("cannot write the sample mail: {error}"))?;
     let password = personal::prepare(&own)?.ok_or("the scratch home is not new")?;
