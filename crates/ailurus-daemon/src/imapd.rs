@@ -80,6 +80,12 @@ impl Personal {
         self.state.join("password")
     }
 
+    /// Returns where newsgroups are, which only a sample has to itself.
+    #[must_use]
+    pub fn news(&self) -> PathBuf {
+        self.home.with_file_name("news")
+    }
+
     /// Returns where the certificate is.
     #[must_use]
     pub fn certificates(&self) -> CertificateStore {
@@ -91,7 +97,7 @@ impl Personal {
 #[must_use]
 pub fn connection(role: &Role, tls_first: bool) -> ExitCode {
     let settings = match role {
-        Role::Personal(Personal { sample: true, .. }) => Settings::default(),
+        Role::Personal(personal) if personal.sample => Settings::of_sample(&personal.news()),
         _ => Settings::read(&Files::of_host()),
     };
     let one = One::begin("imapd", settings);

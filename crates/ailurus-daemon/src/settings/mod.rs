@@ -181,6 +181,12 @@ impl Settings {
         settings
     }
 
+    /// Returns the settings of a sample, whatever the host's are: newsgroups are in `news`, with their list.
+    #[must_use]
+    pub fn of_sample(news: &Path) -> Self {
+        Self { news_active: Some(news.join("active")), news_spool: Some(news.into()), ..Self::default() }
+    }
+
     /// Returns why nobody is served with these settings, if that is so.
     #[must_use]
     pub fn refusal(&self) -> Option<String> {
