@@ -12,7 +12,7 @@ ailurus_testkit::conformance! {
     mbox: Format { only: Some("INBOX"), furnish: empty_mbox, ..Format::of("mbox") };
     tenex: Format::of("tenex");
     mtx: Format::of("mtx");
-    mmdf: Format { delivery: Some(mmdf_delivery), ..Format::of("mmdf") };
+    mmdf: Format { delivery: Some(mmdf_delivery), reference: Some("\r\n"), ..Format::of("mmdf") };
 }
 
 fn empty_mbox(home: &Path) {

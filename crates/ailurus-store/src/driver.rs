@@ -134,6 +134,9 @@ pub struct Abilities {
     pub any_directory: bool,
     /// A message that was appended is \Recent in no session but those that have the mailbox open.
     pub forgets_recent: bool,
+    /// An append of one message that its process did not survive can leave the beginning of the message behind, and a
+    /// power loss pieces of it at the end of the message before, as delivery programs do.
+    pub torn_appends: bool,
 }
 
 /// What [`Driver::probe`] found.

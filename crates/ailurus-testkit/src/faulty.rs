@@ -5,9 +5,9 @@
 //! happens any more, so that destructors leave behind what a dead process leaves behind.
 //!
 //! [`FaultyDisk::lose_power`] turns the directory tree into one of the states that a crash could have left. It is
-//! pessimistic: file data counts only when the file was synced, page by page for the rest; names count only when
-//! their directory was synced, and of the others a random first part, since file systems keep them in order. Files
-//! keep their inodes where they still have a name.
+//! pessimistic: file data counts only when the file was synced, page by page or sector by sector for the rest; names
+//! count only when their directory was synced, and of the others a random first part, since file systems keep them in
+//! order. Files keep their inodes as long as they have a name.
 
 use crate::random::Random;
 use ailurus_formats::disk::{Disk, Os};
@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const PAGE: usize = 4096;
+const SECTOR: usize = 512;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -31,6 +32,9 @@ pub enum Fault {
     KillBefore(usize),
     /// The process is killed within change number n: half of a write is done, other changes are not.
     TearAt(usize),
+    /// The process is killed within change number n: of a write what is before the last border of a sector in its first
+    /// half is done, other changes are not. No disk does less.
+    CutAt(usize),
     /// Files can grow by so many more octets, then the disk is full.
     FullAfter(u64),
     /// Every sync from number n on fails, as a dying disk's do.
@@ -53,6 +57,8 @@ struct State {
     changes: usize,
     syncs: usize,
     written: u64,
+    // What was written before each change that needs room.
+    octets: Vec<u64>,
     dead: bool,
     files: HashMap<Inode, Kept>,
     names: BTreeMap<PathBuf, Node>,
@@ -151,6 +157,20 @@ impl FaultyDisk {
         self.state().changes
     }
 
+    /// Returns by how much files had grown before each time that they grew, and in all: where a full disk makes a
+    /// difference.
+    #[must_use]
+    pub fn octets(&self) -> Vec<u64> {
+        let state = self.state();
+        state.octets.iter().copied().chain([state.written]).collect()
+    }
+
+    /// Returns how many syncs of files were asked for so far.
+    #[must_use]
+    pub fn syncs(&self) -> usize {
+        self.state().syncs
+    }
+
     /// Returns the names that were made so far, in their order.
     #[must_use]
     pub fn made(&self) -> Vec<PathBuf> {
@@ -167,7 +187,8 @@ impl FaultyDisk {
     #[must_use]
     pub fn was_killed(&self) -> bool {
         let state = self.state();
-        matches!(state.fault, Fault::KillBefore(at) | Fault::TearAt(at) if state.changes > at)
+        let is_kill = |at| state.changes > at;
+        matches!(state.fault, Fault::KillBefore(at) | Fault::TearAt(at) | Fault::CutAt(at) if is_kill(at))
     }
 
     /// Turns the tree below the root into one that a power loss now could have left; `seed` picks which.
@@ -199,10 +220,13 @@ impl FaultyDisk {
     fn change(&self, state: &mut State, octets: u64) -> io::Result<bool> {
         let number = state.changes;
         state.changes += 1;
+        if octets > 0 {
+            state.octets.push(state.written);
+        }
         match state.fault {
             Fault::KillBefore(at) if number >= at => state.dead = true,
-            Fault::TearAt(at) if number > at => state.dead = true,
-            Fault::TearAt(at) if number == at => {
+            Fault::TearAt(at) | Fault::CutAt(at) if number > at => state.dead = true,
+            Fault::TearAt(at) | Fault::CutAt(at) if number == at => {
                 state.dead = true;
                 return Ok(false);
             }
@@ -224,6 +248,11 @@ impl FaultyDisk {
         let grows = (offset + data.len() as u64).saturating_sub(file.metadata()?.len());
         let (count, outcome) = match self.change(&mut state, grows) {
             Ok(true) => (data.len(), Ok(())),
+            Ok(false) if matches!(state.fault, Fault::CutAt(_)) => {
+                let middle = offset + data.len() as u64 / 2;
+                let border = middle - middle % SECTOR as u64;
+                (usize::try_from(border.saturating_sub(offset)).expect("less than the data"), Err(killed()))
+            }
             Ok(false) => (data.len() / 2, Err(killed())),
             // What there is room for is written.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
@@ -475,6 +504,7 @@ fn survivor(kept: &Kept, random: &mut Random) -> Vec<u8> {
         1 => true,
         n => !random.one_in(n),
     };
+    let unit = *random.pick(&[PAGE, SECTOR]);
     for change in &kept.since {
         match change {
             DataChange::SetLen(len) if lives(random) => {
@@ -485,7 +515,7 @@ fn survivor(kept: &Kept, random: &mut Random) -> Vec<u8> {
                 let mut at = usize::try_from(*offset).expect("test files are small");
                 let mut rest = data.as_slice();
                 while !rest.is_empty() {
-                    let (page, after) = rest.split_at(rest.len().min(PAGE - at % PAGE));
+                    let (page, after) = rest.split_at(rest.len().min(unit - at % unit));
                     if lives(random) {
                         let end = at + page.len();
                         if content.len() < end {
@@ -533,10 +563,16 @@ fn rebuild(
             placed.insert(*inode, path.as_path());
         }
     }
+    // A file that goes back to an old name is the same file there.
+    let aside = |inode: &Inode| root.join(format!(".aside.{:x}.{:x}", inode.0, inode.1));
     for (path, node) in now.iter().rev() {
         if names.get(path) != Some(node) {
             match node {
-                Node::File(_) => fs::remove_file(path)?,
+                Node::File(inode) => {
+                    fs::rename(path, aside(inode))?;
+                    // Of two names of one file this leaves both.
+                    fs::remove_file(path).ok();
+                }
                 Node::Directory => fs::remove_dir(path)?,
             }
         }
@@ -558,12 +594,20 @@ fn rebuild(
             fs::hard_link(other, path)?;
             continue;
         }
+        if !is_there {
+            fs::rename(aside(inode), path).ok();
+        }
         let content = contents.get(inode).or_else(|| untouched.get(inode)).map_or(&[][..], Vec::as_slice);
         // Writing truncates in place: a file that still has this name keeps its inode.
         if fs::read(path).map_or(true, |found| found != content) {
             fs::write(path, content)?;
         }
         placed.insert(*inode, path);
+    }
+    for node in now.values() {
+        if let Node::File(inode) = node {
+            fs::remove_file(aside(inode)).ok();
+        }
     }
     Ok(())
 }
@@ -668,6 +712,18 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_write_ends_with_a_sector() {
+        for (offset, length, done) in [(100, 300, 0), (100, 2000, 924), (1024, 1024, 512), (500, 40, 12)] {
+            let dir = scratch();
+            let disk = FaultyDisk::new(dir.path(), Fault::CutAt(1));
+            let file = disk.create_new(&dir.path().join("a"), 0o600).unwrap();
+            assert!(disk.write_at(&file, &vec![7; length], offset).is_err());
+            let written = fs::metadata(dir.path().join("a")).unwrap().len();
+            assert_eq!(written, if done == 0 { 0 } else { offset + done });
+        }
+    }
+
+    #[test]
     fn a_write_by_pages_is_done_up_to_the_end_of_one() {
         let dir = scratch();
         let disk = FaultyDisk::new(dir.path(), Fault::KillBefore(3)).by_pages();
@@ -717,12 +773,15 @@ mod tests {
             let dir = scratch();
             let (a, b) = (dir.path().join("a"), dir.path().join("b"));
             fs::write(&a, b"mail").unwrap();
+            let inode = fs::metadata(&a).unwrap().ino();
             let disk = FaultyDisk::new(dir.path(), Fault::None);
             disk.rename(&a, &b).unwrap();
             disk.lose_power(seed);
             assert_ne!(a.exists(), b.exists());
             back += usize::from(a.exists());
-            assert_eq!(fs::read(if a.exists() { a } else { b }).unwrap(), b"mail");
+            let found = if a.exists() { a } else { b };
+            assert_eq!(fs::read(&found).unwrap(), b"mail");
+            assert_eq!(fs::metadata(found).unwrap().ino(), inode);
         }
         assert!((1..50).contains(&back), "both must happen: {back}");
     }

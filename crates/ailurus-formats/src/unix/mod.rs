@@ -138,6 +138,7 @@ impl Driver for Unix {
             quotes_from: self.shared.dialect == Dialect::Unix,
             own_fields: true,
             ends_lines: true,
+            torn_appends: true,
             ..Abilities::default()
         }
     }
