@@ -472,6 +472,30 @@ fn an_open_session_goes_on_behind_a_torn_append() {
     }
 }
 
+/// The announcement of an append is withdrawn without a sync. It can come back after a power loss, when others have
+/// changed flags of the messages long since.
+#[test]
+fn flags_changed_meanwhile_make_no_append_unfinished() {
+    for format in ["mtx", "tenex"] {
+        for numbers in [&[20][..], &[21, 22, 23]] {
+            let home = home(prepare(format, false), Arc::new(NoSync));
+            let (driver, mut told) = (driver(&home, format), Told::default());
+            run_append(&driver, &home, &mut told, numbers).unwrap();
+            let mut announced = home.get(SIDECAR);
+            let payload = announced[announced.len() - 8..][..4].try_into().unwrap();
+            let block = 32 + u32::from_le_bytes(payload).next_multiple_of(8) as usize;
+            announced.truncate(announced.len() - block);
+            run_store(&driver, &home, &mut told).unwrap();
+            home.put(SIDECAR, &announced);
+            let found = messages(&driver, &home, "box", format);
+            assert_eq!(found.len(), 8 + numbers.len());
+            for (uid, text) in told.appended {
+                assert_eq!(found.get(&text), Some(&uid), "{format}");
+            }
+        }
+    }
+}
+
 /// At every moment of a RENAME the mailbox is there under one name, with its UIDs.
 #[test]
 fn a_rename_keeps_the_uids_at_every_cut() {
