@@ -253,6 +253,29 @@ fn mail_delivered_behind_a_torn_append_is_kept_before_a_torn_delivery() {
     }
 }
 
+/// The header without the announcement of an append is not synced. The announcement can come back after a power loss when
+/// others have changed flags, of which the disk has some: here those of the last message, and not that the first is old.
+#[test]
+fn flags_changed_meanwhile_make_no_append_unfinished() {
+    let case = &CASES[2];
+    let is_announced = |content: &[u8]| content[..2048].windows(7).any(|seven| seven == b"append ");
+    let cut = (0..changes(case)).map(|n| run(case, Fault::KillBefore(n), None));
+    let (directory, told) = cut
+        .map(|(directory, told, _)| (directory, told))
+        .find(|(directory, told)| {
+            told.appended.len() == 3 && is_announced(&std::fs::read(directory.path().join("box")).unwrap())
+        })
+        .expect("it is killed before the last header too");
+    let home = home(directory, Os::shared());
+    let mut content = home.get("box");
+    let uid = format!("-{:08x}\r\n", told.appended[2].0);
+    let at = content.windows(uid.len()).rposition(|found| found == uid.as_bytes()).unwrap();
+    assert_eq!(&content[at - 4..at], b"0000");
+    content[at - 1] = b'1';
+    home.put("box", &content);
+    check(case, "flags changed", home.directory, &told);
+}
+
 /// Sliding needs room for its journal; who expunges for want of room has none.
 #[test]
 fn an_expunge_on_a_full_disk_hides_what_it_cannot_take_out() {

@@ -7,7 +7,7 @@ use super::Dialect;
 use super::ledger::{Held, Ledger};
 use super::line::{FLAGS, Line, MOST};
 use super::note::Intent;
-use crate::checksum::{Sum, lacks_a_page};
+use crate::checksum::{lacks_a_page, sum_of_messages};
 use crate::journal::read_up_to;
 use crate::lock::NameLock;
 use crate::mail_file::MailFile;
@@ -82,30 +82,17 @@ fn judge(file: &File, dialect: &Dialect, intent: &Intent, start: u64, size: u64)
     if there.len() < intent.line.len() || there.contains(&0) || size < intent.end {
         return Ok(Outcome::Unfinished);
     }
-    if sum_of_messages(file, dialect, start, intent.end)? == Some(intent.sum) {
+    let sum = sum_of_messages(file, start..intent.end, MOST, |octets, at| {
+        let line = Line::parse(octets, at, dialect, 0).ok()?;
+        Some((Line::constant(octets), line.len.into(), line.size))
+    });
+    if sum? == Some(intent.sum) {
         return Ok(Outcome::Done);
     }
     // The line is there, and pages behind it are not: so it is after a power loss. Otherwise somebody has appended another
     // message with the same line.
     let torn = lacks_a_page(file, start, intent.end)?;
     Ok(if torn { Outcome::Unfinished } else { Outcome::NotBegun })
-}
-
-/// Returns the check sum of messages as [`Intent::sum`] has it; `None` if there are no lines that lead from `start` to `end`.
-fn sum_of_messages(file: &File, dialect: &Dialect, start: u64, end: u64) -> io::Result<Option<u64>> {
-    let (mut window, mut sum, mut at) = (Window::new(file, start), Sum::default(), start);
-    while at < end {
-        let octets = window.get(at, MOST)?;
-        let Ok(line) = Line::parse(octets, at, dialect, 0) else { return Ok(None) };
-        sum.add(Line::constant(octets));
-        let text = at + u64::from(line.len);
-        at = text.saturating_add(line.size);
-        if at > end {
-            return Ok(None);
-        }
-        window.scan(text, at, &mut |piece| sum.add(piece))?;
-    }
-    Ok(Some(sum.value()))
 }
 
 /// Takes away the unfinished append at `start`, and returns the size of the file afterwards. What another program
