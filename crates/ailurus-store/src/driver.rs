@@ -27,6 +27,13 @@ pub trait Driver: Send + Sync {
     /// Deletes the mailbox, under the locks that keep others from using it at the time.
     fn delete(&self, at: &Location) -> Result<()>;
 
+    /// Takes away what a dead process left of a mailbox of this format in a directory that is none: it would keep the directory
+    /// from being deleted.
+    fn clear_leftovers(&self, at: &Location) -> Result<()> {
+        let _ = at;
+        Ok(())
+    }
+
     /// Renames the mailbox. The new name is free and its parents are there. INBOX is replaced by a new one where
     /// the format does so.
     fn rename(&self, from: &Location, to: &Location) -> Result<()>;

@@ -146,7 +146,11 @@ impl Mailboxes {
             return Err(Error::Refused("Can't delete INBOX".into()));
         }
         let at = self.existing(name)?;
-        self.claimant(&at)?.delete(&at)
+        let driver = self.claimant(&at)?;
+        if driver.stands_in() {
+            self.drivers.iter().try_for_each(|driver| driver.clear_leftovers(&at))?;
+        }
+        driver.delete(&at)
     }
 
     /// Renames a mailbox or a directory; directories above the new name are made.

@@ -167,6 +167,10 @@ impl Driver for WithNewMail {
         self.driver.lsub(query, found)
     }
 
+    fn clear_leftovers(&self, at: &Location) -> Result<()> {
+        self.driver.clear_leftovers(at)
+    }
+
     fn stands_in(&self) -> bool {
         self.driver.stands_in()
     }

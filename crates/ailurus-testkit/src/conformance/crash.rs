@@ -484,7 +484,13 @@ impl Trial {
                 assert!(!done.named, "{what}: the deleted mailbox is back");
                 false
             }
-            Err(Error::NotFound(_)) => true,
+            Err(Error::NotFound(_)) => {
+                // Of a mailbox that is a directory, this may be there still: it is nobody's, and can be taken away.
+                match home.mailboxes.delete(&home.name("box")) {
+                    Ok(()) | Err(Error::NotFound(_)) => true,
+                    Err(error) => panic!("{what}: what is left cannot be deleted: {error}"),
+                }
+            }
             // Half of a mailbox that is several files: what is left can be deleted.
             Err(error) => {
                 let deleted = home.mailboxes.delete(&home.name("box"));
@@ -574,7 +580,8 @@ fn is_hitching_post(path: &Path) -> bool {
 /// `flagged`: the message may have got [`FLAG`] and a keyword; `Some(true)`: it must.
 #[track_caller]
 fn verify_flags(before: &Shown, now: &Shown, flagged: Option<bool>, what: &str) {
-    assert_eq!((now.date, &now.text), (before.date, &before.text), "{what}");
+    assert_eq!(now.date, before.date, "{what}");
+    assert!(now.text == before.text, "{what}: {now:?}, before {before:?}");
     let keywords: Vec<_> =
         now.keywords.iter().filter(|name| ![KEYWORD, NEW_KEYWORD].contains(&name.as_str())).collect();
     let had: Vec<_> = before.keywords.iter().filter(|name| *name != KEYWORD).collect();
