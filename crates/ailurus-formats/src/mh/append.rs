@@ -96,6 +96,7 @@ impl<'d> MhAppend<'d> {
                 // Whatever goes wrong here leaves a message that nobody was told of.
                 remove(&*mailbox.disk, &mailbox.folder, *number, &written.id).ok();
             }
+            mailbox.disk.sync_dir(mailbox.folder.path()).ok();
             return Err(failed(error));
         }
         let uids: Vec<Uid> = given.iter().map(|(uid, ..)| *uid).collect();

@@ -62,6 +62,7 @@ impl<'d> MxAppend<'d> {
         for (number, (_, written)) in numbers.iter().zip(&self.messages) {
             remove(&*self.driver.disk, &folder, *number, &written.id).ok();
         }
+        self.driver.disk.sync_dir(&self.path).ok();
     }
 
     fn write(&self, locked: &Locked, index: &Index, new: &[(u32, Flags)]) -> Result<()> {
