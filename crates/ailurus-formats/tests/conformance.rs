@@ -8,7 +8,7 @@ ailurus_testkit::conformance! {
     mbx: Format::of("mbx");
     mix: Format::of("mix");
     mx: Format::of("mx");
-    mh: Format { prefix: "#mh/", furnish: write_mh_profile, ..Format::of("mh") };
+    mh: Format { prefix: "#mh/", furnish: write_mh_profile, reference_forgets: true, ..Format::of("mh") };
     mbox: Format { only: Some("INBOX"), furnish: empty_mbox, ..Format::of("mbox") };
     tenex: Format::of("tenex");
     mtx: Format::of("mtx");

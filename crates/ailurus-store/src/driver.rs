@@ -144,6 +144,11 @@ pub struct Abilities {
     /// An append of one message that its process did not survive can leave the beginning of the message behind, and a
     /// power loss pieces of it at the end of the message before, as delivery programs do.
     pub torn_appends: bool,
+    /// Each message is a file: what one session expunged others cannot read any more, and a DELETE that its process did not
+    /// survive can leave some of the messages.
+    pub one_file_each: bool,
+    /// A session can find something to note that an earlier one could not know: that nothing has changed for a while.
+    pub late_notes: bool,
 }
 
 /// What [`Driver::probe`] found.

@@ -7,7 +7,7 @@
 //! [`FaultyDisk::lose_power`] turns the directory tree into one of the states that a crash could have left. It is
 //! pessimistic: file data counts only when the file was synced, page by page or sector by sector for the rest; names
 //! count only when their directory was synced, and of the others a random first part, since file systems keep them in
-//! order. Files keep their inodes as long as they have a name.
+//! order. Files keep their inodes as long as they have a name, and one that lost its last name comes back with its times.
 
 use crate::random::Random;
 use ailurus_formats::disk::{Disk, Os};
@@ -63,6 +63,8 @@ struct State {
     files: HashMap<Inode, Kept>,
     names: BTreeMap<PathBuf, Node>,
     pending: Vec<NameChange>,
+    /// The times of files that lost a name.
+    times: HashMap<Inode, fs::FileTimes>,
     /// So that an inode is one file's name for as long as this disk lasts.
     pinned: Vec<File>,
 }
@@ -208,7 +210,8 @@ impl FaultyDisk {
         files.sort_unstable_by_key(|(_, kept)| kept.number);
         let contents: HashMap<Inode, Vec<u8>> =
             files.into_iter().map(|(inode, kept)| (*inode, survivor(kept, &mut random))).collect();
-        rebuild(&self.root, &state.names, &contents).expect("the test's own directory can be changed");
+        rebuild(&self.root, &state.names, &contents, &state.times)
+            .expect("the test's own directory can be changed");
         state.dead = true;
     }
 
@@ -281,8 +284,10 @@ impl FaultyDisk {
             && let Ok(meta) = fs::symlink_metadata(path)
             && meta.is_file()
         {
-            // The file may come back: its content must be known although the name goes.
+            // The file may come back: its content and times must be known although the name goes.
             state.pin(path)?;
+            let times = fs::FileTimes::new().set_accessed(meta.accessed()?).set_modified(meta.modified()?);
+            state.times.insert((meta.dev(), meta.ino()), times);
             remember(&mut state, &File::open(path)?)?;
         }
         act()?;
@@ -551,6 +556,7 @@ fn rebuild(
     root: &Path,
     names: &BTreeMap<PathBuf, Node>,
     contents: &HashMap<Inode, Vec<u8>>,
+    times: &HashMap<Inode, fs::FileTimes>,
 ) -> io::Result<()> {
     let mut now = BTreeMap::new();
     walk(root, &mut now)?;
@@ -594,13 +600,14 @@ fn rebuild(
             fs::hard_link(other, path)?;
             continue;
         }
-        if !is_there {
-            fs::rename(aside(inode), path).ok();
-        }
+        let is_made_anew = !is_there && fs::rename(aside(inode), path).is_err();
         let content = contents.get(inode).or_else(|| untouched.get(inode)).map_or(&[][..], Vec::as_slice);
         // Writing truncates in place: a file that still has this name keeps its inode.
         if fs::read(path).map_or(true, |found| found != content) {
             fs::write(path, content)?;
+        }
+        if let Some(times) = times.get(inode).filter(|_| is_made_anew) {
+            File::open(path)?.set_times(*times)?;
         }
         placed.insert(*inode, path);
     }

@@ -168,6 +168,8 @@ impl Driver for Mh {
             utc_dates: true,
             keeps_crs: true,
             any_directory: true,
+            one_file_each: true,
+            late_notes: true,
             ..Abilities::default()
         }
     }

@@ -154,6 +154,7 @@ impl Driver for Mx {
             unguarded: true,
             utc_dates: true,
             forgets_recent: true,
+            one_file_each: true,
             ..Abilities::default()
         }
     }

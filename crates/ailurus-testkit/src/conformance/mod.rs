@@ -12,7 +12,7 @@
 //!
 //! ```text
 //! mix: Format::of("mix");                                          mailboxes are `box`, `other`, …
-//! mh: Format { prefix: "#mh/", furnish: write_mh_profile, ..Format::of("mh") };
+//! mh: Format { prefix: "#mh/", furnish: write_mh_profile, reference_forgets: true, ..Format::of("mh") };
 //! mmdf: Format { delivery: Some(mmdf_delivery), reference: Some("\r\n"), ..Format::of("mmdf") };
 //! mbox: Format { only: Some("INBOX"), furnish: empty_mbox, ..Format::of("mbox") };
 //! news: Format { only: Some("#news.a.b"), stock: Some(write_articles), ..Format::of("news") };
@@ -20,7 +20,8 @@
 //!
 //! It says its driver's name, how its mailboxes are named (`prefix`, or `only` one), what must be in the home first
 //! (`furnish`), how mail gets into one that cannot be appended to (`stock`), what a delivery program adds to the file
-//! (`delivery`), and whether the reference's `mailutil` can use it, with what it adds to messages (`reference`).
+//! (`delivery`), whether the reference's `mailutil` can use it, with what it adds to messages (`reference`), and whether it
+//! keeps flags (`reference_forgets`).
 //!
 //! # How formats differ
 //!
@@ -74,6 +75,9 @@ pub struct Format {
     pub delivery: Option<fn(message: &str) -> Vec<u8>>,
     /// What the reference's `mailutil` adds to the end of a message that it appends; `None` if it cannot use the mailbox.
     pub reference: Option<&'static str>,
+    /// The reference keeps neither flags nor keywords: what it appends is \Seen and no more, and it knows nothing of those
+    /// that we keep.
+    pub reference_forgets: bool,
 }
 
 /// See [`Format::stock`].
@@ -91,6 +95,7 @@ impl Format {
             stock: None,
             delivery: None,
             reference: Some(""),
+            reference_forgets: false,
         }
     }
 }

@@ -5,7 +5,7 @@ use super::home::{Home, Message, change, expunge, read, recent, set, show, store
 use super::spawner::Program;
 use crate::faulty::NoSync;
 use crate::random::Random;
-use ailurus_store::{Access, Error, Extent, Mailbox, Result};
+use ailurus_store::{Abilities, Access, Error, Extent, Mailbox, Result};
 use ailurus_sys::signals::SignalPipe;
 use ailurus_types::{FlagOp, SystemFlags, Uid, UidSet};
 use rustix::process::{Pid, Signal, kill_process};
@@ -237,7 +237,7 @@ impl Actor {
         let mut random = Random::new(seed as u64);
         let mut mine = Vec::new();
         let mut number = who * 1000;
-        let can_share = self.home.abilities().shared_expunge;
+        let Abilities { shared_expunge: can_share, one_file_each: loses, .. } = self.home.abilities();
         for _ in 0..steps {
             match random.below(4) {
                 0 | 1 => {
@@ -263,9 +263,8 @@ impl Actor {
             drop(store(mailbox, &UidSet::all(), &by)?);
             if random.one_in(2) && !mine.is_empty() {
                 let gone = *random.pick(&mine);
-                let shown = show(mailbox);
-                if let Some(shown) = shown.iter().find(|shown| number_of(&shown.text) == Some(gone)) {
-                    match expunge(mailbox, &set(&[shown.uid.get()])) {
+                if let Some(uid) = uid_of(mailbox, gone, loses)? {
+                    match expunge(mailbox, &set(&[uid.get()])) {
                         Err(Error::InUse { .. }) if !can_share => {}
                         outcome => {
                             drop(outcome?);
@@ -285,6 +284,18 @@ impl Actor {
         }
         Ok(join(mine))
     }
+}
+
+/// Returns the UID of message n, if it is there. Where it `loses` them, messages that others expunge meanwhile can be none.
+fn uid_of(mailbox: &mut dyn Mailbox, number: usize, loses: bool) -> Result<Option<Uid>> {
+    for uid in super::home::uids(mailbox).into_iter().filter_map(Uid::new) {
+        match read(mailbox, uid, Extent::Whole, 1 << 16) {
+            Ok(octets) if number_of(&octets) == Some(number) => return Ok(Some(uid)),
+            Err(Error::Expunged { .. }) if loses => {}
+            octets => drop(octets?),
+        }
+    }
+    Ok(None)
 }
 
 fn named(flag: &str) -> (SystemFlags, Option<&str>) {
