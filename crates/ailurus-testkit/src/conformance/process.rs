@@ -129,7 +129,11 @@ fn serve(mut actor: Actor, mut answers: UnixStream, signals: &SignalPipe) {
         let command = match command {
             Ok(command) => command,
             Err(RecvTimeoutError::Timeout) => continue,
-            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Disconnected) => {
+                // Before the socket, whose end says that this process leaves nothing behind.
+                drop(actor);
+                return;
+            }
         };
         let acted = std::panic::catch_unwind(AssertUnwindSafe(|| actor.act(&command)));
         let answer = match acted {
