@@ -147,6 +147,8 @@ pub struct Abilities {
     /// Each message is a file: what one session expunged others cannot read any more, and a DELETE that its process did not
     /// survive can leave some of the messages.
     pub one_file_each: bool,
+    /// Flags are those of the session that sets them, if it may only read too: no other sees them as long as it is open.
+    pub session_flags: bool,
     /// A session can find something to note that an earlier one could not know: that nothing has changed for a while.
     pub late_notes: bool,
 }

@@ -85,6 +85,7 @@ impl Driver for News {
             read_only: true,
             unguarded: true,
             utc_dates: true,
+            session_flags: true,
             ..Abilities::default()
         }
     }

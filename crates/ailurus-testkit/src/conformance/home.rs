@@ -84,6 +84,8 @@ impl Home {
         let spool = directory.join("spool");
         let mut environment = Environment::new("alice", directory.into(), spool, "mail.example.com");
         environment.lock_dir = lock_dir(directory);
+        environment.news.active = directory.join("news/active");
+        environment.news.spool = directory.join("news/spool");
         environment.clock = clock.clone();
         environment.create_format = format.name;
         environment.empty_format = Some(format.name);

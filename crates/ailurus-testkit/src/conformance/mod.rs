@@ -15,13 +15,15 @@
 //! mh: Format { prefix: "#mh/", furnish: write_mh_profile, reference_forgets: true, ..Format::of("mh") };
 //! mmdf: Format { delivery: Some(mmdf_delivery), reference: Some("\r\n"), ..Format::of("mmdf") };
 //! mbox: Format { only: Some("INBOX"), furnish: empty_mbox, ..Format::of("mbox") };
-//! news: Format { only: Some("#news.a.b"), stock: Some(write_articles), ..Format::of("news") };
+//! news: Format { only: Some("#news.a.b"), stock: Some(write_articles), ..Format::of("news") };   spool and active in `news`
 //! ```
 //!
 //! It says its driver's name, how its mailboxes are named (`prefix`, or `only` one), what must be in the home first
 //! (`furnish`), how mail gets into one that cannot be appended to (`stock`), what a delivery program adds to the file
 //! (`delivery`), whether the reference's `mailutil` can use it, with what it adds to messages (`reference`), and whether it
 //! keeps flags (`reference_forgets`).
+//!
+//! `phile` and `dummy` do not join: their mailboxes hold what nobody can have put there.
 //!
 //! # How formats differ
 //!
