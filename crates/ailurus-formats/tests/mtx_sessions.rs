@@ -735,3 +735,51 @@ fn keywords_that_come_with_a_message_stay_with_it() {
         assert_eq!(open(&driver, &at).unwrap().snapshot().messages[1].flags().keywords.0, 0b11);
     }
 }
+
+#[test]
+fn a_mailbox_without_messages_keeps_its_format() {
+    for format in ["mtx", "tenex"] {
+        let home = Home::new();
+        let mailboxes = ailurus_store::Mailboxes::new(
+            home.environment.clone(),
+            ailurus_formats::drivers(&home.environment, &home.disk),
+        );
+        let claims = |name: &str| {
+            let drivers = ailurus_formats::drivers(&home.environment, &home.disk);
+            let at = home.at_name(name);
+            let first = drivers.iter().find(|driver| driver.probe(&at).unwrap() == Claim::Valid);
+            first.map(|driver| driver.name())
+        };
+        mailboxes.create(&format!("#driver.{format}/box").as_str().into()).unwrap();
+        assert_eq!(home.get("box"), b"");
+        assert_eq!(claims("box"), Some(format));
+        let add = || {
+            let mut append = mailboxes.append(&"box".into()).unwrap();
+            append.begin(AppendMeta { size: 3, ..AppendMeta::default() }).unwrap();
+            append.write(b"a\r\n").unwrap();
+            append.end().unwrap();
+            append.commit().unwrap().uids.unwrap()
+        };
+        let (validity, uids) = add();
+        assert!(home.get("box").ends_with(if format == "mtx" { b"a\r\n" } else { b"00\na\n" }), "{format}");
+        // All messages gone, it is one still, with its UIDs.
+        let mut mailbox = mailboxes.select(&"box".into(), ailurus_store::Access::ReadWrite).unwrap();
+        let mut edit = mailbox.edit().unwrap();
+        edit.expunge(&uids.iter().copied().collect()).unwrap();
+        drop(edit.commit().unwrap());
+        mailbox.close().unwrap();
+        assert_eq!(home.get("box"), b"");
+        assert_eq!(claims("box"), Some(format));
+        let (same, next) = add();
+        assert_eq!((same, next[0] > uids[0]), (validity, true));
+        // Made anew, it has other UIDs; a file of somebody else has no format.
+        mailboxes.delete(&"box".into()).unwrap();
+        mailboxes.create(&format!("#driver.{format}/box").as_str().into()).unwrap();
+        assert_eq!(claims("box"), Some(format));
+        std::fs::write(home.path("other"), "").unwrap();
+        assert_eq!(claims("other"), None);
+        // What is no longer empty is what it says it is.
+        std::fs::write(home.path("box"), "From a@b Sat Feb  1 12:34:56 2025\nA: b\n\nc\n").unwrap();
+        assert_eq!(claims("box"), Some("unix"));
+    }
+}

@@ -229,7 +229,7 @@ impl Append for MtxAppend<'_> {
         let Tail { file, mut ledger, mut held, .. } = tail;
         (ledger.note.end, ledger.note.last, ledger.note.intent) = (made.end, made.last, None);
         // The messages are there and safe: an announcement that stays is settled by whoever comes next.
-        ledger.append_lazily(&held);
+        ledger.append_lazily(&file, &held);
         ledger.shorten(&mut held);
         if before.len() == 0 {
             files::sync_parent(&*self.driver.disk, &self.path)?;

@@ -73,7 +73,7 @@ impl<'m> MtxEdit<'m> {
         if !events.is_empty() || mailbox.ledger.state.keywords != self.keywords_before {
             mailbox.ledger.append(&mailbox.file, &self.held, events)?;
         } else {
-            mailbox.ledger.append_lazily(&self.held);
+            mailbox.ledger.append_lazily(&mailbox.file, &self.held);
         }
         let changes = self
             .before

@@ -185,6 +185,15 @@ impl Ledger {
         self.slots = Slots::new(&file.environment.default_keywords, keywords);
     }
 
+    fn noted(&self, file: &MailFile) -> Vec<u8> {
+        Note { format: letter_of(file.format), ..self.note.clone() }.encode()
+    }
+
+    /// Tells whether a file of no octets is a mailbox of this format: it was made as one, or all its messages are gone.
+    pub(super) fn is_of(&self, format: &str) -> bool {
+        self.note.format == letter_of(format)
+    }
+
     /// Writes what changed with the state and the note as they are here now, and syncs it. Does nothing where there is no
     /// sidecar to write.
     pub(super) fn append(
@@ -193,14 +202,14 @@ impl Ledger {
         held: &Held,
         events: impl IntoIterator<Item = Event<IDENTITY>>,
     ) -> Result<()> {
-        self.state.note = self.note.encode();
+        self.state.note = self.noted(file);
         let Some((sidecar, lock)) = writable(&mut self.sidecar, held) else { return Ok(()) };
         sidecar.append(lock, &self.state, events).map_err(Error::io("write the UIDs of", &file.path))
     }
 
     /// Writes the state and the note; if that is lost nothing is.
-    pub(super) fn append_lazily(&mut self, held: &Held) {
-        self.state.note = self.note.encode();
+    pub(super) fn append_lazily(&mut self, file: &MailFile, held: &Held) {
+        self.state.note = self.noted(file);
         if let Some((sidecar, lock)) = writable(&mut self.sidecar, held) {
             sidecar.append_lazily(lock, &self.state).ok();
         }
@@ -213,7 +222,7 @@ impl Ledger {
         held: &mut Held,
         records: impl IntoIterator<Item = Record<IDENTITY>>,
     ) -> Result<()> {
-        self.state.note = self.note.encode();
+        self.state.note = self.noted(file);
         let (Looked::Found(sidecar), Some(lock)) = (&mut self.sidecar, &mut held.sidecar) else {
             return Ok(());
         };
@@ -283,6 +292,10 @@ impl Ledger {
     pub(super) fn has_news(&self) -> bool {
         matches!(&self.sidecar, Looked::Found(sidecar) if sidecar.has_news())
     }
+}
+
+fn letter_of(format: &str) -> u8 {
+    format.bytes().next().unwrap_or(0)
 }
 
 fn writable<'l>(sidecar: &'l mut Looked, held: &'l Held) -> Option<(&'l mut Sidecar<IDENTITY>, &'l Lock)> {

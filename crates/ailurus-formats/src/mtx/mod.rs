@@ -55,6 +55,9 @@
 //! taken for unfinished only where the lines of the file lead to its start, and only NULs and parts of its line are there
 //! (or all of its line, and pages that never reached the disk): whatever else is there is somebody's mail.
 //!
+//! A file of no octets could be of any format, and the reference makes it one of the usual format with its first mail. The
+//! sidecar's note keeps the format of one that was made by `#driver.mtx/`, or from which all messages are gone.
+//!
 //! All other damage is reported with its offset, and such a file is not written.
 
 mod align;
@@ -166,13 +169,16 @@ impl Mtx {
 
     /// Tells whether the first line of a file is one of this format, or is still to be written.
     fn is_valid(&self, path: &Path) -> io::Result<bool> {
-        let Some(head) = files::peek(&*self.disk, path, line::MOST)? else { return Ok(false) };
+        let Some(head) = files::peek(&*self.disk, path, line::MOST)? else {
+            return Ok(files::is_empty(path) && self.is_begun(path));
+        };
         let lacks_some = head.len() < line::MOST || head.contains(&0);
         Ok(Line::is_first(&head, self.dialect) || lacks_some && self.is_begun(path))
     }
 
-    /// Tells whether a file without a first line is that of a mailbox to which its first messages are being appended, or
-    /// were when the appender died. Waits until the appender is done.
+    /// Tells whether a file without a first line is that of a mailbox all the same: it was made as one of this format, its
+    /// messages are gone, or its first messages are being appended, or were when the appender died. Waits until the
+    /// appender is done.
     fn is_begun(&self, path: &Path) -> bool {
         let Ok(file) = files::open(path, Access::ReadOnly) else { return false };
         // Without a sidecar it is somebody else's: nothing is locked or made.
@@ -187,7 +193,13 @@ impl Mtx {
         if head.is_ok_and(|head| head.is_some_and(|head| Line::is_first(&head, self.dialect))) {
             return true;
         }
-        let note = ledger.read_state(&file, &held).then_some(&ledger.note).filter(|note| note.end == 0);
+        if !ledger.read_state(&file, &held) {
+            return false;
+        }
+        if files::is_empty(path) && ledger.is_of(self.dialect.name) {
+            return true;
+        }
+        let note = Some(&ledger.note).filter(|note| note.end == 0);
         let intent = note.and_then(|note| note.intent.as_ref());
         intent.is_some_and(|intent| Line::is_first(&intent.line, self.dialect))
     }
@@ -222,6 +234,25 @@ impl Mtx {
             return Err(Error::InUse { path: file.path });
         }
         Ok((file, ledger, held))
+    }
+
+    /// Notes the format of a mailbox that was just made: a file of no octets could be of any. Where there is no place for
+    /// a note its first mail makes it one of the usual format, as with the reference.
+    fn note_format(&self, at: &Location) {
+        let Some(path) = at.path().filter(|path| !files::wants_directory(path)) else { return };
+        let Ok(file) = files::open(path, Access::ReadWrite) else { return };
+        let file = self.file(path, file);
+        let mut ledger = Ledger::new(&file);
+        let noted = ledger.hold(&file).and_then(|mut held| {
+            // What is there is of an earlier mailbox of this name.
+            ledger.read_state(&file, &held);
+            ledger.start_over(&file, None);
+            ledger.replace(&file, &mut held, [])
+        });
+        if let Err(error) = noted {
+            let text = format!("the format of {} is not kept: {error}", path.display());
+            self.environment.notices.tell(Level::Log, text);
+        }
     }
 
     fn make(&self, at: &Location, path: &Path) -> Result<()> {
@@ -266,7 +297,11 @@ impl Driver for Mtx {
     fn create(&self, at: &Location) -> Result<()> {
         match at.place {
             Place::Inbox => self.make(at, &self.path(at)?),
-            _ => files::create(&self.environment, &*self.disk, at),
+            _ => {
+                files::create(&self.environment, &*self.disk, at)?;
+                self.note_format(at);
+                Ok(())
+            }
         }
     }
 

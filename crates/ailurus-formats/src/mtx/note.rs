@@ -3,6 +3,8 @@
 /// The sidecar's note.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Note {
+    /// The first letter of the mailbox's format, which a file of no octets does not tell.
+    pub(super) format: u8,
     /// The size of the mailbox as far as the sidecar knows it: all messages before have UIDs.
     pub(super) end: u64,
     /// The last of them.
@@ -33,13 +35,13 @@ pub(super) struct Intent {
     pub(super) line: Vec<u8>,
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const MOST_MESSAGES: u32 = 1_000_000;
 
 impl Note {
     /// Returns the octets for the sidecar.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = vec![VERSION];
+        let mut out = vec![VERSION, self.format];
         out.extend_from_slice(&self.end.to_le_bytes());
         out.push(self.last.is_some().into());
         let last = self.last.unwrap_or(Last { offset: 0, key: 0 });
@@ -58,6 +60,7 @@ impl Note {
     /// Returns the note, or `None` if the octets are none.
     pub(super) fn decode(octets: &[u8]) -> Option<Self> {
         let mut rest = octets.strip_prefix(&[VERSION])?;
+        let format = *rest.split_off_first()?;
         let number = |rest: &mut &[u8]| {
             let (number, after) = rest.split_first_chunk()?;
             *rest = after;
@@ -78,7 +81,7 @@ impl Note {
             (uids.1.checked_sub(uids.0)? <= MOST_MESSAGES).then_some(())?;
             Some(Intent { end, sum, uids, line: rest.to_vec() })
         };
-        Some(Self { end, last: (has_last == 1).then_some(last), updates, intent })
+        Some(Self { format, end, last: (has_last == 1).then_some(last), updates, intent })
     }
 }
 
@@ -93,9 +96,9 @@ mod tests {
         let intent = Some(Intent { end: 1 << 40, sum: 9, uids: (7, 1_000_007), line: vec![b'x'; 64] });
         for note in [
             Note::default(),
-            Note { end: 100, last, updates: 7, intent: None },
-            Note { end: 100, last: None, updates: 0, intent: intent.clone() },
-            Note { end: u64::MAX, last, updates: u32::MAX, intent },
+            Note { format: b'm', end: 100, last, updates: 7, intent: None },
+            Note { format: b't', end: 100, last: None, updates: 0, intent: intent.clone() },
+            Note { format: 0, end: u64::MAX, last, updates: u32::MAX, intent },
         ] {
             let octets = note.encode();
             assert!(octets.len() <= State::MOST_NOTE);

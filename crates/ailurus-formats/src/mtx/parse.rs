@@ -205,7 +205,7 @@ impl MtxMailbox {
             self.append_to_ledger(held, &gone, told.fresh)
         } else {
             if changed {
-                self.ledger.append_lazily(held);
+                self.ledger.append_lazily(&self.file, held);
             }
             Ok(())
         };
