@@ -25,7 +25,6 @@ pub fn mx_index(input: &[u8]) {
 /// Takes the input for the sidecar and for the sequences of an mh folder; see `exercise`.
 pub fn mh_sidecar(input: &[u8]) {
     in_home("mh", "Mail/box", |home| {
-        fs::write(home.join(".mh_profile"), "Path: Mail\n").expect("the file is ours");
         for name in [".ailurus-uids", ".mh_sequences"] {
             fs::write(home.join("Mail/box").join(name), input).expect("the file is ours");
         }
@@ -36,7 +35,6 @@ pub fn mh_sidecar(input: &[u8]) {
 /// Takes the input for a user's state of a newsgroup; see `exercise`.
 pub fn newsrc(input: &[u8]) {
     in_home("news", "spool/a/b", |home| {
-        fs::write(home.join("active"), "a.b 7 1 y\n").expect("the file is ours");
         fs::write(home.join(".newsrc"), input).expect("the file is ours");
         exercise(home, "news", &Location { name: "#news.a.b".into(), place: Place::Special });
     });
@@ -58,6 +56,9 @@ fn in_home<T>(format: &'static str, directory: &str, run: impl FnOnce(&Path) -> 
         let home = homes.entry(format).or_insert_with(|| {
             let home = tempfile::tempdir().expect("a directory");
             fill(&home.path().join(directory));
+            for (name, text) in [(".mh_profile", "Path: Mail\n"), ("active", "a.b 7 1 y\n")] {
+                fs::write(home.path().join(name), text).expect("the file is ours");
+            }
             home
         });
         run(home.path())
@@ -75,7 +76,7 @@ fn fill(directory: &Path) {
     }
 }
 
-/// Opens a mailbox to read and to write, changes flags, and opens it again.
+/// Opens a mailbox, changes flags, and opens it again.
 ///
 /// Whatever is beside the messages, all of them are there in their order, and the flags that were set are there the next
 /// time.
@@ -88,7 +89,6 @@ fn exercise(home: &Path, format: &str, at: &Location) {
     let drivers = ailurus_formats::drivers(&Arc::new(environment), &disk);
     let driver = drivers.into_iter().find(|driver| driver.name() == format).expect("the format is there");
     let open = |access| driver.open(at, access, Manner::Session).expect("its messages can be read");
-    inspect(&mut *open(Access::ReadOnly));
     let mut mailbox = open(Access::ReadWrite);
     inspect(&mut *mailbox);
     let mut edit = mailbox.edit().expect("nobody else has it");
