@@ -7,9 +7,8 @@ mod session;
 mod support;
 
 use ailurus_formats::Mx;
-use ailurus_formats::disk::Os;
 use ailurus_store::{AppendMeta, Driver, Error, Extent, Result};
-use ailurus_testkit::faulty::{Fault, FaultyDisk};
+use ailurus_testkit::faulty::{Fault, FaultyDisk, NoSync};
 use ailurus_types::{FlagOp, SystemFlags, UidSet};
 use session::set_times;
 use std::collections::BTreeMap;
@@ -109,7 +108,7 @@ fn driver(home: &Home) -> Mx {
 
 /// A home with a mailbox of messages 1 to 8, of which the last two are not in the index.
 fn prepare() -> tempfile::TempDir {
-    let home = Home::new();
+    let home = Home::with(Arc::new(NoSync), |_| {});
     let (driver, at) = (driver(&home), home.at_name("box"));
     driver.create(&at).unwrap();
     for n in 1..=6 {
@@ -153,7 +152,7 @@ fn run(case: &Case, kind: Kind, fault: Fault, power_loss: Option<u64>) -> (tempf
 
 /// Checks a folder after a cut.
 fn check(case: &Case, what: &str, directory: tempfile::TempDir, told: &Told) -> Home {
-    let home = Home::at(directory, Os::shared(), |_| {});
+    let home = Home::at(directory, Arc::new(NoSync), |_| {});
     let what = format!("{}, {what}", case.name);
     let (driver, at) = (driver(&home), home.at_name("box"));
     let mut mailbox = open(&driver, &at).unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -274,6 +273,22 @@ fn a_disk_that_does_not_answer_acknowledges_nothing() {
     }
 }
 
+/// What cannot be made safe is taken back, and a power loss leaves all of it or nothing.
+#[test]
+fn a_directory_that_cannot_be_synced_leaves_all_or_nothing() {
+    for (case, kind) in cases() {
+        for n in 0..6 {
+            let fault = Fault::DirSyncFails(n);
+            let (directory, told, _) = run(case, kind, fault, None);
+            check(case, &format!("{kind:?}, {fault:?}"), directory, &told);
+            for seed in 0..3 {
+                let (directory, told, _) = run(case, kind, fault, Some(seed));
+                check(case, &format!("{kind:?}, {fault:?}, power lost, seed {seed}"), directory, &told);
+            }
+        }
+    }
+}
+
 /// CREATE, DELETE and RENAME: the mailbox is there under one name, with all that is known of its messages.
 #[test]
 fn mailboxes_are_made_renamed_and_deleted_whole() {
@@ -288,7 +303,7 @@ fn mailboxes_are_made_renamed_and_deleted_whole() {
             let home = Home::at(directory, disk.clone(), |_| {});
             let done = act(&driver(&home), &home);
             let dead = disk.is_dead();
-            let home = Home::at(home.directory, Os::shared(), |_| {});
+            let home = Home::at(home.directory, Arc::new(NoSync), |_| {});
             let driver = driver(&home);
             let there = |name: &str| match open(&driver, &home.at_name(name)) {
                 Ok(mailbox) => Some(uids_of(&*mailbox)),
@@ -328,7 +343,7 @@ fn mailboxes_are_made_renamed_and_deleted_whole() {
 #[test]
 fn the_messages_of_inbox_are_in_one_of_two_mailboxes() {
     let prepare = || {
-        let home = Home::new();
+        let home = Home::with(Arc::new(NoSync), |_| {});
         let (driver, inbox) = (driver(&home), home.at_name("INBOX"));
         for n in 1..=4 {
             append_plain(&driver, &inbox, text(n).as_bytes()).unwrap();
@@ -348,7 +363,7 @@ fn the_messages_of_inbox_are_in_one_of_two_mailboxes() {
             if power {
                 disk.lose_power(n as u64);
             }
-            let home = Home::at(home.directory, Os::shared(), |_| {});
+            let home = Home::at(home.directory, Arc::new(NoSync), |_| {});
             let driver = driver(&home);
             let mut found = Vec::new();
             for name in ["INBOX", "old"] {

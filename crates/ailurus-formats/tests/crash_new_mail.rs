@@ -192,6 +192,10 @@ fn cut_everywhere(case: Case) {
     for number in (0..60).step_by(step) {
         survive(case, Fault::TearAt(number), None, number % 2 == 0);
     }
+    for number in 0..8 {
+        survive(case, Fault::DirSyncFails(number), None, false);
+        survive(case, Fault::DirSyncFails(number), Some(number as u64), true);
+    }
     for number in 0..16 {
         survive(case, Fault::SyncFails(number), None, false);
         survive(case, Fault::SyncFails(number), Some(number as u64), true);

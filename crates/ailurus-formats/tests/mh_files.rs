@@ -8,9 +8,8 @@ mod session;
 mod support;
 
 use ailurus_formats::Mh;
-use ailurus_formats::disk::Os;
 use ailurus_store::{Driver, Error, Extent, Mailbox};
-use ailurus_testkit::faulty::{Fault, FaultyDisk};
+use ailurus_testkit::faulty::{Fault, FaultyDisk, NoSync};
 use ailurus_types::{FlagOp, SystemFlags, UidSet};
 use folder::*;
 use session::set_times;
@@ -72,6 +71,36 @@ fn an_expunge_never_takes_another_link_of_the_file() {
     assert_eq!(folder.names(), [",2", ".ailurus-uids", "1"]);
 }
 
+/// Root can read everything.
+#[test]
+fn a_file_that_cannot_be_read_keeps_its_uid_and_is_shown_again() {
+    use std::os::unix::fs::PermissionsExt;
+    if rustix::process::geteuid().is_root() {
+        eprintln!("skipped: root");
+        return;
+    }
+    let folder = Folder::filled(3);
+    let mode = |number, mode| {
+        fs::set_permissions(folder.file(number), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let mut mailbox = folder.open();
+    flag(&mut *mailbox, 2);
+    mode(2, 0);
+    folder.deliver(4, 4);
+    mode(4, 0);
+    drop(mailbox.refresh().unwrap());
+    assert_eq!((uids_of(&*mailbox), flagged(&*mailbox)), (vec![1, 2, 3], vec![2]));
+    assert!(read_all(&mut *mailbox, uid(2), Extent::Whole, 99).is_err());
+    assert!(folder.home.notices().iter().any(|text| text.contains("Mail/box/4 is not shown: ")));
+    // The directory does not tell that they can be read again.
+    std::thread::sleep(Duration::from_millis(100));
+    drop(mailbox.refresh().unwrap());
+    mode(2, 0o600);
+    mode(4, 0o600);
+    let mailbox = folder.open();
+    assert_eq!((uids_of(&*mailbox), flagged(&*mailbox)), (vec![1, 2, 3, 4], vec![2]));
+}
+
 /// A list of sequences of any length is no work beyond its own.
 #[test]
 fn damaged_files_of_mh_are_no_more_than_nothing() {
@@ -96,7 +125,7 @@ fn damaged_files_of_mh_are_no_more_than_nothing() {
     assert_eq!(uids_of(&*folder.open()), [1, 2]);
     let profile = b"Editor: vi\nPath: Mail\nUnseen-Sequence: unseen\n";
     for end in 0..profile.len() {
-        let home = Home::new();
+        let home = Home::with(Arc::new(NoSync), |_| {});
         fs::create_dir_all(home.path("Mail/box")).unwrap();
         let mut flipped = profile.to_vec();
         flipped[end] ^= 1 << (end % 8);
@@ -164,7 +193,7 @@ fn a_power_loss_within_many_events_loses_no_flags() {
             drop(open(&driver, &at));
             dead = disk.is_dead();
             disk.lose_power(seed);
-            home = Home::at(home.directory, Os::shared(), |_| {});
+            home = Home::at(home.directory, Arc::new(NoSync), |_| {});
             let driver = Mh::new(home.environment.clone(), home.disk.clone());
             let mailbox = open(&driver, &at).unwrap();
             assert_eq!(i64::from(mailbox.snapshot().uid_validity.get()), NOW, "{number}, {seed}");

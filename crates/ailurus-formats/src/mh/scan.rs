@@ -230,7 +230,12 @@ impl MhMailbox {
         let unseen = profile::sequence(self.folder.path(), &self.unseen);
         let (mut rest, mut new) = (Vec::new(), Vec::with_capacity(others.len()));
         for number in others {
-            let Some((look, measure)) = self.measure(number) else { continue };
+            let Some((look, measure)) = self.measure(number) else {
+                // What cannot be read now is no reason to believe that it is gone.
+                let known = missing.by_number(number).filter(|index| self.looks_like(*index, number));
+                known.into_iter().for_each(|index| matching.found[index] = true);
+                continue;
+            };
             let file = (number, look, measure);
             // First those of which nothing but the change time is another: hard links share all the rest.
             let known = missing.by_number(number).filter(|it| self.table.inode(*it) == look.id.inode);
@@ -287,6 +292,10 @@ impl MhMailbox {
             }
         }
         None
+    }
+
+    fn looks_like(&self, index: usize, number: u32) -> bool {
+        matches!(self.folder.look(number), Ok(Some(look)) if look.id.is_like(&self.table.id(index)))
     }
 
     fn add(&mut self, state: &mut State, matching: &Matching, new: Vec<New>, work: &mut Work) {

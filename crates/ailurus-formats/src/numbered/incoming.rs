@@ -17,6 +17,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const COMMIT: &str = "commit";
 const BLOCK: usize = 256 * 1024;
@@ -246,8 +247,12 @@ impl Shelf {
     }
 
     fn make(disk: &dyn Disk, directory: &Path) -> io::Result<Self> {
-        for n in 0..10_000 {
-            let path = directory.join(format!("{NEW}{}.{n}", std::process::id()));
+        const MOST_TRIES: usize = 10_000;
+        for _ in 0..MOST_TRIES {
+            // Never twice the same: changes of two directories of one name could be taken for each other.
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path = directory.join(format!("{NEW}{}.{count}", std::process::id()));
             match disk.make_dir(&path, 0o700) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 made => made?,
