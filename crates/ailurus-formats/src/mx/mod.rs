@@ -13,7 +13,10 @@
 //! # Locks
 //!
 //! The exclusive flock of the index, for the time of one look or change. All programs on the format open the index and
-//! wait for the lock of that file, so it is rewritten in place, by way of a journal ([`crate::rewrite`]).
+//! wait for the lock of that file, so it is rewritten in place, by way of a journal ([`crate::rewrite`]). An append needs
+//! none: it adds records and overwrites the digits of UIDLAST, whatever else is in the index. So it does not look at the
+//! directory either; that no UID is given below one that was told rests on UIDLAST alone, which every session that shows a
+//! message beyond it raises first, also one that only reads.
 //!
 //! # What the reference does, and we do not
 //!
