@@ -12,9 +12,9 @@ use std::process::{Command, ExitCode};
 const USAGE: &str = "usage: cargo run -p xtask -- CHORE
   check                            everything that a change should pass
   corpus FORMAT COUNT SEED FILE    write a mailbox (mbox or mbx) of realistic mail
-  man                              write the man pages from the declarations of the command lines
+  man                              write the man pages and the example of settings from what the code declares
   fuzz TARGET [SECONDS]            the long form of a fuzz target (60 s); use --release where cargo-fuzz is not installed
-  crash [--long]                   the crash tests; with --long at every point, not only at some";
+  crash [--long]                   the crash tests and the conformance suite; with --long at every point, not only at some";
 
 /// What `check` runs, in this order; `.ci/run` runs the same.
 const CHECKS: [(&str, &[&str]); 5] = [
@@ -60,7 +60,8 @@ fn check() -> Result<(), String> {
 
 fn crash(long: bool) -> Result<(), String> {
     let mut command = cargo();
-    command.args(["test", "--release", "-p", "ailurus-formats", "--test", "crash_*"]);
+    let tests = ["--test", "crash_*", "--test", "conformance"];
+    command.args(["test", "--release", "-p", "ailurus-formats"]).args(tests);
     if long {
         command.env("AILURUS_LONG", "1");
     }

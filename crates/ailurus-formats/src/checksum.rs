@@ -1,5 +1,6 @@
 //! Check sums that tell what was written from what a crash made of it; they do not withstand an attacker.
 
+use crate::window::Window;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -53,18 +54,29 @@ impl Sum {
     }
 }
 
-/// Returns the check sum of a part of a file.
-pub(crate) fn sum_of(file: &File, range: Range<u64>) -> io::Result<u64> {
-    const BLOCK: usize = 256 * 1024;
-    let (mut sum, mut block, mut at) = (Sum::default(), Vec::new(), range.start);
+/// A line before a message: what of it never changes, its octets, and those of the message.
+pub(crate) type LineParts<'o> = (&'o [u8], u64, u64);
+
+/// Returns the check sum of messages with a line of at most so many octets before each, without what can change of the
+/// lines; `None` if lines do not lead from one end to the other.
+pub(crate) fn sum_of_messages(
+    file: &File,
+    range: Range<u64>,
+    most: usize,
+    parse: impl for<'o> Fn(&'o [u8], u64) -> Option<LineParts<'o>>,
+) -> io::Result<Option<u64>> {
+    let (mut window, mut sum, mut at) = (Window::new(file, range.start), Sum::default(), range.start);
     while at < range.end {
-        let most = usize::try_from(range.end - at).unwrap_or(BLOCK).min(BLOCK);
-        block.resize(most, 0);
-        file.read_exact_at(&mut block, at)?;
-        sum.add(&block);
-        at += most as u64;
+        let Some((constant, line, size)) = parse(window.get(at, most)?, at) else { return Ok(None) };
+        sum.add(constant);
+        let text = at + line;
+        at = text.saturating_add(size);
+        if at > range.end {
+            return Ok(None);
+        }
+        window.scan(text, at, &mut |piece| sum.add(piece))?;
     }
-    Ok(sum.value())
+    Ok(Some(sum.value()))
 }
 
 /// Tells whether a page within these octets starts with NUL, as one does that never reached the disk.

@@ -7,7 +7,7 @@ mod support;
 
 use ailurus_formats::Mix;
 use ailurus_formats::disk::{Disk, Os};
-use ailurus_store::{AppendMeta, Driver, Environment, Extent, Result};
+use ailurus_store::{AppendMeta, Driver, Environment, Error, Extent, Result};
 use ailurus_testkit::faulty::{Fault, FaultyDisk};
 use ailurus_types::{FlagOp, SystemFlags, UidSet};
 use std::collections::BTreeMap;
@@ -302,6 +302,85 @@ fn the_reference_opens_what_is_left() {
             let total = driver.status(&home.at_name("box")).unwrap().messages;
             let Some(said) = mailutil(&home, &["check", "box"]) else { return };
             assert!(said.contains(&format!("{total} total")), "{}, {n}: {said}", case.name);
+        }
+    }
+}
+
+/// A directory that is no mailbox, with files of one that was never finished, or is not all gone.
+#[test]
+fn what_a_dead_process_leaves_of_a_mailbox_can_be_made_anew_and_deleted() {
+    let act = |creates: bool, driver: &Mix, home: &Home| {
+        let at = home.at_name("new");
+        if creates {
+            return driver.create(&at);
+        }
+        let healthy = Mix::new(home.environment.clone(), Os::shared());
+        healthy.create(&at).unwrap();
+        append_plain(&healthy, &at, &text(1)).unwrap();
+        driver.delete(&at)
+    };
+    let mut left = 0;
+    for (creates, n, again) in
+        [true, false].into_iter().flat_map(|creates| (0..8).map(move |n| (creates, n / 2, n % 2 == 0)))
+    {
+        let directory = prepare();
+        let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::KillBefore(n)));
+        let home = home(directory, disk.clone());
+        let outcome = act(creates, &Mix::new(home.environment.clone(), disk), &home);
+        let healthy = Mix::new(home.environment.clone(), Os::shared());
+        let (what, at) = (format!("creates: {creates}, {n}, {outcome:?}"), home.at_name("new"));
+        if home.path("new/.mixmeta").exists() || !home.path("new").exists() {
+            continue;
+        }
+        left += 1;
+        if again {
+            healthy.create(&at).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(uids_of(&*open(&healthy, &at).unwrap()), [], "{what}");
+        } else {
+            healthy.clear_leftovers(&at).unwrap();
+            std::fs::remove_dir(home.path("new")).unwrap_or_else(|error| panic!("{what}: {error}"));
+        }
+    }
+    assert!(left >= 8, "{left}");
+}
+
+/// Leftovers are taken from nobody who is alive.
+#[test]
+fn who_makes_and_deletes_a_mailbox_at_the_same_time_as_others_is_not_in_their_way() {
+    let home = home(prepare(), Os::shared());
+    let at = home.at_name("new");
+    let made = std::sync::atomic::AtomicUsize::new(0);
+    for _ in 0..30 {
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let driver = Mix::new(home.environment.clone(), home.disk.clone());
+                    match driver.create(&at) {
+                        Ok(()) => made.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+                        Err(Error::AlreadyExists(_)) => 0,
+                        Err(error) => panic!("{error}"),
+                    };
+                    driver.clear_leftovers(&at).unwrap();
+                });
+            }
+        });
+        assert_eq!(made.swap(0, std::sync::atomic::Ordering::Relaxed), 1);
+        let driver = Mix::new(home.environment.clone(), home.disk.clone());
+        append_plain(&driver, &at, &text(3)).unwrap();
+        assert_eq!(uids_of(&*open(&driver, &at).unwrap()), [1]);
+        std::thread::scope(|scope| {
+            scope.spawn(|| driver.delete(&at).unwrap());
+            scope.spawn(|| {
+                let driver = Mix::new(home.environment.clone(), home.disk.clone());
+                match driver.create(&at) {
+                    Ok(()) | Err(Error::AlreadyExists(_)) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            });
+        });
+        if home.path("new").exists() {
+            assert_eq!(uids_of(&*open(&driver, &at).unwrap()), []);
+            driver.delete(&at).unwrap();
         }
     }
 }

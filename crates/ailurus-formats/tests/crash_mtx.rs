@@ -7,7 +7,7 @@ mod support;
 
 use ailurus_formats::Mtx;
 use ailurus_formats::disk::Disk;
-use ailurus_store::{Access, AppendMeta, Driver, Environment, Extent, Manner, Result};
+use ailurus_store::{Access, AppendMeta, Claim, Driver, Environment, Extent, Manner, Result};
 use ailurus_testkit::faulty::{Fault, FaultyDisk, NoSync};
 use ailurus_types::{FlagOp, SystemFlags, UidSet};
 use std::collections::BTreeMap;
@@ -468,6 +468,67 @@ fn an_open_session_goes_on_behind_a_torn_append() {
                 assert_eq!(last, b"hello\r\n", "{format} {n}");
             }
             assert_eq!(uids_of(&*session), uids_of(&*reader), "{format} {n}");
+        }
+    }
+}
+
+/// A file of no octets is of any format; as soon as the first append is announced it is of this one.
+#[test]
+fn a_mailbox_survives_its_first_append() {
+    for format in ["mtx", "tenex"] {
+        for n in 0..20 {
+            for fault in [Fault::KillBefore(n), Fault::TearAt(n)] {
+                for power in [None, Some(n as u64)] {
+                    check_first_append(format, fault, power);
+                }
+            }
+        }
+    }
+}
+
+fn check_first_append(format: &str, fault: Fault, power: Option<u64>) {
+    let first = home(tempfile::tempdir().unwrap(), Arc::new(NoSync));
+    std::fs::create_dir(&first.environment.lock_dir).unwrap();
+    driver(&first, format).create(&first.at_name("box")).unwrap();
+    let disk = Arc::new(FaultyDisk::new(first.directory.path(), fault));
+    let dying = home(first.directory, disk.clone());
+    let mut told = Told::default();
+    run_append(&driver(&dying, format), &dying, &mut told, &[20, 21]).ok();
+    if let Some(seed) = power {
+        disk.lose_power(seed);
+    }
+    let home = home(dying.directory, Arc::new(NoSync));
+    let (driver, what) = (driver(&home, format), format!("{format}, {fault:?}, {power:?}"));
+    let claim = if home.get("box").is_empty() { Claim::Empty } else { Claim::Valid };
+    assert_eq!(driver.probe(&home.at_name("box")).unwrap(), claim, "{what}");
+    let found = messages(&driver, &home, "box", &what);
+    assert!(found.len() == 2 || found.is_empty() && told.appended.is_empty(), "{what}");
+    for (uid, text) in &told.appended {
+        assert_eq!(found.get(text), Some(uid), "{what}");
+    }
+    run_append(&driver, &home, &mut told, &[3]).unwrap();
+}
+
+/// The announcement of an append is withdrawn without a sync. It can come back after a power loss, when others have
+/// changed flags of the messages long since.
+#[test]
+fn flags_changed_meanwhile_make_no_append_unfinished() {
+    for format in ["mtx", "tenex"] {
+        for numbers in [&[20][..], &[21, 22, 23]] {
+            let home = home(prepare(format, false), Arc::new(NoSync));
+            let (driver, mut told) = (driver(&home, format), Told::default());
+            run_append(&driver, &home, &mut told, numbers).unwrap();
+            let mut announced = home.get(SIDECAR);
+            let payload = announced[announced.len() - 8..][..4].try_into().unwrap();
+            let block = 32 + u32::from_le_bytes(payload).next_multiple_of(8) as usize;
+            announced.truncate(announced.len() - block);
+            run_store(&driver, &home, &mut told).unwrap();
+            home.put(SIDECAR, &announced);
+            let found = messages(&driver, &home, "box", format);
+            assert_eq!(found.len(), 8 + numbers.len());
+            for (uid, text) in told.appended {
+                assert_eq!(found.get(&text), Some(&uid), "{format}");
+            }
         }
     }
 }

@@ -4,8 +4,8 @@
 mod support;
 
 use ailurus_formats::Mbx;
-use ailurus_store::{Access, AppendMeta, Claim, Driver, Error, Extent, Mailbox, Manner};
-use ailurus_types::{FlagOp, Keyword, SystemFlags, UidSet};
+use ailurus_store::{Access, Claim, Driver, Error, Extent, Mailbox, Manner};
+use ailurus_types::{FlagOp, SystemFlags, UidSet};
 use std::os::unix::fs::MetadataExt;
 use support::*;
 
@@ -61,36 +61,6 @@ fn flags_show_in_other_sessions_within_the_same_second_and_later() {
 }
 
 #[test]
-fn a_flag_update_reads_what_others_changed_before() {
-    let home = Home::new();
-    let (driver, at) = (filled(&home, "box", 2), home.at_name("box"));
-    let (mut a, mut b) = (open(&driver, &at).unwrap(), open(&driver, &at).unwrap());
-    drop(store(&mut *a, &uids(&[1]), &change(FlagOp::Add, SystemFlags::FLAGGED, &[])).unwrap());
-    let changes = store(&mut *b, &uids(&[1]), &change(FlagOp::Add, SystemFlags::DRAFT, &[])).unwrap();
-    assert_eq!(changes.flags, uids(&[1]));
-    let both = SystemFlags::FLAGGED | SystemFlags::DRAFT;
-    assert_eq!(b.snapshot().messages[0].flags().system, both);
-    drop(a.refresh().unwrap());
-    assert_eq!(a.snapshot().messages[0].flags().system, both);
-}
-
-#[test]
-fn an_edit_that_is_dropped_changes_nothing() {
-    let home = Home::new();
-    let (driver, at) = (filled(&home, "box", 2), home.at_name("box"));
-    let mut mailbox = open(&driver, &at).unwrap();
-    let before = (home.get("box"), show(&*mailbox));
-    let mut edit = mailbox.edit().unwrap();
-    let refused = edit.store(&UidSet::all(), &change(FlagOp::Replace, SystemFlags::ALL, &["new"])).unwrap();
-    assert!(refused.is_empty());
-    edit.expunge(&UidSet::all()).unwrap();
-    assert!(edit.snapshot().keywords.find("new").is_some());
-    drop(edit);
-    assert_eq!((home.get("box"), show(&*mailbox)), before);
-    assert!(mailbox.refresh().unwrap().is_empty());
-}
-
-#[test]
 fn an_expunge_beside_another_session_hides_and_the_last_one_reclaims() {
     let home = Home::new();
     let (driver, at) = (filled(&home, "box", 4), home.at_name("box"));
@@ -119,48 +89,6 @@ fn an_expunge_beside_another_session_hides_and_the_last_one_reclaims() {
     assert_eq!(appended.uids.unwrap().1, [uid(5)], "the UID of a message that is gone is not used again");
     assert!(b.refresh().unwrap().arrived);
     check_texts(&mut *b, &[1, 3, 5]);
-}
-
-#[test]
-fn appends_and_keywords_of_one_show_in_others() {
-    let home = Home::new();
-    let (driver, at) = (filled(&home, "box", 1), home.at_name("box"));
-    let (mut a, mut b) = (open(&driver, &at).unwrap(), open(&driver, &at).unwrap());
-    let recent = |mailbox: &dyn Mailbox| {
-        mailbox.snapshot().messages.iter().map(|message| message.is_recent()).collect::<Vec<_>>()
-    };
-    assert_eq!((recent(&*a), recent(&*b)), (vec![true], vec![false]));
-    let keyword = Keyword::new(b"fromAppend").unwrap();
-    let meta = AppendMeta { keywords: vec![keyword], ..AppendMeta::default() };
-    append(&driver, &at, &[(meta, TEXT)]).unwrap();
-    let changes = b.refresh().unwrap();
-    assert!(changes.arrived && changes.keywords && changes.flags.is_empty());
-    drop(a.refresh().unwrap());
-    assert_eq!((recent(&*a), recent(&*b)), (vec![true, false], vec![false, true]));
-    let changes = store(&mut *a, &uids(&[1]), &change(FlagOp::Add, SystemFlags::NONE, &["byA"])).unwrap();
-    assert!(changes.keywords);
-    let changes = b.refresh().unwrap();
-    assert!(changes.keywords && changes.flags == uids(&[1]));
-    assert_eq!(b.snapshot().keywords, a.snapshot().keywords);
-    assert_eq!(b.snapshot().keywords.len(), 2);
-}
-
-#[test]
-fn keywords_stop_at_thirty_and_the_rest_is_refused() {
-    let home = Home::new();
-    let (driver, at) = (filled(&home, "box", 1), home.at_name("box"));
-    let mut mailbox = open(&driver, &at).unwrap();
-    let names: Vec<_> = (0..32).map(|n| format!("kw{n}")).collect();
-    let names: Vec<_> = names.iter().map(String::as_str).collect();
-    let mut edit = mailbox.edit().unwrap();
-    let refused = edit.store(&UidSet::all(), &change(FlagOp::Add, SystemFlags::NONE, &names)).unwrap();
-    assert_eq!(refused.iter().map(Keyword::as_str).collect::<Vec<_>>(), ["kw30", "kw31"]);
-    drop(edit.commit().unwrap());
-    assert!(!mailbox.snapshot().permanent.new_keywords);
-    mailbox.close().unwrap();
-    let mailbox = open(&driver, &at).unwrap();
-    assert_eq!(mailbox.snapshot().keywords.len(), 30);
-    assert_eq!(mailbox.snapshot().messages[0].flags().keywords.0, (1 << 30) - 1);
 }
 
 #[test]
@@ -193,21 +121,6 @@ fn an_append_leaves_the_time_of_the_last_flag_update() {
 }
 
 #[test]
-fn a_mailbox_in_use_is_neither_deleted_nor_renamed() {
-    let home = Home::new();
-    let (driver, at) = (filled(&home, "box", 1), home.at_name("box"));
-    let mailbox = open(&driver, &at).unwrap();
-    assert!(matches!(driver.delete(&at), Err(Error::InUse { .. })));
-    assert!(matches!(driver.rename(&at, &home.at_name("new")), Err(Error::InUse { .. })));
-    mailbox.close().unwrap();
-    home.put("taken", b"");
-    assert!(matches!(driver.rename(&at, &home.at_name("taken")), Err(Error::AlreadyExists(_))));
-    driver.rename(&at, &home.at_name("new")).unwrap();
-    driver.delete(&home.at_name("new")).unwrap();
-    assert!(matches!(driver.delete(&home.at_name("new")), Err(Error::NotFound(_))));
-}
-
-#[test]
 fn an_inbox_is_made_by_an_append_and_again_by_a_rename() {
     let home = Home::new();
     let (driver, inbox) = (driver(&home), home.at_name("INBOX"));
@@ -228,40 +141,6 @@ fn an_inbox_is_made_by_an_append_and_again_by_a_rename() {
     assert!(matches!(append_plain(&driver, &home.at_name("none"), TEXT), Err(Error::NotFound(_))));
     home.put("other", b"something else");
     assert!(matches!(append_plain(&driver, &home.at_name("other"), TEXT), Err(Error::WrongFormat { .. })));
-}
-
-#[test]
-fn an_append_says_what_it_gets() {
-    let home = Home::new();
-    let (driver, at) = (filled(&home, "box", 0), home.at_name("box"));
-    let mut append = driver.append(&at).unwrap();
-    assert!(append.begin(AppendMeta::default()).is_err(), "no octets");
-    append.begin(AppendMeta { size: 3, ..AppendMeta::default() }).unwrap();
-    append.write(b"ab").unwrap();
-    assert!(append.end().is_err());
-    assert!(append.write(b"cd").is_err());
-    assert!(append.commit().is_err());
-    assert_eq!(home.get("box").len(), 2048);
-}
-
-#[test]
-fn messages_of_any_size_come_back() {
-    let home = Home::new();
-    let (driver, at) = (filled(&home, "box", 0), home.at_name("box"));
-    let texts: Vec<Vec<u8>> = [1, 2, 100, 4095, 4096, 4097, 300_000, 3_000_000]
-        .into_iter()
-        .map(|size| (0..size).map(|n| u8::try_from(n % 251).unwrap()).collect())
-        .collect();
-    let together: Vec<_> = texts.iter().map(|text| (AppendMeta::default(), text.as_slice())).collect();
-    assert_eq!(append(&driver, &at, &together).unwrap().uids.unwrap().1.len(), texts.len());
-    append(&driver, &at, &together).unwrap();
-    let mut mailbox = open(&driver, &at).unwrap();
-    for (n, text) in texts.iter().chain(&texts).enumerate() {
-        let uid = uid(u32::try_from(n).unwrap() + 1);
-        assert!(read_all(&mut *mailbox, uid, Extent::Whole, 100_000).unwrap() == *text);
-        let header = read_all(&mut *mailbox, uid, Extent::Header, 50_000).unwrap();
-        assert_eq!(header.len(), text.len(), "no empty line: all is header");
-    }
 }
 
 #[test]

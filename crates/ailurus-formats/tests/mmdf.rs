@@ -9,7 +9,6 @@ use proptest::prelude::*;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
-use support::mailutil_in;
 use support::paths::{append, at, environment, fixture, mmdf, open, read_all};
 
 const MARK: &str = "\u{1}\u{1}\u{1}\u{1}\n";
@@ -282,44 +281,6 @@ fn what_is_appended_comes_back_but_for_0x01() {
     assert_eq!(appended.uids, None);
     drop(mailbox);
     assert_eq!(contents(open(&driver, &path).as_mut())[5], (6, "A: 1\r\n\r\nlast\r\n".into()));
-}
-
-/// The reference's own program on the same file, where there is one.
-#[test]
-fn the_reference_and_we_take_turns() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut env = environment(directory.path());
-    env.lock_dir = "/tmp".into();
-    env.clock = std::sync::Arc::new(ailurus_store::SystemClock::default());
-    let path = directory.path().join("box");
-    let driver = mmdf(&env);
-    let Some((_, text)) = mailutil_in(directory.path(), &["create", "#driver.mmdf/box"]) else { return };
-    let mailutil = |arguments: &[&str]| mailutil_in(directory.path(), arguments).expect("it is there").1;
-    let m1 = std::fs::read(fixture("messages/m1.eml")).unwrap();
-    let uids = append(&driver, &path, &m1, SystemFlags::SEEN, &[]).expect(&text).uids.unwrap().1;
-    assert_eq!(uids, [Uid::new(1).unwrap()]);
-    deliver(&path, "^From x@y Wed Dec  2 05:53:22 1992\nA: 2\n\ntwo^A: 3\n\nthree\n^");
-    std::fs::copy(fixture("mmdf/13-imapbase"), directory.path().join("source")).unwrap();
-    let text = mailutil(&["appenddelete", "source", "box"]);
-    let mut mailbox = open(&driver, &path);
-    let found = contents(mailbox.as_mut());
-    assert_eq!(found.iter().map(|(uid, _)| *uid).collect::<Vec<_>>(), [1, 2, 3, 4, 5], "{text}");
-    assert_eq!(found[0].1.as_bytes(), m1);
-    assert_eq!((found[1].1.as_str(), found[2].1.as_str()), ("A: 2\r\n\r\ntwo", "A: 3\r\n\r\nthree\r\n"));
-    let mut edit = mailbox.edit().unwrap();
-    edit.expunge(&Uid::new(2).into_iter().collect()).unwrap();
-    assert!(!edit.commit().unwrap().is_empty());
-    let validity = mailbox.snapshot().uid_validity;
-    mailbox.close().unwrap();
-    let text = mailutil(&["check", "box"]);
-    assert!(text.contains("4 total"), "{text}");
-    let text = mailutil(&["prune", "box", "SEEN"]);
-    let mut mailbox = open(&driver, &path);
-    assert_eq!(mailbox.snapshot().uid_validity, validity, "{text}");
-    let left = contents(mailbox.as_mut());
-    let uids: Vec<u32> = left.iter().map(|(uid, _)| *uid).collect();
-    assert!(!uids.contains(&1) && uids.contains(&3), "{uids:?} {text}");
-    assert_eq!(left.iter().find(|(uid, _)| *uid == 3).unwrap().1, "A: 3\r\n\r\nthree\r\n");
 }
 
 fn pieces() -> impl Strategy<Value = Vec<u8>> {

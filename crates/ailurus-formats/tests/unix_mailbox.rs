@@ -13,8 +13,8 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use support::NOW;
 use support::paths::{append, at, environment, fixture, open, read_all, unix};
-use support::{NOW, mailutil_in};
 
 fn deliver(path: &Path, subject: &str) {
     // As procmail does: flock, then O_APPEND.
@@ -288,28 +288,6 @@ fn a_copy_is_quoted_only_where_it_must_be() {
 }
 
 #[test]
-fn an_append_that_fails_leaves_nothing() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("box");
-    let driver = unix(&environment(directory.path()));
-    driver.create(&at(&path)).unwrap();
-    let before = std::fs::read(&path).unwrap();
-    let mut short = driver.append(&at(&path)).unwrap();
-    short.begin(AppendMeta { size: 5, ..AppendMeta::default() }).unwrap();
-    short.write(b"abc").unwrap();
-    assert!(short.end().is_err());
-    let mut empty = driver.append(&at(&path)).unwrap();
-    assert!(
-        matches!(empty.begin(AppendMeta::default()), Err(Error::Refused(why)) if why == "Append of zero-length message")
-    );
-    assert!(matches!(
-        append(&driver, &directory.path().join("none"), b"x", SystemFlags::NONE, &[]),
-        Err(Error::NotFound(_))
-    ));
-    assert_eq!(std::fs::read(&path).unwrap(), before);
-}
-
-#[test]
 fn a_large_message_goes_through_a_scratch_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("box");
@@ -338,43 +316,6 @@ fn file_times_say_whether_there_is_new_mail() {
     assert_eq!(times(), (NOW - 1, NOW));
     open(&driver, &path).close().unwrap();
     assert_eq!(times(), (NOW, NOW - 1));
-}
-
-/// The reference's own program on the same file, where there is one.
-#[test]
-fn the_reference_and_we_take_turns() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut env = environment(directory.path());
-    env.lock_dir = "/tmp".into();
-    env.clock = std::sync::Arc::new(ailurus_store::SystemClock::default());
-    let path = directory.path().join("box");
-    let driver = Unix::new(env, Os::shared());
-    std::fs::copy(fixture("unix/20-g-imapbase"), directory.path().join("source")).unwrap();
-    let Some((created, text)) = mailutil_in(directory.path(), &["create", "box"]) else { return };
-    let mailutil = |arguments: &[&str]| mailutil_in(directory.path(), arguments).expect("it is there");
-    assert!(created, "{text}");
-    let m1 = std::fs::read(fixture("messages/m1.eml")).unwrap();
-    let uids = append(&driver, &path, &m1, SystemFlags::SEEN, &[]).unwrap().uids.unwrap().1;
-    assert_eq!(uids, [Uid::new(1).unwrap()]);
-    let (copied, text) = mailutil(&["appenddelete", "source", "box"]);
-    assert!(copied, "{text}");
-    let mut mailbox = open(&driver, &path);
-    assert_eq!(mailbox.snapshot().messages.len(), 4, "{text}");
-    let mut edit = mailbox.edit().unwrap();
-    edit.expunge(&Uid::new(2).into_iter().collect()).unwrap();
-    let changes = edit.commit().unwrap();
-    assert!(!changes.is_empty());
-    let validity = mailbox.snapshot().uid_validity;
-    mailbox.close().unwrap();
-    let (checked, text) = mailutil(&["check", "box"]);
-    assert!(checked && text.contains("3 total"), "{text}");
-    let (pruned, text) = mailutil(&["prune", "box", "SEEN"]);
-    // Its exit status says nothing here.
-    assert!(pruned || text.contains("purged"), "{text}");
-    let mailbox = open(&driver, &path);
-    let uids: Vec<u32> = mailbox.snapshot().messages.iter().map(|message| message.uid().get()).collect();
-    assert!(!uids.contains(&1) && !uids.is_empty(), "{uids:?}");
-    assert_eq!(mailbox.snapshot().uid_validity, validity);
 }
 
 fn pieces() -> impl Strategy<Value = Vec<u8>> {

@@ -27,6 +27,13 @@ pub trait Driver: Send + Sync {
     /// Deletes the mailbox, under the locks that keep others from using it at the time.
     fn delete(&self, at: &Location) -> Result<()>;
 
+    /// Takes away what a dead process left of a mailbox of this format in a directory that is none: it would keep the directory
+    /// from being deleted.
+    fn clear_leftovers(&self, at: &Location) -> Result<()> {
+        let _ = at;
+        Ok(())
+    }
+
     /// Renames the mailbox. The new name is free and its parents are there. INBOX is replaced by a new one where
     /// the format does so.
     fn rename(&self, from: &Location, to: &Location) -> Result<()>;
@@ -53,6 +60,12 @@ pub trait Driver: Send + Sync {
     fn list(&self, query: &ListQuery<'_>, found: &mut dyn FnMut(Listed)) -> Result<()> {
         let _ = (query, found);
         Ok(())
+    }
+
+    /// Returns the files that hold the messages of the mailbox as they are, for SCAN; [`crate::Error::Refused`] where
+    /// mailboxes of this format are not searched that way.
+    fn content_files(&self, at: &Location) -> Result<Vec<PathBuf>> {
+        Ok(at.path().map(Path::to_path_buf).into_iter().collect())
     }
 
     /// Begins or ends a subscription where this format has its own place for it (`.newsrc`); `false` where it has none, and
@@ -128,6 +141,16 @@ pub struct Abilities {
     pub any_directory: bool,
     /// A message that was appended is \Recent in no session but those that have the mailbox open.
     pub forgets_recent: bool,
+    /// An append of one message that its process did not survive can leave the beginning of the message behind, and a
+    /// power loss pieces of it at the end of the message before, as delivery programs do.
+    pub torn_appends: bool,
+    /// Each message is a file: what one session expunged others cannot read any more, and a DELETE that its process did not
+    /// survive can leave some of the messages.
+    pub one_file_each: bool,
+    /// Flags are those of the session that sets them, if it may only read too: no other sees them as long as it is open.
+    pub session_flags: bool,
+    /// A session can find something to note that an earlier one could not know: that nothing has changed for a while.
+    pub late_notes: bool,
 }
 
 /// What [`Driver::probe`] found.

@@ -5,9 +5,9 @@
 //! happens any more, so that destructors leave behind what a dead process leaves behind.
 //!
 //! [`FaultyDisk::lose_power`] turns the directory tree into one of the states that a crash could have left. It is
-//! pessimistic: file data counts only when the file was synced, page by page for the rest; names count only when
-//! their directory was synced, and of the others a random first part, since file systems keep them in order. Files
-//! keep their inodes where they still have a name.
+//! pessimistic: file data counts only when the file was synced, page by page or sector by sector for the rest; names
+//! count only when their directory was synced, and of the others a random first part, since file systems keep them in
+//! order. Files keep their inodes as long as they have a name, and one that lost its last name comes back with its times.
 
 use crate::random::Random;
 use ailurus_formats::disk::{Disk, Os};
@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const PAGE: usize = 4096;
+const SECTOR: usize = 512;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -31,6 +32,9 @@ pub enum Fault {
     KillBefore(usize),
     /// The process is killed within change number n: half of a write is done, other changes are not.
     TearAt(usize),
+    /// The process is killed within change number n: of a write what is before the last border of a sector in its first
+    /// half is done, other changes are not. No disk does less.
+    CutAt(usize),
     /// Files can grow by so many more octets, then the disk is full.
     FullAfter(u64),
     /// Every sync from number n on fails, as a dying disk's do.
@@ -56,10 +60,14 @@ struct State {
     syncs: usize,
     dir_syncs: usize,
     written: u64,
+    // What was written before each change that needs room.
+    octets: Vec<u64>,
     dead: bool,
     files: HashMap<Inode, Kept>,
     names: BTreeMap<PathBuf, Node>,
     pending: Vec<NameChange>,
+    /// The times of files that lost a name.
+    times: HashMap<Inode, fs::FileTimes>,
     /// So that an inode is one file's name for as long as this disk lasts.
     pinned: Vec<File>,
 }
@@ -154,6 +162,20 @@ impl FaultyDisk {
         self.state().changes
     }
 
+    /// Returns by how much files had grown before each time that they grew, and in all: where a full disk makes a
+    /// difference.
+    #[must_use]
+    pub fn octets(&self) -> Vec<u64> {
+        let state = self.state();
+        state.octets.iter().copied().chain([state.written]).collect()
+    }
+
+    /// Returns how many syncs of files were asked for so far.
+    #[must_use]
+    pub fn syncs(&self) -> usize {
+        self.state().syncs
+    }
+
     /// Returns the names that were made so far, in their order.
     #[must_use]
     pub fn made(&self) -> Vec<PathBuf> {
@@ -170,7 +192,8 @@ impl FaultyDisk {
     #[must_use]
     pub fn was_killed(&self) -> bool {
         let state = self.state();
-        matches!(state.fault, Fault::KillBefore(at) | Fault::TearAt(at) if state.changes > at)
+        let is_kill = |at| state.changes > at;
+        matches!(state.fault, Fault::KillBefore(at) | Fault::TearAt(at) | Fault::CutAt(at) if is_kill(at))
     }
 
     /// Turns the tree below the root into one that a power loss now could have left; `seed` picks which.
@@ -190,7 +213,8 @@ impl FaultyDisk {
         files.sort_unstable_by_key(|(_, kept)| kept.number);
         let contents: HashMap<Inode, Vec<u8>> =
             files.into_iter().map(|(inode, kept)| (*inode, survivor(kept, &mut random))).collect();
-        rebuild(&self.root, &state.names, &contents).expect("the test's own directory can be changed");
+        rebuild(&self.root, &state.names, &contents, &state.times)
+            .expect("the test's own directory can be changed");
         state.dead = true;
     }
 
@@ -202,10 +226,13 @@ impl FaultyDisk {
     fn change(&self, state: &mut State, octets: u64) -> io::Result<bool> {
         let number = state.changes;
         state.changes += 1;
+        if octets > 0 {
+            state.octets.push(state.written);
+        }
         match state.fault {
             Fault::KillBefore(at) if number >= at => state.dead = true,
-            Fault::TearAt(at) if number > at => state.dead = true,
-            Fault::TearAt(at) if number == at => {
+            Fault::TearAt(at) | Fault::CutAt(at) if number > at => state.dead = true,
+            Fault::TearAt(at) | Fault::CutAt(at) if number == at => {
                 state.dead = true;
                 return Ok(false);
             }
@@ -227,6 +254,11 @@ impl FaultyDisk {
         let grows = (offset + data.len() as u64).saturating_sub(file.metadata()?.len());
         let (count, outcome) = match self.change(&mut state, grows) {
             Ok(true) => (data.len(), Ok(())),
+            Ok(false) if matches!(state.fault, Fault::CutAt(_)) => {
+                let middle = offset + data.len() as u64 / 2;
+                let border = middle - middle % SECTOR as u64;
+                (usize::try_from(border.saturating_sub(offset)).expect("less than the data"), Err(killed()))
+            }
             Ok(false) => (data.len() / 2, Err(killed())),
             // What there is room for is written.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
@@ -255,8 +287,10 @@ impl FaultyDisk {
             && let Ok(meta) = fs::symlink_metadata(path)
             && meta.is_file()
         {
-            // The file may come back: its content must be known although the name goes.
+            // The file may come back: its content and times must be known although the name goes.
             state.pin(path)?;
+            let times = fs::FileTimes::new().set_accessed(meta.accessed()?).set_modified(meta.modified()?);
+            state.times.insert((meta.dev(), meta.ino()), times);
             remember(&mut state, &File::open(path)?)?;
         }
         act()?;
@@ -482,6 +516,7 @@ fn survivor(kept: &Kept, random: &mut Random) -> Vec<u8> {
         1 => true,
         n => !random.one_in(n),
     };
+    let unit = *random.pick(&[PAGE, SECTOR]);
     for change in &kept.since {
         match change {
             DataChange::SetLen(len) if lives(random) => {
@@ -492,7 +527,7 @@ fn survivor(kept: &Kept, random: &mut Random) -> Vec<u8> {
                 let mut at = usize::try_from(*offset).expect("test files are small");
                 let mut rest = data.as_slice();
                 while !rest.is_empty() {
-                    let (page, after) = rest.split_at(rest.len().min(PAGE - at % PAGE));
+                    let (page, after) = rest.split_at(rest.len().min(unit - at % unit));
                     if lives(random) {
                         let end = at + page.len();
                         if content.len() < end {
@@ -528,6 +563,7 @@ fn rebuild(
     root: &Path,
     names: &BTreeMap<PathBuf, Node>,
     contents: &HashMap<Inode, Vec<u8>>,
+    times: &HashMap<Inode, fs::FileTimes>,
 ) -> io::Result<()> {
     let mut now = BTreeMap::new();
     walk(root, &mut now)?;
@@ -540,10 +576,16 @@ fn rebuild(
             placed.insert(*inode, path.as_path());
         }
     }
+    // A file that goes back to an old name is the same file there.
+    let aside = |inode: &Inode| root.join(format!(".aside.{:x}.{:x}", inode.0, inode.1));
     for (path, node) in now.iter().rev() {
         if names.get(path) != Some(node) {
             match node {
-                Node::File(_) => fs::remove_file(path)?,
+                Node::File(inode) => {
+                    fs::rename(path, aside(inode))?;
+                    // Of two names of one file this leaves both.
+                    fs::remove_file(path).ok();
+                }
                 Node::Directory => fs::remove_dir(path)?,
             }
         }
@@ -565,12 +607,21 @@ fn rebuild(
             fs::hard_link(other, path)?;
             continue;
         }
+        let is_made_anew = !is_there && fs::rename(aside(inode), path).is_err();
         let content = contents.get(inode).or_else(|| untouched.get(inode)).map_or(&[][..], Vec::as_slice);
         // Writing truncates in place: a file that still has this name keeps its inode.
         if fs::read(path).map_or(true, |found| found != content) {
             fs::write(path, content)?;
         }
+        if let Some(times) = times.get(inode).filter(|_| is_made_anew) {
+            File::open(path)?.set_times(*times)?;
+        }
         placed.insert(*inode, path);
+    }
+    for node in now.values() {
+        if let Node::File(inode) = node {
+            fs::remove_file(aside(inode)).ok();
+        }
     }
     Ok(())
 }
@@ -675,6 +726,18 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_write_ends_with_a_sector() {
+        for (offset, length, done) in [(100, 300, 0), (100, 2000, 924), (1024, 1024, 512), (500, 40, 12)] {
+            let dir = scratch();
+            let disk = FaultyDisk::new(dir.path(), Fault::CutAt(1));
+            let file = disk.create_new(&dir.path().join("a"), 0o600).unwrap();
+            assert!(disk.write_at(&file, &vec![7; length], offset).is_err());
+            let written = fs::metadata(dir.path().join("a")).unwrap().len();
+            assert_eq!(written, if done == 0 { 0 } else { offset + done });
+        }
+    }
+
+    #[test]
     fn a_write_by_pages_is_done_up_to_the_end_of_one() {
         let dir = scratch();
         let disk = FaultyDisk::new(dir.path(), Fault::KillBefore(3)).by_pages();
@@ -724,12 +787,15 @@ mod tests {
             let dir = scratch();
             let (a, b) = (dir.path().join("a"), dir.path().join("b"));
             fs::write(&a, b"mail").unwrap();
+            let inode = fs::metadata(&a).unwrap().ino();
             let disk = FaultyDisk::new(dir.path(), Fault::None);
             disk.rename(&a, &b).unwrap();
             disk.lose_power(seed);
             assert_ne!(a.exists(), b.exists());
             back += usize::from(a.exists());
-            assert_eq!(fs::read(if a.exists() { a } else { b }).unwrap(), b"mail");
+            let found = if a.exists() { a } else { b };
+            assert_eq!(fs::read(&found).unwrap(), b"mail");
+            assert_eq!(fs::metadata(found).unwrap().ino(), inode);
         }
         assert!((1..50).contains(&back), "both must happen: {back}");
     }

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 const MOST_PATH_OCTETS: usize = 512;
 const WARN_EVERY: u32 = 15;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// How long to wait, and how often, while a lock is there for link(2) and not for lstat(2).
 const RACE_PAUSE: Duration = Duration::from_millis(50);
 const MOST_RACES: u32 = 200;
@@ -41,8 +43,8 @@ pub enum DotLockFailure {
 }
 
 impl DotLock {
-    /// Makes the dot-lock of the mailbox `path`. While another has it, waits up to `dot_lock_timeout` seconds with
-    /// warnings, then overrides it; overrides a stale one at once.
+    /// Makes the dot-lock of the mailbox `path`. While another has it, waits up to `dot_lock_timeout` seconds, with
+    /// warnings once the first of them is over, then overrides it; overrides a stale one at once.
     pub fn acquire(
         disk: &Arc<dyn Disk>,
         env: &Environment,
@@ -69,9 +71,8 @@ impl DotLock {
         let tell = |level, text: String| {
             env.notices.tell(if manner == Manner::Silent { Level::Log } else { level }, text);
         };
-        let mut left = env.dot_lock_timeout;
+        let (begun, mut pause, mut warnings) = (Instant::now(), SHORTEST_PAUSE, 0);
         let (mut overrides, mut races) = (0, 0);
-        let begun = Instant::now();
         loop {
             let found = lstat(&lock).map_err(DotLockFailure::Refused)?;
             if found.as_ref().is_some_and(|found| found.file_type().is_symlink()) {
@@ -96,6 +97,8 @@ impl DotLock {
             };
             let age = age(&found);
             let stale = age >= i64::from(env.dot_lock_timeout);
+            let waited = u32::try_from(begun.elapsed().as_secs()).unwrap_or(u32::MAX);
+            let left = env.dot_lock_timeout.saturating_sub(waited);
             if stale || left == 0 {
                 if !stale {
                     let warning = format!("Mailbox vulnerable - seizing {age} second old lock");
@@ -105,20 +108,18 @@ impl DotLock {
                 seize(disk, &lock, &found, overrides).map_err(DotLockFailure::Refused)?;
                 continue;
             }
-            if let Some(patience) = patience {
-                if begun.elapsed() >= patience {
-                    return Ok(None);
-                }
-                std::thread::sleep(LOOK_AGAIN);
-                continue;
+            if patience.is_some_and(|patience| begun.elapsed() >= patience) {
+                return Ok(None);
             }
-            if left.is_multiple_of(WARN_EVERY) {
+            // Mostly a lock is held for a moment, of which nobody needs to hear.
+            if patience.is_none() && waited > warnings * WARN_EVERY {
                 let mailbox = path.display();
                 let warning = format!("Mailbox {mailbox} is locked, will override in {left} seconds...");
                 tell(Level::Warning, warning);
+                warnings += 1;
             }
-            std::thread::sleep(Duration::from_secs(1));
-            left -= 1;
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

@@ -106,16 +106,26 @@ impl<'d> MbxAppend<'d> {
         Ok(())
     }
 
+    /// Returns what is to be announced.
+    fn intent(&self, lines: &[Vec<u8>], start: u64) -> Result<Intent> {
+        let (mut sum, mut end) = (Sum::default(), start);
+        for (line, waiting) in lines.iter().zip(self.incoming.messages()?) {
+            end += line.len() as u64 + waiting.size;
+            sum.add(Line::constant(line));
+            self.incoming.give(waiting, u64::MAX, &mut |piece| {
+                sum.add(piece);
+                Ok(())
+            })?;
+        }
+        Ok(Intent { start, end, sum: sum.value() })
+    }
+
     /// Writes header and messages, and syncs them; on failure the caller undoes it.
     fn write(&self, file: &MbxFile, header: &mut Header, lines: &[Vec<u8>], start: u64) -> Result<u64> {
         const BLOCK: usize = 1024 * 1024;
-        let (mut sum, mut end) = (Sum::default(), start);
-        self.give(lines, &mut |piece| {
-            sum.add(piece);
-            end += piece.len() as u64;
-            Ok(())
-        })?;
-        header.set_intent(Some(Intent { start, end, sum: sum.value() }));
+        let intent = self.intent(lines, start)?;
+        let end = intent.end;
+        header.set_intent(Some(intent));
         file.write_header(header)?;
         if lines.len() > 1 {
             // One torn message is known by itself. That some of several are whole is not known without this.

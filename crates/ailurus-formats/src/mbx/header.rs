@@ -33,7 +33,7 @@ pub(super) struct Intent {
     pub(super) start: u64,
     /// The size of the file after.
     pub(super) end: u64,
-    /// The check sum of the octets between.
+    /// The check sum of the octets between, without flags and UIDs.
     pub(super) sum: u64,
 }
 

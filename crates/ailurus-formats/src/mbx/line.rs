@@ -94,6 +94,11 @@ impl Line {
         octets.len() < MOST && fits(date, SHAPE) && tail.len() < TAIL.len() && fits(tail, TAIL)
     }
 
+    /// Returns what of a line never changes: date and size.
+    pub(super) fn constant(line: &[u8]) -> &[u8] {
+        &line[..memchr::memchr(b';', line).unwrap_or(line.len())]
+    }
+
     /// Appends the line of a new message.
     pub(super) fn append_to(date: InternalDate, size: u64, field: Field, out: &mut Vec<u8>) {
         date.append_to(out);

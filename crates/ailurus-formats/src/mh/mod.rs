@@ -169,6 +169,8 @@ impl Driver for Mh {
             utc_dates: true,
             keeps_crs: true,
             any_directory: true,
+            one_file_each: true,
+            late_notes: true,
             ..Abilities::default()
         }
     }
@@ -248,6 +250,10 @@ impl Driver for Mh {
         let (path, profile) = self.existing(at)?;
         let place = (at, path.as_path());
         Ok(Box::new(MhMailbox::open(&self.environment, &self.disk, profile, place, access, manner)?))
+    }
+
+    fn content_files(&self, _at: &Location) -> Result<Vec<PathBuf>> {
+        Err(Error::Refused("Scan not valid for mh mailboxes".into()))
     }
 
     fn append<'d>(&'d self, at: &Location) -> Result<Box<dyn Append + 'd>> {

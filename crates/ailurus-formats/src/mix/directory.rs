@@ -61,6 +61,27 @@ pub(super) struct Directory {
 }
 
 impl Directory {
+    /// Waits for the lock under which a mailbox comes into being or goes: a flock of the directory, for there is no file yet,
+    /// or no more. It ends when the value is dropped. Only ours take it, and not on NFS.
+    pub(super) fn lock(&self) -> io::Result<File> {
+        const MOST_TRIES: usize = 100;
+        let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NONBLOCK;
+        let flags = i32::try_from(flags.bits()).expect("open flags are small");
+        for _ in 0..MOST_TRIES {
+            let lock = File::options().read(true).custom_flags(flags).open(&self.path)?;
+            match lock_file(&lock, Mode::Exclusive, Wait::Block) {
+                // No locks here: then it is as with the old programs.
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+                locked => drop(locked?),
+            }
+            let (ours, named) = (lock.metadata()?, self.path.metadata()?);
+            if (ours.dev(), ours.ino()) == (named.dev(), named.ino()) {
+                return Ok(lock);
+            }
+        }
+        Err(io::ErrorKind::ResourceBusy.into())
+    }
+
     pub(super) fn part(&self, part: Part) -> PathBuf {
         self.path.join(part.name())
     }
@@ -250,7 +271,12 @@ impl Opened {
             }
             let meta = match opened {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && repair::is_lost(&directory) => {
-                    repair::make_meta(&directory)?;
+                    // Whoever is making one is done then.
+                    let _lock =
+                        directory.lock().map_err(crate::files::failure("lock", at, &directory.path))?;
+                    if repair::is_lost(&directory) {
+                        repair::make_meta(&directory)?;
+                    }
                     continue;
                 }
                 opened => opened.map_err(crate::files::failure("open", at, &path))?,

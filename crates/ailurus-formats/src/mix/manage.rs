@@ -1,12 +1,15 @@
 //! Making, deleting and renaming mailboxes.
 //!
 //! A mailbox is there when its `.mixmeta` is. It is the last file that is made and the first that goes: renamed to
-//! `.mixdeleted`, so that nobody takes the rest for a mailbox that lost it. What is left over by a process that died in
-//! between is removed by the next who makes a mailbox in that directory.
+//! `.mixdeleted`, so that nobody takes the rest for a mailbox that lost it. All of it is done under a lock of the directory
+//! ([`Directory::lock`]): so what is there without `.mixmeta` is of a process that died in between, and is removed by the
+//! next who makes a mailbox in that directory or deletes it. Without the mark those are files of no octets; whatever else is
+//! there is for `repair`.
 
 use super::Mix;
 use super::directory::{DELETED, Directory, Opened, PREFIX, Part};
 use super::meta::{Meta, Readable};
+use super::repair;
 use crate::files;
 use crate::lock::{Mode, Wait, lock_file};
 use ailurus_store::{Access, Error, Level, Location, Place, Result};
@@ -19,20 +22,32 @@ use std::sync::atomic::Ordering;
 
 impl Mix {
     pub(super) fn make(&self, at: &Location) -> Result<()> {
+        const MOST_TRIES: usize = 100;
         let directory = self.directory(at)?;
         check_name(at, &directory.path)?;
         let (_, mode) = self.environment.modes(&at.name);
-        let made = match self.disk.make_dir(&directory.path, mode) {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.path.is_dir() => false,
-            Err(error) => return Err(files::failure("create", at, &directory.path)(error)),
-        };
-        let filled = self.fill(at, &directory, 0);
-        if filled.is_err() && made {
-            self.disk.remove_dir(&directory.path).ok();
+        for _ in 0..MOST_TRIES {
+            let made = match self.disk.make_dir(&directory.path, mode) {
+                Ok(()) => true,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.path.is_dir() => {
+                    false
+                }
+                Err(error) => return Err(files::failure("create", at, &directory.path)(error)),
+            };
+            match self.fill(at, &directory, 0) {
+                Ok(()) if made => return files::sync_parent(&*self.disk, &directory.path),
+                // Another process has deleted it meanwhile.
+                Err(Error::NotFound(_)) if !directory.path.is_dir() => {}
+                Err(error) => {
+                    if made {
+                        self.disk.remove_dir(&directory.path).ok();
+                    }
+                    return Err(error);
+                }
+                Ok(()) => return Ok(()),
+            }
         }
-        filled?;
-        if made { files::sync_parent(&*self.disk, &directory.path) } else { Ok(()) }
+        Err(Error::InUse { path: directory.path })
     }
 
     /// Makes the INBOX that does not exist yet.
@@ -48,10 +63,12 @@ impl Mix {
     fn fill(&self, at: &Location, directory: &Directory, after: u32) -> Result<()> {
         let (mode, _) = self.environment.modes(&at.name);
         let meta_path = directory.part(Part::Meta);
-        if meta_path.symlink_metadata().is_ok() {
+        let _lock = directory.lock().map_err(files::failure("create", at, &directory.path))?;
+        if meta_path.symlink_metadata().is_ok() || repair::is_lost(directory) {
             return Err(Error::AlreadyExists(at.name.clone()));
         }
         sweep(directory)?;
+        sweep_empty(directory)?;
         let meta = Meta::new(self.new_uid_validity(after), &self.environment.default_keywords);
         let paths =
             [directory.part(Part::Index), directory.part(Part::Status), directory.data(meta.new_file)];
@@ -66,8 +83,11 @@ impl Mix {
         let published =
             directory.publish(&meta_path, mode, |file| self.disk.write_at(file, &meta.encode(), 0));
         published.map_err(|error| {
-            for path in &paths {
-                self.disk.remove(path).ok();
+            // Files of a mailbox that an old program makes at the same time are its own.
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                for path in &paths {
+                    self.disk.remove(path).ok();
+                }
             }
             files::failure("create", at, &meta_path)(error)
         })
@@ -101,6 +121,7 @@ impl Mix {
         let opened = self.open_alone(at)?;
         let directory = &opened.directory;
         let meta = directory.part(Part::Meta);
+        let _lock = directory.lock().map_err(files::failure("delete", at, &directory.path))?;
         self.disk
             .rename(&meta, &directory.path.join(DELETED))
             .map_err(files::failure("delete", at, &meta))?;
@@ -120,6 +141,22 @@ impl Mix {
             self.environment.notices.tell(Level::Warning, format!("Can't delete name {}: {why}", at.name));
         }
         Ok(())
+    }
+
+    /// Takes away what is left of a mailbox that was not made to its end, or not deleted to its end.
+    pub(super) fn clear(&self, at: &Location) -> Result<()> {
+        let Ok(directory) = self.directory(at) else { return Ok(()) };
+        let _lock = match directory.lock() {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(());
+            }
+            lock => lock.map_err(files::failure("delete", at, &directory.path))?,
+        };
+        if directory.part(Part::Meta).symlink_metadata().is_ok() || repair::is_lost(&directory) {
+            return Ok(());
+        }
+        sweep(&directory)?;
+        sweep_empty(&directory)
     }
 
     /// Renames the directory, with what mailboxes it holds. INBOX is made anew, and takes those mailboxes back: they are
@@ -155,11 +192,39 @@ pub(super) fn is_ours(name: &OsStr) -> bool {
     name.as_bytes().starts_with(PREFIX)
 }
 
+/// Tells whether a name is that of a data file.
+pub(super) fn is_data(name: &OsStr) -> bool {
+    let number = name.as_bytes().strip_prefix(PREFIX);
+    number.is_some_and(|number| {
+        number.is_empty() || number.len() == 8 && number.iter().all(u8::is_ascii_hexdigit)
+    })
+}
+
 fn check_name(at: &Location, path: &Path) -> Result<()> {
     if path.file_name().is_some_and(is_ours) {
         return Err(files::invalid(at, "invalid MIX-format name"));
     }
     Ok(())
+}
+
+/// Removes the files of the format from a directory that is no mailbox, if there is nothing in them: who was to make one
+/// died.
+fn sweep_empty(directory: &Directory) -> Result<()> {
+    let io = |error| Error::io("read", &directory.path)(error);
+    let half_made = OsStr::new(".mixmeta.new");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&directory.path).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        if !is_ours(&entry.file_name()) {
+            continue;
+        }
+        let is_empty = entry.metadata().is_ok_and(|found| found.is_file() && found.len() == 0);
+        if !is_empty && entry.file_name() != half_made {
+            return Ok(());
+        }
+        found.push(entry.path());
+    }
+    found.into_iter().try_for_each(|path| directory.disk.remove(&path).map_err(Error::io("delete", path)))
 }
 
 /// Removes all files of the format from a directory that is no mailbox (any more); the mark that says so goes last.

@@ -1,7 +1,7 @@
 //! The mix format: a directory, mail in files of about a megabyte, and small files that say what is where. Many sessions
 //! at once, expunge included; a mailbox may hold other mailboxes.
 //!
-//! Not tested yet: kills within CREATE, DELETE and RENAME of mix mailboxes, sessions of the reference beside ours, speed.
+//! Not tested yet: sessions of the reference that are open beside ours, speed, kills within RENAME of INBOX.
 //! An index that was cut off exactly at the end of a record is what an expunge leaves, and is taken for that.
 //!
 //! # The directory
@@ -23,6 +23,7 @@
 //!
 //! All flock(2), in this order; neither `/tmp` nor dot-locks:
 //!
+//! 0. The directory itself, exclusive, while a mailbox is made, deleted, or put right without `.mixmeta` (`manage`). Only ours.
 //! 1. `.mixmeta`, shared, for the whole session: "I know where messages are". Who gets it exclusively, without waiting and
 //!    holding the next one, may move messages. Who deletes or renames must have it exclusively.
 //! 2. `.mixindex`, exclusive for who adds, removes or announces messages, else shared; for one operation.
@@ -40,7 +41,7 @@
 //! | as flags are stored | records of fixed width are written over: each flag is old or new | nothing to do |
 //! | as records go (expunge) or their width changes | a redo journal is written and synced first | we finish it under the lock; the reference may see an index that it refuses, until we come by |
 //! | as space is reclaimed | messages are copied, then the index is pointed to the copies in place, then the old file goes (`reclaim`) | each record points to a whole message |
-//! | as a mailbox is made or deleted | `.mixmeta` is last, or first | no mailbox, and leftovers |
+//! | as a mailbox is made or deleted | `.mixmeta` is last, or first | no mailbox, and leftovers: CREATE and DELETE take them away |
 //!
 //! An append costs the same whatever the mailbox holds: the ends of index and status file are looked at, and 77 and 35
 //! octets added. A flag costs two small writes.
@@ -86,7 +87,7 @@ use directory::{Directory, Opened, Part};
 use mailbox::MixMailbox;
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
@@ -173,6 +174,10 @@ impl Driver for Mix {
         self.remove(at)
     }
 
+    fn clear_leftovers(&self, at: &Location) -> Result<()> {
+        self.clear(at)
+    }
+
     fn rename(&self, from: &Location, to: &Location) -> Result<()> {
         self.rename_to(from, to)
     }
@@ -187,6 +192,11 @@ impl Driver for Mix {
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {
         let opened = Opened::open(self.directory(at)?, at, access)?;
         Ok(Box::new(MixMailbox::open(opened, manner)?))
+    }
+
+    fn content_files(&self, at: &Location) -> Result<Vec<PathBuf>> {
+        let directory = self.directory(at)?;
+        files::entries(&directory.path, manage::is_data)
     }
 
     fn append<'d>(&'d self, at: &Location) -> Result<Box<dyn Append + 'd>> {

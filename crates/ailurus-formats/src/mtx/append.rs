@@ -135,17 +135,26 @@ impl<'d> MtxAppend<'d> {
         Ok(())
     }
 
+    /// Returns the check sum of the messages; flags are not in it.
+    fn sum(&self, lines: &[Vec<u8>]) -> Result<u64> {
+        let mut sum = Sum::default();
+        for (line, message) in lines.iter().zip(self.incoming.messages()?) {
+            sum.add(Line::constant(line));
+            self.incoming.give(message, u64::MAX, &mut |piece| {
+                sum.add(piece);
+                Ok(())
+            })?;
+        }
+        Ok(sum.value())
+    }
+
     /// Announces the append in the sidecar, which knows the messages from now on, and syncs that.
     fn announce(&self, tail: &mut Tail, made: &Lines) -> Result<()> {
-        let mut sum = Sum::default();
-        self.give(&made.lines, &mut |piece| {
-            sum.add(piece);
-            Ok(())
-        })?;
+        let sum = self.sum(&made.lines)?;
         let line = made.lines.first().cloned().unwrap_or_default();
         let uid = |uid: Option<&Uid>| uid.map_or(0, |uid| uid.get());
         let uids = (uid(made.uids.first()), uid(made.uids.last()));
-        tail.ledger.note.intent = Some(Intent { end: made.end, sum: sum.value(), uids, line });
+        tail.ledger.note.intent = Some(Intent { end: made.end, sum, uids, line });
         let events = std::mem::take(&mut tail.events);
         tail.ledger.append(&tail.file, &tail.held, events)
     }

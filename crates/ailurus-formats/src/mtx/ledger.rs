@@ -260,8 +260,10 @@ impl Ledger {
         let Some(state) = sidecar.state() else { return Ok(None) };
         let Some((path, mode)) = places.find_or_make_sidecar(&*file.disk) else { return Ok(None) };
         let mut copy = Sidecar::new(Arc::clone(&file.disk), path.clone(), mode);
-        let mut lock = copy.lock()?;
-        copy.replace(&mut lock, state, records.finish().drain(..))?;
+        let lock = copy.lock()?;
+        copy.fill(&lock, state, records.finish().drain(..)).inspect_err(|_| {
+            file.disk.remove(&path).ok();
+        })?;
         Ok(Some(path))
     }
 

@@ -74,6 +74,7 @@ mod walk;
 
 use crate::disk::Disk;
 use crate::files;
+use crate::journal::Places;
 use crate::lock::{Mode, Wait, lock_file};
 use crate::mail_file::MailFile;
 use ailurus_store::{
@@ -163,10 +164,32 @@ impl Mtx {
         at.place == Place::Inbox && path.ends_with(self.dialect.inbox)
     }
 
-    /// Tells whether the first line of a file is one of this format.
+    /// Tells whether the first line of a file is one of this format, or is still to be written.
     fn is_valid(&self, path: &Path) -> io::Result<bool> {
-        let head = files::peek(&*self.disk, path, line::MOST)?;
-        Ok(head.is_some_and(|head| Line::is_first(&head, self.dialect)))
+        let Some(head) = files::peek(&*self.disk, path, line::MOST)? else { return Ok(false) };
+        let lacks_some = head.len() < line::MOST || head.contains(&0);
+        Ok(Line::is_first(&head, self.dialect) || lacks_some && self.is_begun(path))
+    }
+
+    /// Tells whether a file without a first line is that of a mailbox to which its first messages are being appended, or
+    /// were when the appender died. Waits until the appender is done.
+    fn is_begun(&self, path: &Path) -> bool {
+        let Ok(file) = files::open(path, Access::ReadOnly) else { return false };
+        // Without a sidecar it is somebody else's: nothing is locked or made.
+        let places = Places::of_sidecar(path, &file, &self.environment.home);
+        if !places.is_ok_and(|places| places.paths().iter().any(|path| path.symlink_metadata().is_ok())) {
+            return false;
+        }
+        let file = self.file(path, file);
+        let mut ledger = Ledger::new(&file);
+        let Ok(held) = ledger.hold(&file) else { return false };
+        let head = files::peek(&*self.disk, path, line::MOST);
+        if head.is_ok_and(|head| head.is_some_and(|head| Line::is_first(&head, self.dialect))) {
+            return true;
+        }
+        let note = ledger.read_state(&file, &held).then_some(&ledger.note).filter(|note| note.end == 0);
+        let intent = note.and_then(|note| note.intent.as_ref());
+        intent.is_some_and(|intent| Line::is_first(&intent.line, self.dialect))
     }
 
     fn file(&self, path: &Path, file: File) -> MailFile {
@@ -291,6 +314,10 @@ impl Driver for Mtx {
             self.environment.notices.tell(Level::Warning, text);
         }
         Ok(Box::new(MtxMailbox::open(file, self.dialect, allowed, manner)?))
+    }
+
+    fn content_files(&self, at: &Location) -> Result<Vec<PathBuf>> {
+        self.path(at).map(|path| vec![path])
     }
 
     fn append<'d>(&'d self, at: &Location) -> Result<Box<dyn Append + 'd>> {

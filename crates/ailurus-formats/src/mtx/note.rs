@@ -25,7 +25,7 @@ pub(super) struct Last {
 pub(super) struct Intent {
     /// The size of the file after.
     pub(super) end: u64,
-    /// The check sum of all that is added.
+    /// The check sum of all that is added but the flags, which anybody may change as soon as the messages are there.
     pub(super) sum: u64,
     /// The first and the last UID of the messages, which the sidecar knows already.
     pub(super) uids: (u32, u32),

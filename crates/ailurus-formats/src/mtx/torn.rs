@@ -1,10 +1,13 @@
 //! What an appender that died left at the end of a file, and how it is taken away (see the module comment of `mtx`).
+//!
+//! An announcement can be met long after its append is done: it is withdrawn without a sync. Flags may have been changed
+//! since, by the reference too, so nothing here depends on them.
 
 use super::Dialect;
 use super::ledger::{Held, Ledger};
 use super::line::{FLAGS, Line, MOST};
 use super::note::Intent;
-use crate::checksum::{lacks_a_page, sum_of};
+use crate::checksum::{lacks_a_page, sum_of_messages};
 use crate::journal::read_up_to;
 use crate::lock::NameLock;
 use crate::mail_file::MailFile;
@@ -40,7 +43,7 @@ pub(super) fn settle(
 ) -> Result<Option<Settled>> {
     let start = ledger.note.end;
     let Some(intent) = ledger.note.intent.clone() else { return Ok(Some(Settled { size, void: None })) };
-    let (size, void) = match judge(&file.file, &intent, start, size).map_err(file.io("read"))? {
+    let (size, void) = match judge(&file.file, dialect, &intent, start, size).map_err(file.io("read"))? {
         Outcome::Done => (size, None),
         Outcome::NotBegun => (size, Some(intent.uids)),
         Outcome::Unfinished if writable => {
@@ -64,17 +67,26 @@ pub(super) struct Settled {
 ///
 /// The line of the first message is written last. So as long as it is not there, nobody has seen anything of the append;
 /// and what is there without being that line, or a part of it among NULs, is not of the append.
-fn judge(file: &File, intent: &Intent, start: u64, size: u64) -> io::Result<Outcome> {
+fn judge(file: &File, dialect: &Dialect, intent: &Intent, start: u64, size: u64) -> io::Result<Outcome> {
     let mut there = Vec::new();
     read_up_to(file, start, intent.line.len(), &mut there)?;
     there.truncate(usize::try_from(size.saturating_sub(start)).unwrap_or(usize::MAX));
-    if there.is_empty() || there.iter().zip(&intent.line).any(|(there, line)| *there != 0 && there != line) {
+    let flags_end = intent.line.len().saturating_sub(dialect.newline.len());
+    let flags = flags_end.saturating_sub(FLAGS)..flags_end;
+    let agrees =
+        |at: usize, octet: u8| octet == intent.line[at] || flags.contains(&at) && octet.is_ascii_digit();
+    let mut places = there.iter().copied().enumerate();
+    if there.is_empty() || places.any(|(at, octet)| octet != 0 && !agrees(at, octet)) {
         return Ok(Outcome::NotBegun);
     }
-    if there != intent.line || size < intent.end {
+    if there.len() < intent.line.len() || there.contains(&0) || size < intent.end {
         return Ok(Outcome::Unfinished);
     }
-    if sum_of(file, start..intent.end)? == intent.sum {
+    let sum = sum_of_messages(file, start..intent.end, MOST, |octets, at| {
+        let line = Line::parse(octets, at, dialect, 0).ok()?;
+        Some((Line::constant(octets), line.len.into(), line.size))
+    });
+    if sum? == Some(intent.sum) {
         return Ok(Outcome::Done);
     }
     // The line is there, and pages behind it are not: so it is after a power loss. Otherwise somebody has appended another

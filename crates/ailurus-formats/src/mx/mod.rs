@@ -174,6 +174,7 @@ impl Driver for Mx {
             unguarded: true,
             utc_dates: true,
             forgets_recent: true,
+            one_file_each: true,
             ..Abilities::default()
         }
     }
@@ -246,6 +247,10 @@ impl Driver for Mx {
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {
         let path = self.existing(at)?;
         Ok(Box::new(MxMailbox::open(&self.environment, &self.disk, &path, access, manner)?))
+    }
+
+    fn content_files(&self, at: &Location) -> Result<Vec<PathBuf>> {
+        files::entries(&self.existing(at)?, |name| is_number_like(name.as_bytes()))
     }
 
     fn append<'d>(&'d self, at: &Location) -> Result<Box<dyn Append + 'd>> {

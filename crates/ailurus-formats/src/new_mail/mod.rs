@@ -48,7 +48,7 @@ use ailurus_store::{
 use ailurus_types::MailboxName;
 use mailbox::Inbox;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What moves new mail, for one user.
@@ -143,6 +143,10 @@ impl Driver for WithNewMail {
         Ok(Box::new(Inbox::open(inner, mover, driver, at.clone())?))
     }
 
+    fn content_files(&self, at: &Location) -> Result<Vec<PathBuf>> {
+        self.driver.content_files(at)
+    }
+
     fn append<'d>(&'d self, at: &Location) -> Result<Box<dyn Append + 'd>> {
         self.driver.append(at)
     }
@@ -161,6 +165,10 @@ impl Driver for WithNewMail {
 
     fn lsub(&self, query: &ListQuery<'_>, found: &mut dyn FnMut(Listed)) -> Result<()> {
         self.driver.lsub(query, found)
+    }
+
+    fn clear_leftovers(&self, at: &Location) -> Result<()> {
+        self.driver.clear_leftovers(at)
     }
 
     fn stands_in(&self) -> bool {

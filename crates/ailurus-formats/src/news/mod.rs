@@ -85,6 +85,7 @@ impl Driver for News {
             read_only: true,
             unguarded: true,
             utc_dates: true,
+            session_flags: true,
             ..Abilities::default()
         }
     }
@@ -130,6 +131,10 @@ impl Driver for News {
 
     fn open(&self, at: &Location, _access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {
         Ok(Box::new(self.open_group(at, manner)?))
+    }
+
+    fn content_files(&self, _at: &Location) -> Result<Vec<PathBuf>> {
+        Err(Error::Refused("Scan not valid for news mailboxes".into()))
     }
 
     fn append<'d>(&'d self, _at: &Location) -> Result<Box<dyn Append + 'd>> {

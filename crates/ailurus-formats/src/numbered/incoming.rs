@@ -255,17 +255,19 @@ impl Shelf {
             let path = directory.join(format!("{NEW}{}.{count}", std::process::id()));
             match disk.make_dir(&path, 0o700) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                // Gone before it had its mode; or else the mailbox is.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && directory.is_dir() => continue,
                 made => made?,
             }
             // Somebody who tidies up could have taken it for one that a dead process left.
-            if let Some(shelf) = Self::lock(&path)?.filter(|shelf| shelf.path.exists()) {
+            if let Some(shelf) = Self::lock(&path)? {
                 return Ok(shelf);
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// Takes the flock; `None` when another process has it, or it is no directory of ours.
+    /// Takes the flock; `None` when another process has it, or it is no directory of ours (any more).
     fn lock(path: &Path) -> io::Result<Option<Self>> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -277,11 +279,16 @@ impl Shelf {
         if directory.metadata()?.uid() != rustix::process::geteuid().as_raw() {
             return Ok(None);
         }
-        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            // Some network file systems cannot lock a directory.
-            Ok(()) | Err(_) => Ok(Some(Self { path: path.into(), _directory: directory })),
+        // Some network file systems cannot lock a directory: then it is as if it were locked.
+        let locked = rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive);
+        if locked == Err(rustix::io::Errno::WOULDBLOCK) {
+            return Ok(None);
         }
+        // Its owner may have removed it meanwhile, and made another one of the same name, which is not locked by this.
+        let found = directory.metadata()?;
+        let is_it =
+            path.symlink_metadata().is_ok_and(|at| (at.dev(), at.ino()) == (found.dev(), found.ino()));
+        Ok(is_it.then(|| Self { path: path.into(), _directory: directory }))
     }
 
     /// Decides that the messages are to be delivered, come what may.

@@ -188,7 +188,20 @@ impl<const N: usize> Sidecar<N> {
 
     /// Takes the lock to read and write; makes an empty file where there is none.
     pub(crate) fn lock(&self) -> io::Result<Lock> {
-        Lock::exclusive(&*self.disk, &self.path, self.mode)
+        let lock = Lock::exclusive(&*self.disk, &self.path, self.mode)?;
+        let beside = self.beside();
+        if beside.symlink_metadata().is_ok() {
+            // Left there by one who died: nobody else makes it without the lock that we have. It is in nobody's way.
+            self.disk.remove(&beside).ok();
+        }
+        Ok(lock)
+    }
+
+    /// Returns where the file is made that replaces this one.
+    fn beside(&self) -> PathBuf {
+        let mut beside = self.path.as_os_str().to_owned();
+        beside.push(".new");
+        beside.into()
     }
 
     /// Takes the lock to read only; `None` where there is no file.
@@ -328,11 +341,9 @@ impl<const N: usize> Sidecar<N> {
         state: &State,
         records: impl IntoIterator<Item = Record<N>>,
     ) -> io::Result<()> {
-        let mut beside = self.path.as_os_str().to_owned();
-        beside.push(".new");
-        let beside = PathBuf::from(beside);
+        let beside = self.beside();
         let file = match self.disk.create_new(&beside, self.mode) {
-            // Left there by one who died: nobody else makes it without the lock that we have.
+            // Left there by one who died since we have the lock of a file system that has none.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.disk.remove(&beside)?;
                 self.disk.create_new(&beside, self.mode)?
@@ -348,6 +359,21 @@ impl<const N: usize> Sidecar<N> {
             self.disk.remove(&beside).ok();
         })?;
         *lock = fresh;
+        (self.position, self.state) = (Some(position), Some(state.clone()));
+        self.disk.sync_dir(self.path.parent().unwrap_or(Path::new(".")))
+    }
+
+    /// Writes a file of no octets, of a mailbox that is not there yet: whatever we leave of it when we die is nobody's.
+    pub(crate) fn fill(
+        &mut self,
+        lock: &Lock,
+        state: &State,
+        records: impl IntoIterator<Item = Record<N>>,
+    ) -> io::Result<()> {
+        if lock.file().metadata()?.len() > 0 {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let position = self.write_base(lock.file(), state, records)?;
         (self.position, self.state) = (Some(position), Some(state.clone()));
         self.disk.sync_dir(self.path.parent().unwrap_or(Path::new(".")))
     }

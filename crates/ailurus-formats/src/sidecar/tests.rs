@@ -152,6 +152,32 @@ fn who_waits_for_a_file_that_is_replaced_gets_the_new_one() {
 }
 
 #[test]
+fn who_locks_to_write_takes_away_what_a_dead_process_was_to_put_in_its_place() {
+    let scratch = Scratch::new();
+    let sidecar = filled(&scratch, 3);
+    let beside = scratch.path().with_extension("new");
+    std::fs::write(&beside, "half").unwrap();
+    drop(sidecar.lock_to_read().unwrap());
+    assert!(beside.exists());
+    drop(sidecar.lock().unwrap());
+    assert!(!beside.exists());
+}
+
+#[test]
+fn only_an_empty_file_is_filled() {
+    let scratch = Scratch::new();
+    let mut sidecar = scratch.sidecar();
+    let lock = sidecar.lock().unwrap();
+    sidecar.fill(&lock, &state(4), (1..4).map(record)).unwrap();
+    drop(lock);
+    assert_eq!(open(&scratch), Some((state(4), (1..4).map(record).collect())));
+    let (before, mut other) = (scratch.content(), scratch.sidecar());
+    let lock = other.lock().unwrap();
+    assert!(other.fill(&lock, &state(9), []).is_err());
+    assert_eq!(scratch.content(), before);
+}
+
+#[test]
 fn an_append_needs_the_last_block_only() {
     let scratch = Scratch::new();
     drop(filled(&scratch, 5000));

@@ -201,30 +201,36 @@ impl UnixMailbox {
     }
 
     /// Reads messages, without any lock. In a read-only session the one that has the mailbox may be moving them at
-    /// this moment: what was read while the file changed does not count, and is read again.
+    /// this moment: what was read while the file changed does not count, and is read again, in the end under the locks.
     fn steadily<T>(&mut self, mut read: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
-        const TRIES: usize = 20;
         if self.lock.is_some() {
             return read(self);
         }
-        for _ in 0..TRIES {
-            let outcome = read(self);
-            if self.news()?.is_none() {
-                return outcome;
-            }
-            if self.seen.is_fresh {
-                std::thread::sleep(TICK);
-            }
-            self.reparse()?;
+        let outcome = read(self);
+        if self.news()?.is_none() {
+            return outcome;
         }
-        Err(Error::InUse { path: self.path.clone() })
+        let locked = self.lock_to_read()?;
+        let outcome = self.parse_anew().and_then(|()| read(self));
+        drop(locked);
+        outcome
+    }
+
+    fn lock_to_read(&self) -> Result<LockedFile> {
+        let opening = Opening { mode: Mode::Shared, manner: self.manner, access: Access::ReadOnly };
+        lock_settled(&self.shared, &self.path, &self.file, &self.places, false, opening)
     }
 
     /// Takes in what others did.
     fn look(&mut self) -> Result<()> {
         let news = self.news()?;
         if self.lock.is_none() {
-            return if news.is_some() { self.reparse() } else { Ok(()) };
+            if news.is_some() {
+                let locked = self.lock_to_read()?;
+                self.parse_anew()?;
+                drop(locked);
+            }
+            return Ok(());
         }
         // UIDs that a client is told must be in the file before another program can take them away.
         if let Some(before) = &news {
@@ -279,18 +285,15 @@ impl UnixMailbox {
         self.scan.tail(&self.file).map_err(Error::io("read", &self.path))
     }
 
-    /// Parses the whole file anew, in a read-only session, whose lock-holding neighbour may have moved everything.
-    fn reparse(&mut self) -> Result<()> {
-        let opening = Opening { mode: Mode::Shared, manner: self.manner, access: Access::ReadOnly };
+    /// Parses the whole file anew under a lock, in a read-only session, whose neighbour may have moved everything.
+    fn parse_anew(&mut self) -> Result<()> {
         let shared = Arc::clone(&self.shared);
-        let locked = lock_settled(&shared, &self.path, &self.file, &self.places, false, opening)?;
         let mut scan = Scan::new(shared.dialect);
         scan.parse(&self.file, &shared.env, Manner::Silent).map_err(|error| {
             let what = parse_text(&error);
             self.lose(what)
         })?;
         let found = self.file.metadata().map_err(Error::io("examine", &self.path))?;
-        drop(locked);
         self.seen = Seen::of(&found);
         self.cursor = Cursor::default();
         let before = std::mem::take(&mut self.snapshot.messages);

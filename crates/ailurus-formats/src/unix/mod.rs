@@ -138,6 +138,7 @@ impl Driver for Unix {
             quotes_from: self.shared.dialect == Dialect::Unix,
             own_fields: true,
             ends_lines: true,
+            torn_appends: true,
             ..Abilities::default()
         }
     }
@@ -247,6 +248,10 @@ impl Driver for Unix {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn content_files(&self, at: &Location) -> Result<Vec<PathBuf>> {
+        self.file_of(at).map(|path| vec![path])
     }
 
     fn append<'d>(&'d self, at: &Location) -> Result<Box<dyn Append + 'd>> {

@@ -6,7 +6,7 @@ use super::home::{
     Home, Message, change, date, expunge, give, keyword, read, set, show, store, text, told, uids,
 };
 use crate::random::Random;
-use ailurus_store::{AppendMeta, Extent};
+use ailurus_store::{Access, AppendMeta, Extent};
 use ailurus_types::{FlagOp, SystemFlags, Uid, UidSet};
 
 pub(super) fn octets_come_back_as_they_were_given(format: &'static Format) {
@@ -201,6 +201,56 @@ pub(super) fn several_messages_arrive_as_one(format: &'static Format) {
     let files = home.files();
     home.append_at(&at, &[]).unwrap();
     assert!(home.files() == files);
+}
+
+pub(super) fn a_copy_keeps_all_but_the_uid(format: &'static Format) {
+    let home = Home::new(format);
+    if home.abilities().read_only || !home.has_names() {
+        return;
+    }
+    home.create();
+    for (number, (flag, _)) in (1..).zip(SystemFlags::NAMED) {
+        let date = Some(date(&format!("{number:2}-Feb-2020 12:34:56 -0330")));
+        home.append(&Message { system: flag, date, ..Message::number(number) }).unwrap();
+    }
+    let shapes: Vec<_> = shapes().iter().map(|(_, octets)| Message::of(octets)).collect();
+    home.append_at(&home.at_box(), &shapes).unwrap();
+    let mut source = home.open();
+    let new_keywords = source.snapshot().permanent.new_keywords;
+    for (uid, name) in [(2, "One"), (4, "Two"), (5, "One"), (5, "Three")] {
+        let by = change(FlagOp::Add, SystemFlags::NONE, &[name]);
+        drop(store(&mut *source, &set(&[uid]), &by).unwrap());
+    }
+    let before = show(&mut *source);
+    let to = home.at_name("other");
+    home.driver().create(&to).unwrap();
+    home.append_at(&to, &[Message::number(9)]).unwrap();
+    if new_keywords {
+        // In another slot than in the source.
+        let mut target = home.open_at(&to, Access::ReadWrite).unwrap();
+        let by = change(FlagOp::Add, SystemFlags::NONE, &["Other", "Three", "Two"]);
+        drop(store(&mut *target, &set(&[1]), &by).unwrap());
+        target.close().unwrap();
+    }
+    let all = uids(&*source);
+    let (_, uids) = home.copy(&mut *source, &all, &to).unwrap().uids.expect("nobody else has it");
+    let told = home.notices();
+    assert_eq!(show(&mut *source), before, "the source stays as it is");
+    let mut target = home.open_at(&to, Access::ReadWrite).unwrap();
+    let copied = show(&mut *target).split_off(1);
+    assert_eq!(copied.iter().map(|shown| shown.uid).collect::<Vec<_>>(), uids);
+    for (copied, original) in copied.iter().zip(&before) {
+        let uid = original.uid;
+        assert_eq!((copied.system, copied.date), (original.system, original.date), "copy of UID {uid}");
+        assert!(copied.text == original.text, "copy of UID {uid}: {copied:?}");
+        // A keyword that the other mailbox does not have is made there, or its loss is told.
+        let lost = original.keywords.iter().find(|name| !copied.keywords.contains(name));
+        assert!(
+            lost.is_none_or(|lost| lost == "One" && told.contains(&format!("Unknown flag: {lost}"))),
+            "{lost:?}"
+        );
+        assert!(copied.keywords.iter().all(|name| original.keywords.contains(name)));
+    }
 }
 
 pub(super) fn an_append_without_commit_leaves_nothing(format: &'static Format) {

@@ -4,8 +4,8 @@ use super::Format;
 use crate::faulty::NoSync;
 use ailurus_formats::disk::Disk;
 use ailurus_store::{
-    Abilities, Access, Append, AppendMeta, Appended, Changes, Clock, Driver, Environment, Extent, Location,
-    Mailbox, Mailboxes, Manner, Result,
+    Abilities, Access, Append, AppendMeta, Appended, Changes, Clock, Driver, Environment, Extent, Level,
+    Location, Mailbox, Mailboxes, Manner, Result,
 };
 use ailurus_types::{
     FlagChange, FlagOp, InternalDate, Keyword, MailboxName, SystemFlags, Uid, UidSet, UidValidity,
@@ -32,6 +32,11 @@ impl Clock for HandClock {
     }
 }
 
+/// Returns a directory that goes with the value; in memory, where there is such a place.
+pub(super) fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// The home of the user alice with mailboxes of one format. When a check passed, no lock may be left in it.
 pub(super) struct Home {
     pub(super) format: &'static Format,
@@ -46,7 +51,7 @@ pub(super) struct Home {
 impl Home {
     /// Returns a furnished home without mailboxes, on a disk that does not wait for syncs.
     pub(super) fn new(format: &'static Format) -> Self {
-        let scratch = tempfile::tempdir().unwrap();
+        let scratch = scratch();
         let directory = scratch.path().join("home");
         std::fs::create_dir(&directory).unwrap();
         std::fs::create_dir(lock_dir(&directory)).unwrap();
@@ -79,6 +84,8 @@ impl Home {
         let spool = directory.join("spool");
         let mut environment = Environment::new("alice", directory.into(), spool, "mail.example.com");
         environment.lock_dir = lock_dir(directory);
+        environment.news.active = directory.join("news/active");
+        environment.news.spool = directory.join("news/spool");
         environment.clock = clock.clone();
         environment.create_format = format.name;
         environment.empty_format = Some(format.name);
@@ -91,6 +98,10 @@ impl Home {
         let driver = Arc::clone(driver.expect("the format has a driver"));
         let mailboxes = Mailboxes::new(Arc::clone(&environment), drivers);
         Self { format, environment, mailboxes, driver, clock, directory: directory.into(), scratch: None }
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     pub(super) fn driver(&self) -> &dyn Driver {
@@ -172,6 +183,27 @@ impl Home {
         append.commit()
     }
 
+    /// Copies messages as a session does: what comes with a message goes with it.
+    pub(super) fn copy(&self, source: &mut dyn Mailbox, uids: &[u32], to: &Location) -> Result<Appended> {
+        let mut append = self.driver.append(to)?;
+        for uid in uids {
+            let uid = Uid::new(*uid).unwrap();
+            let message = *source.snapshot().message(uid).expect("it was put there");
+            let known = &source.snapshot().keywords;
+            let meta = AppendMeta {
+                system: message.flags().system,
+                keywords: known.named(message.flags().keywords).cloned().collect(),
+                internal_date: Some(message.internal_date()),
+                size: message.rfc822_size().into(),
+                from_line: source.envelope_line(uid)?,
+            };
+            append.begin(meta)?;
+            append.write(&read(source, uid, Extent::Whole, 1000)?)?;
+            append.end()?;
+        }
+        append.commit()
+    }
+
     /// Shows the mailbox to a session of its own that may write.
     pub(super) fn show(&self) -> Vec<Shown> {
         let mut mailbox = self.open();
@@ -183,6 +215,12 @@ impl Home {
     /// Returns the texts of the notices since the last call.
     pub(super) fn notices(&self) -> Vec<String> {
         self.environment.notices.take().into_iter().map(|notice| notice.text).collect()
+    }
+
+    /// Returns what a person would be warned of, since the last call.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let told = self.environment.notices.take().into_iter();
+        told.filter(|notice| notice.level == Level::Warning).map(|notice| notice.text).collect()
     }
 
     /// Returns what is in the mailbox's file, or in all files of its directory, by path.

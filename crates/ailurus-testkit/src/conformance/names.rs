@@ -33,6 +33,11 @@ pub(super) fn a_new_mailbox_is_empty(format: &'static Format) {
     }
     mailbox.close().unwrap();
     assert_eq!(home.notices(), Vec::<String>::new());
+    if home.format.prefix.is_empty() && home.has_names() {
+        // Asked for by its format, whatever new mailboxes are otherwise.
+        home.mailboxes.create(&format!("#driver.{}/asked", format.name).as_str().into()).unwrap();
+        home.open_at(&home.at_name("asked"), Access::ReadWrite).unwrap().close().unwrap();
+    }
 }
 
 pub(super) fn what_is_there_is_not_made_again(format: &'static Format) {
@@ -187,7 +192,12 @@ pub(super) fn a_mailbox_in_use_is_neither_deleted_nor_renamed(format: &'static F
 pub(super) fn a_probe_changes_no_times(format: &'static Format) {
     let home = Home::filled(format, 2);
     drop(home.show());
-    let files: Vec<_> = home.files().into_iter().map(|(path, _)| path).collect();
+    let mut files: Vec<_> = home.files().into_iter().map(|(path, _)| path).collect();
+    if home.abilities().read_only {
+        // What else there is tells nobody of new mail.
+        let mailbox = home.open();
+        files.retain(|path| path.starts_with(mailbox.path()));
+    }
     let times = || files.iter().map(|path| times_of(path)).collect::<Vec<_>>();
     // New mail, and none.
     for (accessed, modified) in [(1000, 2000), (2000, 1000)] {
