@@ -7,9 +7,8 @@ mod session;
 mod support;
 
 use ailurus_formats::Mh;
-use ailurus_formats::disk::Os;
 use ailurus_store::{AppendMeta, Driver, Error, Extent, Result};
-use ailurus_testkit::faulty::{Fault, FaultyDisk};
+use ailurus_testkit::faulty::{Fault, FaultyDisk, NoSync};
 use ailurus_types::{FlagOp, SystemFlags, UidSet};
 use session::set_times;
 use std::collections::BTreeMap;
@@ -109,7 +108,7 @@ fn driver(home: &Home) -> Mh {
 
 /// A home with a folder of messages 1 to 8, of which the last two have no UIDs yet.
 fn prepare() -> tempfile::TempDir {
-    let home = Home::new();
+    let home = Home::with(Arc::new(NoSync), |_| {});
     home.put(".mh_profile", b"");
     let folder = home.path("Mail/box");
     fs::create_dir_all(&folder).unwrap();
@@ -146,7 +145,7 @@ fn run(case: &Case, kind: Kind, fault: Fault, power_loss: Option<u64>) -> (tempf
 
 /// Checks a folder after a cut.
 fn check(case: &Case, what: &str, directory: tempfile::TempDir, told: &Told, lost_power: bool) -> Home {
-    let home = Home::at(directory, Os::shared(), |_| {});
+    let home = Home::at(directory, Arc::new(NoSync), |_| {});
     let what = format!("{}, {what}", case.name);
     let (driver, at) = (driver(&home), home.special("#mh/box"));
     let mut mailbox = open(&driver, &at).unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -267,6 +266,22 @@ fn a_disk_that_does_not_answer_acknowledges_nothing() {
     }
 }
 
+/// What cannot be made safe is taken back, and a power loss leaves all of it or nothing.
+#[test]
+fn a_directory_that_cannot_be_synced_leaves_all_or_nothing() {
+    for (case, kind) in CASES.iter().flat_map(|case| [(case, Kind::New), (case, Kind::Old)]) {
+        for n in 0..6 {
+            let fault = Fault::DirSyncFails(n);
+            let (directory, told, _) = run(case, kind, fault, None);
+            check(case, &format!("{kind:?}, {fault:?}"), directory, &told, false);
+            for seed in 0..3 {
+                let (directory, told, _) = run(case, kind, fault, Some(seed));
+                check(case, &format!("{kind:?}, {fault:?}, power lost, seed {seed}"), directory, &told, true);
+            }
+        }
+    }
+}
+
 /// CREATE, DELETE and RENAME: the folder is there under one name, with all that is known of its messages.
 #[test]
 fn folders_are_made_renamed_and_deleted_whole() {
@@ -281,7 +296,7 @@ fn folders_are_made_renamed_and_deleted_whole() {
             let home = Home::at(directory, disk.clone(), |_| {});
             let done = act(&driver(&home), &home);
             let dead = disk.is_dead();
-            let home = Home::at(home.directory, Os::shared(), |_| {});
+            let home = Home::at(home.directory, Arc::new(NoSync), |_| {});
             let driver = driver(&home);
             let there = |name: &str| match open(&driver, &home.special(name)) {
                 Ok(mailbox) => Some(uids_of(&*mailbox)),

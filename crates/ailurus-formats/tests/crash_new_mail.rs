@@ -24,13 +24,17 @@ struct Case {
     sizes: &'static [usize],
 }
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 10] = [
     Case { inbox: "mbx", spool: "unix", sizes: &[300] },
     Case { inbox: "mbx", spool: "unix", sizes: &[6000, 100, 30_000] },
     Case { inbox: "mbx", spool: "mmdf", sizes: &[100, 9000] },
     Case { inbox: "mbox", spool: "unix", sizes: &[9000] },
     Case { inbox: "mbox", spool: "unix", sizes: &[6000, 100, 30_000] },
     Case { inbox: "mbox", spool: "unix", sizes: &[300_000] },
+    Case { inbox: "mh", spool: "unix", sizes: &[300] },
+    Case { inbox: "mh", spool: "mmdf", sizes: &[6000, 100, 9000] },
+    Case { inbox: "mx", spool: "unix", sizes: &[300] },
+    Case { inbox: "mx", spool: "mmdf", sizes: &[6000, 100, 9000] },
 ];
 
 fn body(number: usize, size: usize) -> String {
@@ -52,6 +56,8 @@ fn home_in(directory: tempfile::TempDir, disk: Arc<dyn Disk>) -> Home {
     Home::at(directory, disk, |environment| {
         environment.lock_dir = locks;
         environment.kiss_tries = 1;
+        // Which it is only where there is a profile.
+        environment.mh_allow_inbox = true;
         // The dead hold no locks.
         environment.dot_lock_timeout = 0;
     })
@@ -74,7 +80,12 @@ fn select(home: &Home) -> ailurus_store::Result<Box<dyn Mailbox>> {
 fn prepare(case: Case) -> Home {
     let home = well(tempfile::tempdir().unwrap());
     std::fs::create_dir(home.path("locks")).unwrap();
-    mailboxes(&home).create(&format!("#driver.{}/INBOX", case.inbox).as_str().into()).unwrap();
+    if case.inbox == "mh" {
+        home.put(".mh_profile", b"Path: Mail\n");
+        std::fs::create_dir_all(home.path("Mail/inbox")).unwrap();
+    } else {
+        mailboxes(&home).create(&format!("#driver.{}/INBOX", case.inbox).as_str().into()).unwrap();
+    }
     home.put("spool", message(case.spool, 100, 50).as_bytes());
     select(&home).unwrap().close().unwrap();
     let spool: String =
@@ -167,7 +178,7 @@ fn cut_everywhere(case: Case) {
     let total: usize = case.sizes.iter().sum();
     let step = if total > 100_000 && !long { 3 } else { 1 };
     let changes = survive(case, Fault::None, None, false);
-    assert!(changes > 20, "{changes}");
+    assert!(changes > 10, "{changes}");
     let mut number = 0;
     while number < changes {
         let delivery = number % 2 == 1;
@@ -180,6 +191,10 @@ fn cut_everywhere(case: Case) {
     }
     for number in (0..60).step_by(step) {
         survive(case, Fault::TearAt(number), None, number % 2 == 0);
+    }
+    for number in 0..8 {
+        survive(case, Fault::DirSyncFails(number), None, false);
+        survive(case, Fault::DirSyncFails(number), Some(number as u64), true);
     }
     for number in 0..16 {
         survive(case, Fault::SyncFails(number), None, false);
@@ -218,4 +233,24 @@ fn some_messages_to_mbox() {
 #[test]
 fn a_large_message_to_mbox() {
     cut_everywhere(CASES[5]);
+}
+
+#[test]
+fn one_message_to_mh() {
+    cut_everywhere(CASES[6]);
+}
+
+#[test]
+fn some_messages_to_mh() {
+    cut_everywhere(CASES[7]);
+}
+
+#[test]
+fn one_message_to_mx() {
+    cut_everywhere(CASES[8]);
+}
+
+#[test]
+fn some_messages_to_mx() {
+    cut_everywhere(CASES[9]);
 }

@@ -1,97 +1,23 @@
 //! Several sessions on one mh folder: ours, mh's, and the reference's.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+#[path = "support/folder.rs"]
+mod folder;
 #[path = "support/session.rs"]
 mod session;
 mod support;
 
 use ailurus_formats::{Mh, drivers};
 use ailurus_store::{
-    Access, AppendMeta, Claim, Driver, Error, Extent, Location, Mailbox, Mailboxes, Manner, Rejection, Result,
+    Access, AppendMeta, Claim, Driver, Error, Extent, Mailbox, Mailboxes, Manner, Rejection, Result,
 };
 use ailurus_types::{FlagOp, Keyword, SystemFlags, UidSet};
+use folder::*;
 use session::set_times;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use support::*;
-
-struct Folder {
-    home: Home,
-    driver: Mh,
-    at: Location,
-}
-
-impl Folder {
-    fn new() -> Self {
-        let home = Home::new();
-        home.put(".mh_profile", b"Path: Mail\n");
-        fs::create_dir_all(home.path("Mail/box")).unwrap();
-        let driver = Mh::new(home.environment.clone(), home.disk.clone());
-        let at = home.special("#mh/box");
-        Self { home, driver, at }
-    }
-
-    /// A folder with messages 1 to `count`, which mh put there long ago.
-    fn filled(count: u32) -> Self {
-        let folder = Self::new();
-        for n in 1..=count {
-            folder.deliver(n, n);
-        }
-        folder
-    }
-
-    fn file(&self, number: u32) -> PathBuf {
-        self.home.path(&format!("Mail/box/{number}"))
-    }
-
-    /// Puts message n there under a number, as other programs do.
-    fn deliver(&self, number: u32, n: u32) {
-        fs::write(self.file(number), text(n).replace("\r\n", "\n")).unwrap();
-        set_times(&self.file(number), NOW - 1000, NOW - 1000);
-    }
-
-    fn open(&self) -> Box<dyn Mailbox> {
-        open(&self.driver, &self.at).unwrap()
-    }
-
-    fn append(&self, n: u32) -> u32 {
-        append_plain(&self.driver, &self.at, text(n).as_bytes()).unwrap().uids.unwrap().1[0].get()
-    }
-
-    fn sidecar(&self) -> PathBuf {
-        self.home.path("Mail/box/.ailurus-uids")
-    }
-
-    fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.home.path("Mail/box")).unwrap();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-}
-
-fn text(n: u32) -> String {
-    format!("Subject: {n}\r\n\r\nbody {n}\r\n")
-}
-
-/// Returns which message has which UID.
-fn contents(mailbox: &mut dyn Mailbox) -> Result<BTreeMap<u32, u32>> {
-    let mut contents = BTreeMap::new();
-    for number in uids_of(mailbox) {
-        let whole = String::from_utf8(read_all(mailbox, uid(number), Extent::Whole, 1000)?).unwrap();
-        let n = whole.lines().next().unwrap().strip_prefix("Subject: ").unwrap().parse().unwrap();
-        assert_eq!(whole, text(n));
-        contents.insert(number, n);
-    }
-    Ok(contents)
-}
-
-fn pairs(pairs: &[(u32, u32)]) -> BTreeMap<u32, u32> {
-    pairs.iter().copied().collect()
-}
 
 fn recent(mailbox: &dyn Mailbox) -> Vec<bool> {
     mailbox.snapshot().messages.iter().map(|message| message.is_recent()).collect()

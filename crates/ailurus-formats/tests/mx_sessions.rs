@@ -163,7 +163,7 @@ fn an_index_of_no_octets_gets_a_new_uidvalidity() {
 }
 
 #[test]
-fn who_only_reads_writes_nothing() {
+fn who_only_reads_writes_down_no_more_than_which_uids_are_given() {
     let mailbox = Box_::filled(2);
     mailbox.deliver(5, 5);
     let before = mailbox.index();
@@ -172,7 +172,9 @@ fn who_only_reads_writes_nothing() {
     let status = mailbox.driver.status(&mailbox.at()).unwrap();
     assert_eq!((status.messages, status.recent, status.unseen, status.uid_next), (3, 1, 3, Some(uid(6))));
     assert_eq!(contents(&mut *examine), same(&[1, 2, 5]));
-    assert_eq!(mailbox.index(), before);
+    // But that UID 5 is given: a message with a lower one would never be found by who was told of it.
+    assert_eq!(mailbox.index(), before.replace("L00000002", "L00000005"));
+    assert_eq!(mailbox.append(6), 6);
 }
 
 #[test]
@@ -262,11 +264,91 @@ fn a_number_that_is_taken_is_passed_over() {
         .collect();
     let (_, uids) = append(&mailbox.driver, &mailbox.at(), &all).unwrap().uids.unwrap();
     assert_eq!(uids, [uid(3), uid(4)]);
+    // Nobody had seen it: all are shown at once, in the order of their UIDs.
     let mut session = mailbox.open();
     assert_eq!(contents(&mut *session), BTreeMap::from([(1, 1), (2, 50), (3, 3), (4, 4)]));
     let flagged: Vec<_> =
         session.snapshot().messages.iter().map(|m| m.flags().system.contains(SystemFlags::FLAGGED)).collect();
     assert_eq!(flagged, [false, false, true, true]);
+}
+
+/// Adding messages writes their records and UIDLAST, and nothing else.
+#[test]
+fn an_append_costs_the_same_whatever_is_there() {
+    let mailbox = Box_::filled(1);
+    let mut session = mailbox.open();
+    drop(store(&mut *session, &uids(&[1]), &change(FlagOp::Add, SystemFlags::NONE, &["Work"])).unwrap());
+    // A record that is out of order shows that the rest is not written again.
+    let odd = mailbox.index().replace("L00000001", "L00000009")
+        + "M00000009;00000000.0001M00000008;00000000.0001M00000007;00000000.0001";
+    fs::write(mailbox.file(".mxindex"), &odd).unwrap();
+    assert_eq!(mailbox.append(10), 10);
+    let keyword = Keyword::new(b"WORK").unwrap();
+    let with_keyword = AppendMeta { keywords: vec![keyword], ..AppendMeta::default() };
+    let texts = [text(11), text(12)];
+    let all = [(with_keyword, texts[0].as_bytes()), (AppendMeta::default(), texts[1].as_bytes())];
+    append(&mailbox.driver, &mailbox.at(), &all).unwrap();
+    assert_eq!(
+        mailbox.index(),
+        odd.replace("L00000009", "L0000000c")
+            + "M0000000a;00000000.0000M0000000b;00000001.0000M0000000c;00000000.0000"
+    );
+    // What is not as programs write it is put right first.
+    fs::write(mailbox.file(".mxindex"), odd + "M000").unwrap();
+    assert_eq!(mailbox.append(13), 13);
+    assert!(mailbox.index().ends_with("M0000000d;00000000.0000"));
+    assert_eq!(contents(&mut *mailbox.open()), same(&[1, 10, 11, 12, 13]));
+}
+
+/// Two of ours and one of another kind deliver at the same time, and one looks.
+#[test]
+fn appenders_never_collide() {
+    let mailbox = Box_::filled(1);
+    let count = 30;
+    let done = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for part in 1..3 {
+            let (mailbox, done) = (&mailbox, &done);
+            scope.spawn(move || {
+                let driver = Mx::new(mailbox.home.environment.clone(), mailbox.home.disk.clone());
+                for n in 0..count {
+                    append_plain(&driver, &mailbox.at(), text(1000 * part + n).as_bytes()).unwrap();
+                }
+                done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            });
+        }
+        let (mailbox, done) = (&mailbox, &done);
+        scope.spawn(move || {
+            for n in 0..count {
+                let all = fs::read_dir(mailbox.home.path("box")).unwrap();
+                let numbers =
+                    all.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok());
+                let mut number = numbers.max().unwrap() + 1;
+                let beside = mailbox.file(".incoming");
+                fs::write(&beside, text(5000 + n)).unwrap();
+                while fs::hard_link(&beside, mailbox.file(number)).is_err() {
+                    number += 1;
+                }
+                fs::remove_file(&beside).unwrap();
+            }
+            done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        });
+        let mut session = mailbox.open();
+        let mut highest = 1;
+        while done.load(std::sync::atomic::Ordering::Relaxed) < 3 {
+            let before = session.snapshot().uid_next;
+            drop(session.refresh().unwrap());
+            let new: Vec<_> = uids_of(&*session).into_iter().filter(|uid| *uid > highest).collect();
+            assert!(new.iter().all(|new| before.is_some_and(|next| uid(*new) >= next)), "{new:?}");
+            highest = new.last().copied().unwrap_or(highest);
+        }
+    });
+    let all = contents(&mut *mailbox.open());
+    let expected =
+        [1].into_iter().chain([1000, 2000, 5000].into_iter().flat_map(|first| first..first + count));
+    let mut found: Vec<_> = all.into_values().collect();
+    found.sort_unstable();
+    assert_eq!(found, expected.collect::<Vec<_>>());
 }
 
 #[test]

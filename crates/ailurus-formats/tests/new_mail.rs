@@ -23,12 +23,16 @@ const MARK: &str = "\u{1}\u{1}\u{1}\u{1}\n";
 
 /// The formats that INBOX can have here, and what makes one.
 const FORMATS: [&str; 2] = ["mbx", "mbox"];
+/// The same, and those whose messages are files.
+const ALL: [&str; 4] = ["mbx", "mbox", "mh", "mx"];
 
 fn home_on(disk: Arc<dyn Disk>) -> Home {
     let home = Home::with(disk, |environment| {
         environment.lock_dir = environment.home.join("locks");
         environment.kiss_tries = 1;
         environment.dot_lock_timeout = 300;
+        // Which it is only where there is a profile.
+        environment.mh_allow_inbox = true;
     });
     std::fs::create_dir(home.path("locks")).unwrap();
     home
@@ -37,6 +41,11 @@ fn home_on(disk: Arc<dyn Disk>) -> Home {
 /// A home with an INBOX of a format, and no spool.
 fn home(format: &str) -> Home {
     let home = home_on(Os::shared());
+    if format == "mh" {
+        home.put(".mh_profile", b"");
+        std::fs::create_dir_all(home.path("Mail/inbox")).unwrap();
+        return home;
+    }
     mailboxes(&home).create(&MailboxName::from(format!("#driver.{format}/INBOX").as_str())).unwrap();
     home
 }
@@ -140,6 +149,37 @@ fn all_of_the_spool_comes_with_what_is_known_of_it() {
     }
 }
 
+/// Into a folder of mh by both its names, and into mx.
+#[test]
+fn new_mail_becomes_files_with_what_is_known_of_it() {
+    for (format, name) in [("mh", "INBOX"), ("mh", "#MHinbox"), ("mx", "INBOX")] {
+        let home = home(format);
+        let select = || mailboxes(&home).select(&name.into(), Access::ReadWrite).unwrap();
+        let mut mailbox = select();
+        home.put("spool", b"From a@b Sat Feb  1 12:34:56 2025 +0200\nSubject: 1\nX-IMAPbase: 77 40 Work\n\
+            Status: RO\nX-Status: FA\nX-Keywords: Work\nX-UID: 3\n\nFrom here\n\nFrom c@d Tue Mar  5 01:02:03 2024\n\
+            Subject: 2\n\nbody\n");
+        assert_eq!(mailboxes(&home).status(&name.into()).unwrap().messages, 2);
+        assert!(mailbox.refresh().unwrap().arrived);
+        assert_eq!(
+            texts(mailbox.as_mut()),
+            ["Subject: 1\r\n\r\nFrom here\r\n", "Subject: 2\r\n\r\nbody\r\n"]
+        );
+        let shown = show(mailbox.as_ref());
+        let first = "msg 1 uid=1 size=25 date=\" 1-Feb-2025 10:34:56 +0000\" flags=SFA";
+        assert!(
+            shown.iter().any(|line| line == "keyword 0 Work") && shown[1].starts_with(first),
+            "{shown:?}"
+        );
+        assert_eq!(home.get("spool"), b"");
+        deliver(&home.path("spool"), &mail(3));
+        assert!(mailbox.refresh().unwrap().arrived);
+        mailbox.close().unwrap();
+        assert_eq!(numbers(select().as_mut()), [1, 2, 3]);
+        nothing_of_ours_is_left(&home);
+    }
+}
+
 #[test]
 fn mail_that_comes_later_is_moved_at_the_next_refresh_and_nothing_is_done_else() {
     for format in FORMATS {
@@ -183,7 +223,7 @@ fn a_spool_of_mmdf_format_is_moved_too() {
 
 #[test]
 fn what_the_spool_keeps_for_itself_is_not_moved() {
-    for format in FORMATS {
+    for format in ALL {
         for (name, count) in
             [("unix/03-flags-keywords", 4), ("unix/01-created", 0), ("unix/20-g-imapbase", 3)]
         {
@@ -215,7 +255,7 @@ fn what_the_spool_keeps_for_itself_is_not_moved() {
 
 #[test]
 fn a_spool_that_somebody_has_is_left_alone_without_a_word() {
-    for format in FORMATS {
+    for format in ALL {
         let home = home(format);
         home.put("spool", mail(1).as_bytes());
         let (env, disk) = (&home.environment, &home.disk);
@@ -249,7 +289,7 @@ fn a_spool_that_somebody_has_is_left_alone_without_a_word() {
 
 #[test]
 fn who_only_looks_moves_nothing() {
-    for format in FORMATS {
+    for format in ALL {
         let home = home(format);
         home.put("spool", mail(1).as_bytes());
         let boxes = mailboxes(&home);
@@ -290,7 +330,7 @@ fn two_sessions_see_the_mail_and_one_moves_it() {
 #[test]
 fn nothing_is_lost_and_nothing_comes_twice_while_mail_is_delivered() {
     const EACH: usize = 40;
-    for format in FORMATS {
+    for format in ALL {
         let home = home(format);
         let spool = home.path("spool");
         let done = AtomicBool::new(false);
@@ -398,7 +438,7 @@ fn append_without_locks(spool: &Path) {
 
 #[test]
 fn what_comes_without_a_lock_in_the_middle_of_a_move_is_kept() {
-    for format in FORMATS {
+    for format in ALL {
         let made = home(format);
         made.put("spool", (mail(1) + &mail(2)).as_bytes());
         let home = Home { disk: Meanwhile::disk(&made.path("spool"), append_without_locks), ..made };
@@ -426,7 +466,7 @@ fn a_spool_that_is_replaced_or_rewritten_in_the_middle_of_a_move_is_not_written(
     let cut = |spool: &Path| std::fs::write(spool, "").unwrap();
     type After = (fn(&Path), &'static [usize]);
     let hooks: [After; 3] = [(replace, &[1, 2, 4]), (rewrite, &[1, 2, 4]), (cut, &[1, 2])];
-    for format in FORMATS {
+    for format in ALL {
         for (hook, wanted) in hooks {
             let made = home(format);
             made.put("spool", (mail(1) + &mail(2)).as_bytes());
@@ -614,7 +654,7 @@ fn a_symbolic_link_is_followed_unless_it_is_somebody_elses() {
 
 #[test]
 fn a_full_disk_leaves_the_mail_where_it_is() {
-    for format in FORMATS {
+    for format in ALL {
         for room in (0..9000).step_by(401) {
             let made = home(format);
             let body = "a line of text\n".repeat(400);
@@ -676,7 +716,7 @@ impl ailurus_store::Clock for Moving {
 /// A message larger than any buffer goes through without being held.
 #[test]
 fn large_messages_are_moved() {
-    for format in FORMATS {
+    for format in ALL {
         let home = home(format);
         let body = "From here a line of text\n".repeat(200_000);
         let message = mail(1).replace("From here", &format!("{body}From here"));

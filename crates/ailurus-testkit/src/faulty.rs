@@ -39,6 +39,8 @@ pub enum Fault {
     FullAfter(u64),
     /// Every sync from number n on fails, as a dying disk's do.
     SyncFails(usize),
+    /// The sync of a directory number n fails, that one alone.
+    DirSyncFails(usize),
 }
 
 /// See the module.
@@ -56,6 +58,7 @@ struct State {
     made: Vec<PathBuf>,
     changes: usize,
     syncs: usize,
+    dir_syncs: usize,
     written: u64,
     // What was written before each change that needs room.
     octets: Vec<u64>,
@@ -376,6 +379,10 @@ impl Disk for FaultyDisk {
         let mut state = self.state();
         if state.dead {
             return Err(killed());
+        }
+        state.dir_syncs += 1;
+        if state.fault == Fault::DirSyncFails(state.dir_syncs - 1) {
+            return Err(io::Error::other("the disk does not answer"));
         }
         let (now, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut state.pending).into_iter().partition(|change| change.is_in(directory));

@@ -79,3 +79,18 @@ fn tenex_lines() {
 fn mbx_records() {
     run("mbx_records");
 }
+
+#[test]
+fn mx_index() {
+    run("mx_index");
+}
+
+#[test]
+fn mh_sidecar() {
+    run("mh_sidecar");
+}
+
+#[test]
+fn newsrc() {
+    run("newsrc");
+}

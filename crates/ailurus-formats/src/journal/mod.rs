@@ -95,17 +95,18 @@ pub fn recover(
                 return Err(RewriteError::Unchanged(error));
             }
         };
-        let journal = match Sealed::open(path, journal).map_err(RewriteError::Unchanged)? {
-            Some(journal) if journal.header.inode == places.inode => journal,
-            Some(_) => {
-                done = put_aside(disk, notices, path, "it belongs to another file");
-                continue;
-            }
-            None => {
-                discard(disk, path);
-                continue;
-            }
-        };
+        let journal =
+            match Sealed::open(path, journal, places.syncs_removals).map_err(RewriteError::Unchanged)? {
+                Some(journal) if journal.header.inode == places.inode => journal,
+                Some(_) => {
+                    done = put_aside(disk, notices, path, "it belongs to another file");
+                    continue;
+                }
+                None => {
+                    discard(disk, path);
+                    continue;
+                }
+            };
         done = match journal.survey(file, places.whole_units).map_err(RewriteError::Unchanged)? {
             Some(survey) => {
                 finish(disk, places, &journal, file, &survey)?;

@@ -25,6 +25,8 @@ pub struct Places {
     /// A unit that is neither as before nor as after is not one within which a process of ours was killed: others
     /// rewrite such files.
     pub(super) whole_units: bool,
+    /// The removal of a journal is made safe as well.
+    pub(super) syncs_removals: bool,
 }
 
 /// What is in the place of a journal.
@@ -75,6 +77,12 @@ impl Places {
         Ok(Self { whole_units: true, ..Self::at([beside, home.join(name)], file)? })
     }
 
+    /// Has the removal of a journal made safe from a power loss before anything else happens. Else it can come back after a
+    /// change that was made without one, and undo that, or be kept aside as one that fits nothing.
+    pub(crate) fn with_removals_synced(self) -> Self {
+        Self { syncs_removals: true, ..self }
+    }
+
     fn at(paths: [PathBuf; 2], file: &File) -> io::Result<Self> {
         let found = file.metadata()?;
         Ok(Self {
@@ -85,6 +93,7 @@ impl Places {
             device: found.dev(),
             inode: found.ino(),
             whole_units: false,
+            syncs_removals: false,
         })
     }
 

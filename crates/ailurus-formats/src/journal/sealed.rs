@@ -18,6 +18,8 @@ pub(crate) struct Sealed {
     pub(super) path: PathBuf,
     pub(super) file: File,
     pub(super) header: Header,
+    /// See [`super::Places::with_removals_synced`].
+    pub(super) syncs_removal: bool,
 }
 
 /// What becomes of a journal when there is no room for the longer mailbox.
@@ -39,7 +41,7 @@ pub(super) struct Survey {
 
 impl Sealed {
     /// Returns `None` for a journal that was never finished.
-    pub(super) fn open(path: &Path, file: File) -> io::Result<Option<Self>> {
+    pub(super) fn open(path: &Path, file: File, syncs_removal: bool) -> io::Result<Option<Self>> {
         let mut octets = [0; HEADER];
         let length = file.metadata()?.len();
         if length < HEADER as u64 {
@@ -50,7 +52,7 @@ impl Sealed {
         if header.body_len > length - HEADER as u64 {
             return Ok(None);
         }
-        let journal = Self { path: path.into(), file, header };
+        let journal = Self { path: path.into(), file, header, syncs_removal };
         let mut records = journal.records(Checking::Yes);
         loop {
             match records.next() {
@@ -103,7 +105,11 @@ impl Sealed {
         }
         self.overwrite(disk, file, length, alone).map_err(RewriteError::Interrupted)?;
         discard(disk, &self.path);
-        Ok(())
+        if !self.syncs_removal {
+            return Ok(());
+        }
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        disk.sync_dir(directory).map_err(RewriteError::Interrupted)
     }
 
     fn overwrite(&self, disk: &Arc<dyn Disk>, file: &File, length: u64, alone: bool) -> io::Result<()> {

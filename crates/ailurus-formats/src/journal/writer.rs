@@ -19,6 +19,7 @@ pub(crate) struct Writer {
     replaces: Option<PathBuf>,
     device: u64,
     inode: u64,
+    syncs_removal: bool,
     file: File,
     out: Vec<u8>,
     written: u64,
@@ -45,15 +46,28 @@ impl Writer {
             // Recovery comes before any rewrite, so this was never finished, or could not even be put aside. One that
             // was to replace another counts for nothing before it did.
             if let Found::Journal(left) = places.find(&path)
-                && (replaces.is_some() || Sealed::open(&path, left).is_ok_and(|sealed| sealed.is_none()))
+                && (replaces.is_some()
+                    || Sealed::open(&path, left, false).is_ok_and(|sealed| sealed.is_none()))
             {
                 disk.remove(&path).ok();
             }
             match places.create(&**disk, &path) {
                 Ok(file) => {
                     let (disk, out) = (Arc::clone(disk), Vec::with_capacity(BLOCK));
-                    let (device, inode) = (places.device, places.inode);
-                    return Ok(Self { disk, path, replaces, device, inode, file, out, written: 0, hash: 0 });
+                    let Places { device, inode, syncs_removals: syncs_removal, .. } = *places;
+                    let (written, hash) = (0, 0);
+                    return Ok(Self {
+                        disk,
+                        path,
+                        replaces,
+                        device,
+                        inode,
+                        syncs_removal,
+                        file,
+                        out,
+                        written,
+                        hash,
+                    });
                 }
                 Err(error) => failure = failure.or(Some(error)),
             }
@@ -104,7 +118,7 @@ impl Writer {
             self.path = replaced;
         }
         self.disk.sync_dir(self.path.parent().unwrap_or(Path::new(".")))?;
-        Ok(Sealed { path: self.path, file: self.file, header })
+        Ok(Sealed { path: self.path, file: self.file, header, syncs_removal: self.syncs_removal })
     }
 
     /// Removes the journal: the rewrite is called off.

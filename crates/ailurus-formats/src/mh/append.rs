@@ -4,7 +4,7 @@ use super::Mh;
 use super::mailbox::{MhMailbox, Synchronized};
 use super::table::{N, Note};
 use crate::files;
-use crate::numbered::{Encoder, Filed, Folder, Incoming, Names, Written, remove};
+use crate::numbered::{Encoder, Filed, Folder, Incoming, Names, Written};
 use crate::sidecar::{Event, Lock, Sidecar, State};
 use ailurus_store::{Append, AppendMeta, Appended, Error, Level, Location, Result};
 use ailurus_types::{Flags, Keyword, KeywordMask, Keywords, SystemFlags, Uid};
@@ -75,13 +75,14 @@ impl<'d> MhAppend<'d> {
         }
         let first = note.highest.checked_add(1);
         let first = first.ok_or_else(|| Error::Refused("no number is left in this mailbox".into()))?;
-        let numbers = self.incoming.commit(first).map_err(&failed)?;
-        let records = given.iter().zip(&numbers).map(|((uid, flags, written), number)| {
+        let delivered = self.incoming.commit(first).map_err(&failed)?;
+        let numbers = delivered.numbers();
+        let records = given.iter().zip(numbers).map(|((uid, flags, written), number)| {
             // To get its name has changed its change time.
             let found = mailbox.folder.look(*number).ok().flatten().map(|look| look.id);
             let id = found.filter(|id| id.is_like(&written.id)).unwrap_or(written.id);
             let filed = Filed::new(*number, id, &written.measure);
-            note.count(*flags);
+            note.count(*flags, true);
             Event::Message { uid: *uid, flags: *flags, identity: filed.encode() }
         });
         let events: Vec<Event<N>> = records.collect();
@@ -92,11 +93,7 @@ impl<'d> MhAppend<'d> {
             state.note = note.encode();
         }
         if let Err(error) = mailbox.sidecar.append(&lock, &state, events) {
-            for (number, (.., written)) in numbers.iter().zip(&given) {
-                // Whatever goes wrong here leaves a message that nobody was told of.
-                remove(&*mailbox.disk, &mailbox.folder, *number, &written.id).ok();
-            }
-            mailbox.disk.sync_dir(mailbox.folder.path()).ok();
+            delivered.take_back();
             return Err(failed(error));
         }
         let uids: Vec<Uid> = given.iter().map(|(uid, ..)| *uid).collect();

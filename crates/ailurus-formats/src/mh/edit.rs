@@ -112,12 +112,13 @@ impl MhMailbox {
     /// Removes a message's file, which may have another number by now.
     fn remove_file(&mut self, index: usize) -> io::Result<Removed> {
         let (id, number) = (self.table.id(index), self.table.entries[index].number);
-        let removed = remove(&*self.disk, &self.folder, number, &id)?;
-        match self.folder.find(&id) {
-            Ok(Some(number)) if removed == Removed::NotThere => {
-                remove(&*self.disk, &self.folder, number, &id)
-            }
-            _ => Ok(removed),
+        if remove(&*self.disk, &self.folder, number, &id)? == Removed::Yes {
+            return Ok(Removed::Yes);
+        }
+        self.relocate()?;
+        match self.table.entries[index].number {
+            same if same == number => Ok(Removed::NotThere),
+            other => remove(&*self.disk, &self.folder, other, &id),
         }
     }
 }

@@ -5,13 +5,14 @@ use super::profile::Profile;
 use super::scan::{Numbering, Work};
 use super::table::{N, Note, Table};
 use crate::disk::Disk;
-use crate::numbered::{FileId, Folder, LineReader, Measure, Stamp};
+use crate::numbered::{FileId, Folder, LineReader, Measure, Names, Stamp};
 use crate::sidecar::{Event, Lock, Reading, Sidecar, State};
 use ailurus_store::{
     Access, Changes, Edit, Environment, Error, Extent, Level, Location, Mailbox, Manner, PermanentFlags,
     Result, Snapshot, Wake,
 };
 use ailurus_types::{Keywords, MailboxName, SystemFlags, Uid, UidSet, UidValidity};
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -37,10 +38,14 @@ pub(super) struct MhMailbox {
     pub(super) highest: u32,
     /// Files that somebody may still have been writing.
     pub(super) fresh: Vec<(u32, FileId)>,
+    /// Whether a file could not be read, which the next session tries again.
+    pub(super) hides: bool,
     /// What is different from the sidecar, and could not be written there.
     pub(super) unsaved: Work,
     /// A file is another than it was, which the directory does not show.
     pub(super) must_scan: bool,
+    /// The times of the directory when it was searched for files with other numbers.
+    relocated: Option<Stamp>,
     reader: Option<(Uid, LineReader)>,
     /// The message read last: the next is probably it again, or the one behind.
     hint: usize,
@@ -122,8 +127,10 @@ impl MhMailbox {
             last_stamp: None,
             highest: 0,
             fresh: Vec::new(),
+            hides: false,
             unsaved: Work::default(),
             must_scan: false,
+            relocated: None,
             reader: None,
             hint: 0,
         })
@@ -244,19 +251,13 @@ impl MhMailbox {
 
     fn note(&self, state: &State) -> Option<Note> {
         let stamp = self.last_stamp?;
-        let complete = self.stamp == Some(stamp) && self.fresh.is_empty() && self.unsaved.is_empty();
-        let count = |wanted: &dyn Fn(&ailurus_store::MessageInfo) -> bool| {
-            let count = self.table.snapshot.messages.iter().filter(|message| wanted(message)).count();
-            u32::try_from(count).unwrap_or(u32::MAX)
-        };
-        Some(Note {
-            stamp,
-            complete,
-            highest: self.highest,
-            messages: count(&|_| true),
-            unseen: count(&|message| !message.flags().system.contains(SystemFlags::SEEN)),
-            recent: count(&|message| message.uid().get() > state.told),
-        })
+        let complete =
+            self.stamp == Some(stamp) && self.fresh.is_empty() && self.unsaved.is_empty() && !self.hides;
+        let mut note = Note { stamp, complete, highest: self.highest, messages: 0, unseen: 0, recent: 0 };
+        for message in &self.table.snapshot.messages {
+            note.count(message.flags(), message.uid().get() > state.told);
+        }
+        Some(note)
     }
 
     /// Shows the state to the session.
@@ -296,6 +297,7 @@ impl MhMailbox {
     fn refresh_alone(&mut self) -> Result<()> {
         let known = self.table.snapshot.largest_uid().map_or(0, Uid::get);
         let mut state = self.state.clone();
+        self.unsaved = Work::default();
         self.scan(&mut state, Numbering::Known)?;
         self.claim(&mut state, known, Numbering::Known);
         self.adopt(state);
@@ -385,14 +387,46 @@ impl MhMailbox {
         }
     }
 
+    /// Finds out which numbers files have by now, all in one look at the directory: mh gives many of them new ones at once.
+    pub(super) fn relocate(&mut self) -> io::Result<()> {
+        let stamp = self.folder.stamp()?;
+        if self.relocated == Some(stamp) {
+            return Ok(());
+        }
+        let names = Names::with_inodes(self.folder.path())?;
+        let (mut taken, mut moved) = (vec![false; names.len()], Vec::new());
+        for index in 0..self.table.len() {
+            // Hard links share an inode: who has a number keeps it.
+            match names.binary_search(&(self.table.inode(index), self.table.entries[index].number)) {
+                Ok(at) => taken[at] = true,
+                Err(_) => moved.push(index),
+            }
+        }
+        let mut next: HashMap<u64, usize> = HashMap::new();
+        let mut told = Vec::new();
+        for index in moved {
+            let inode = self.table.inode(index);
+            let at = next.entry(inode).or_insert_with(|| names.partition_point(|(other, _)| *other < inode));
+            while taken.get(*at) == Some(&true) {
+                *at += 1;
+            }
+            if let Some((_, number)) = names.get(*at).filter(|(other, _)| *other == inode) {
+                taken[*at] = true;
+                self.table.entries[index].number = *number;
+                told.push(self.table.uid(index));
+            }
+        }
+        self.unsaved.add(Work::moving(told));
+        self.relocated = Some(stamp).filter(Stamp::is_settled);
+        Ok(())
+    }
+
     fn try_open(&mut self, index: usize) -> io::Result<Option<LineReader>> {
-        let (mut id, mut number) = (self.table.id(index), self.table.entries[index].number);
-        let mut file = self.folder.open_file(number, &id)?;
-        if file.is_none()
-            && let Some(found) = self.folder.find(&id)?
-        {
-            number = found;
-            file = self.folder.open_file(number, &id)?;
+        let id = self.table.id(index);
+        let mut file = self.folder.open_file(self.table.entries[index].number, &id)?;
+        if file.is_none() {
+            self.relocate()?;
+            file = self.folder.open_file(self.table.entries[index].number, &id)?;
         }
         let Some(file) = file else { return Ok(None) };
         let found = FileId::of(&file.metadata()?);
@@ -401,9 +435,8 @@ impl MhMailbox {
             if !self.table.is_copy(index, &found, &Measure::of(&file)?) {
                 return Ok(None);
             }
-            id = found;
-            self.table.entries[index].number = number;
-            self.table.set_id(index, &id);
+            self.table.set_id(index, &found);
+            self.unsaved.add(Work::moving(vec![self.table.uid(index)]));
         }
         Ok(Some(LineReader::new(file)))
     }

@@ -52,6 +52,7 @@ mod table;
 
 use crate::disk::Disk;
 use crate::files;
+use crate::numbered::{Names, tidy};
 use crate::sidecar::Sidecar;
 use ailurus_store::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, ListQuery, Listed, Location, Mailbox,
@@ -198,6 +199,10 @@ impl Driver for Mh {
     fn delete(&self, at: &Location) -> Result<()> {
         let (path, _) = self.existing(at)?;
         let sidecar = Sidecar::<N>::path_in(&path);
+        // Who appends meanwhile waits, and finds that there is no mailbox; where there is no lock, nobody does.
+        let _lock = Sidecar::<N>::new(Arc::clone(&self.disk), sidecar.clone(), 0o600).lock().ok();
+        let leftovers = Names::read(&path).map_err(files::failure("delete", at, &path))?.leftovers;
+        tidy(&*self.disk, &path, &leftovers).map_err(files::failure("delete", at, &path))?;
         let entries = std::fs::read_dir(&path).map_err(files::failure("delete", at, &path))?;
         for entry in entries.flatten() {
             let mine = names::is_internal(entry.file_name().as_encoded_bytes()) && entry.path() != sidecar;
@@ -206,7 +211,7 @@ impl Driver for Mh {
             }
         }
         // It goes last: messages that stay when we die keep what is known of them.
-        if sidecar.symlink_metadata().is_ok() {
+        if sidecar.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
             self.disk.remove(&sidecar).map_err(files::failure("delete", at, &path))?;
         }
         match self.disk.remove_dir(&path) {

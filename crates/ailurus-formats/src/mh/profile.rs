@@ -1,6 +1,8 @@
 //! `~/.mh_profile`, and where folders are.
 
-use ailurus_store::{Environment, Level};
+use crate::files;
+use crate::numbered::Ranges;
+use ailurus_store::{Access, Environment, Level};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -8,7 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const PROFILE: &str = ".mh_profile";
-const MOST: u64 = 64 * 1024;
+const MOST: u64 = 1024 * 1024;
 
 /// What a user's mh is set to.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -70,27 +72,24 @@ fn stays_below(home: &Path, path: &[u8]) -> bool {
 
 /// Reads a file that is a plain one and small.
 fn read(path: &Path) -> Option<Vec<u8>> {
-    if !path.metadata().ok()?.is_file() {
-        return None;
-    }
     let mut text = Vec::new();
-    std::fs::File::open(path).ok()?.take(MOST).read_to_end(&mut text).ok()?;
+    files::open(path, Access::ReadOnly).ok()?.take(MOST).read_to_end(&mut text).ok()?;
     Some(text)
 }
 
 /// Returns the value of the first line of this name, in any letter case.
 fn value<'t>(text: &'t [u8], name: &[u8]) -> Option<&'t [u8]> {
-    text.split(|octet| matches!(octet, b'\r' | b'\n')).find_map(|line| {
+    text.split(|octet| matches!(octet, 0 | b'\r' | b'\n')).find_map(|line| {
         let (head, rest) = line.split_at_checked(name.len())?;
         let value = rest.strip_prefix(b":").filter(|_| head.eq_ignore_ascii_case(name))?;
         Some(value.trim_ascii()).filter(|value| !value.is_empty())
     })
 }
 
-/// Returns the numbers in a sequence of a folder, as ranges in the order of the file.
+/// Returns the numbers in a sequence of a folder.
 ///
 /// `.mh_sequences` has a line `name: 1-3 7 9-12` for each sequence. A long one may go on in lines that begin with a blank.
-pub(super) fn sequence(folder: &Path, name: &[u8]) -> Vec<(u32, u32)> {
+pub(super) fn sequence(folder: &Path, name: &[u8]) -> Ranges {
     let text = read(&folder.join(".mh_sequences")).unwrap_or_default();
     let mut ranges = Vec::new();
     let mut inside = false;
@@ -102,7 +101,7 @@ pub(super) fn sequence(folder: &Path, name: &[u8]) -> Vec<(u32, u32)> {
         let words = numbers.filter(|_| inside).unwrap_or_default().split(u8::is_ascii_whitespace);
         ranges.extend(words.filter_map(range));
     }
-    ranges
+    Ranges::new(ranges)
 }
 
 fn range(word: &[u8]) -> Option<(u32, u32)> {
@@ -188,10 +187,10 @@ mod tests {
     #[test]
     fn sequences_are_read_with_their_continuations() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(sequence(folder.path(), b"unseen").is_empty());
+        assert_eq!(sequence(folder.path(), b"unseen"), Ranges::default());
         let text = "cur: 3\nunseen: 1 4-6\n 9\nunseenx: 7\n\t8\n";
         std::fs::write(folder.path().join(".mh_sequences"), text).unwrap();
-        assert_eq!(sequence(folder.path(), b"unseen"), [(1, 1), (4, 6), (9, 9)]);
-        assert_eq!(sequence(folder.path(), b"cur"), [(3, 3)]);
+        assert_eq!(sequence(folder.path(), b"unseen"), Ranges::new(vec![(1, 1), (4, 6), (9, 9)]));
+        assert_eq!(sequence(folder.path(), b"cur"), Ranges::new(vec![(3, 3)]));
     }
 }

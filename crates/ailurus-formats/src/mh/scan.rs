@@ -7,7 +7,7 @@
 use super::mailbox::{Keeping, MhMailbox};
 use super::profile;
 use super::table::{N, Table};
-use crate::numbered::{FileId, Filed, Look, Measure, Names, Stamp, tidy};
+use crate::numbered::{Filed, Look, Measure, Names, Ranges, Stamp, tidy};
 use crate::sidecar::{Event, State};
 use ailurus_store::{Error, Level, Result};
 use ailurus_types::{Flags, SystemFlags, Uid};
@@ -42,6 +42,11 @@ impl Work {
         Self { gone, ..Self::default() }
     }
 
+    /// What only gives messages other numbers.
+    pub(super) fn moving(told: Vec<Uid>) -> Self {
+        Self { told, ..Self::default() }
+    }
+
     /// Adds what an earlier scan found and could not write down.
     pub(super) fn add(&mut self, earlier: Self) {
         self.told.extend(earlier.told);
@@ -59,13 +64,60 @@ impl Work {
 /// Which messages of the table were found, and which files are none of those.
 struct Matching {
     found: Vec<bool>,
-    others: Vec<(u32, Look)>,
+    others: Vec<u32>,
+}
+
+/// A file that was read: its number, what it looks like, what is in it.
+type Found = (u32, Look, Measure);
+
+/// The messages that were not found under their numbers.
+struct Missing {
+    by_number: HashMap<u32, usize>,
+    /// Hard links share an inode.
+    by_inode: HashMap<u64, Vec<usize>>,
+}
+
+impl Missing {
+    fn of(table: &Table, found: &[bool]) -> Self {
+        let (mut by_number, mut by_inode) = (HashMap::new(), HashMap::<_, Vec<_>>::new());
+        for index in (0..table.len()).rev().filter(|index| !found[*index]) {
+            by_number.insert(table.entries[index].number, index);
+            by_inode.entry(table.inode(index)).or_default().push(index);
+        }
+        Self { by_number, by_inode }
+    }
+
+    fn may_be(&self, number: u32, inode: u64) -> bool {
+        self.by_number.contains_key(&number) || self.by_inode.contains_key(&inode)
+    }
+
+    fn by_number(&self, number: u32) -> Option<usize> {
+        self.by_number.get(&number).copied()
+    }
+
+    /// Returns the first of this inode that was not found meanwhile.
+    fn by_inode(&mut self, inode: u64, found: &[bool]) -> Option<usize> {
+        let known = self.by_inode.get_mut(&inode)?;
+        while known.pop_if(|index| found[*index]).is_some() {}
+        known.last().copied()
+    }
 }
 
 /// A file that is no known message.
 struct New {
     filed: Filed,
     flags: Flags,
+}
+
+impl New {
+    fn of((number, look, measure): &Found, unseen: &Ranges) -> Self {
+        let mut flags = Flags::default();
+        // COMPAT(mh): what was read since it was written has been seen; nmh may know better.
+        if look.was_read && !unseen.contains(*number) {
+            flags.system |= SystemFlags::SEEN;
+        }
+        Self { filed: Filed::new(*number, look.id, measure), flags }
+    }
 }
 
 /// So many files that are being written are waited for one by one; with more, the folder is read again.
@@ -78,6 +130,7 @@ impl MhMailbox {
     pub(super) fn scan(&mut self, state: &mut State, numbering: Numbering) -> Result<Work> {
         let (stamp, names) = self.read_names()?;
         self.fresh.clear();
+        self.hides = false;
         let mut work = Work::default();
         let mut matching = self.match_numbers(&names.numbers)?;
         let new = self.match_content(&mut matching, &mut work);
@@ -147,7 +200,7 @@ impl MhMailbox {
                 }
             }
             if !is_known {
-                matching.others.push((*number, look));
+                matching.others.push(*number);
             }
         }
         Ok(matching)
@@ -173,33 +226,36 @@ impl MhMailbox {
         if others.is_empty() {
             return Vec::new();
         }
-        let missing = || (0..self.table.len()).filter(|index| !matching.found[*index]);
-        let by_inode: HashMap<u64, usize> =
-            missing().map(|index| (self.table.id(index).inode, index)).collect();
-        let by_number: HashMap<u32, usize> =
-            missing().map(|index| (self.table.entries[index].number, index)).collect();
+        let mut missing = Missing::of(&self.table, &matching.found);
         let unseen = profile::sequence(self.folder.path(), &self.unseen);
-        let (mut rest, mut new) = (Vec::new(), Vec::new());
-        for (number, look) in others {
-            let Some(measure) = self.measure(number, &look) else { continue };
-            let known = by_inode.get(&look.id.inode).copied();
-            if !self.settle(matching, known, (number, &look.id, &measure), work) {
-                rest.push((number, look, measure));
-            }
-        }
-        // Only when all that were renamed are known: a copy must not take the place of one.
-        for (number, look, measure) in rest {
-            let known = by_number.get(&number).copied();
-            if self.settle(matching, known, (number, &look.id, &measure), work) {
+        let (mut rest, mut new) = (Vec::new(), Vec::with_capacity(others.len()));
+        for number in others {
+            let Some((look, measure)) = self.measure(number) else {
+                // What cannot be read now is no reason to believe that it is gone.
+                let known = missing.by_number(number).filter(|index| self.looks_like(*index, number));
+                known.into_iter().for_each(|index| matching.found[index] = true);
+                continue;
+            };
+            let file = (number, look, measure);
+            // First those of which nothing but the change time is another: hard links share all the rest.
+            let known = missing.by_number(number).filter(|it| self.table.inode(*it) == look.id.inode);
+            if self.settle(matching, known, &file, work) {
                 continue;
             }
-            let mut flags = Flags::default();
-            // COMPAT(mh): what was read since it was written has been seen; nmh may know better.
-            if look.was_read && !unseen.iter().any(|(first, last)| (*first..=*last).contains(&number)) {
-                flags.system |= SystemFlags::SEEN;
+            if missing.may_be(number, look.id.inode) {
+                rest.push(file);
+            } else {
+                new.push(New::of(&file, &unseen));
             }
-            new.push(New { filed: Filed::new(number, look.id, &measure), flags });
         }
+        rest.retain(|file| {
+            let known = missing.by_inode(file.1.id.inode, &matching.found);
+            !self.settle(matching, known, file, work)
+        });
+        // Only when all that were renamed are known: a copy must not take the place of one.
+        rest.retain(|file| !self.settle(matching, missing.by_number(file.0), file, work));
+        new.extend(rest.iter().map(|file| New::of(file, &unseen)));
+        new.sort_unstable_by_key(|new| new.filed.number);
         new
     }
 
@@ -208,32 +264,38 @@ impl MhMailbox {
         &mut self,
         matching: &mut Matching,
         known: Option<usize>,
-        (number, id, measure): (u32, &FileId, &Measure),
+        (number, look, measure): &Found,
         work: &mut Work,
     ) -> bool {
-        let known = known.filter(|index| !matching.found[*index] && self.table.is_copy(*index, id, measure));
-        let Some(index) = known else { return false };
+        let is_it = |index: &usize| !matching.found[*index] && self.table.is_copy(*index, &look.id, measure);
+        let Some(index) = known.filter(is_it) else { return false };
         matching.found[index] = true;
-        self.table.entries[index].number = number;
-        self.table.set_id(index, id);
+        self.table.entries[index].number = *number;
+        self.table.set_id(index, &look.id);
         work.told.push(self.table.uid(index));
         true
     }
 
     /// Reads a file to know its size. One that cannot be read, or is another by now, has to wait.
-    fn measure(&mut self, number: u32, look: &Look) -> Option<Measure> {
-        let opened = self.folder.open_quietly(number, &look.id);
-        match opened.and_then(|file| file.as_ref().map(Measure::of).transpose()) {
-            Ok(Some(measure)) => Some(measure),
-            Ok(None) => {
-                self.fresh.push((number, look.id));
-                None
-            }
+    fn measure(&mut self, number: u32) -> Option<(Look, Measure)> {
+        let read = |look: &Look| -> io::Result<Option<Measure>> {
+            self.folder.open_quietly(number, &look.id)?.as_ref().map(Measure::of).transpose()
+        };
+        let looked = self.folder.look(number);
+        match looked.and_then(|look| look.map(|look| Ok((look, read(&look)?))).transpose()) {
+            Ok(Some((look, Some(measure)))) => return Some((look, measure)),
+            Ok(Some((look, None))) => self.fresh.push((number, look.id)),
+            Ok(None) => {}
             Err(error) => {
+                self.hides = true;
                 self.log(format!("{} is not shown: {error}", self.folder.file(number).display()));
-                None
             }
         }
+        None
+    }
+
+    fn looks_like(&self, index: usize, number: u32) -> bool {
+        matches!(self.folder.look(number), Ok(Some(look)) if look.id.is_like(&self.table.id(index)))
     }
 
     fn add(&mut self, state: &mut State, matching: &Matching, new: Vec<New>, work: &mut Work) {

@@ -65,6 +65,10 @@ impl Table {
         FileId { inode, size, modified: (seconds, nanoseconds), changed }
     }
 
+    pub(super) fn inode(&self, index: usize) -> u64 {
+        self.entries[index].inode
+    }
+
     /// Tells whether a file is the message's, whatever happened to its inode: size, date and content are as they were.
     pub(super) fn is_copy(&self, index: usize, id: &FileId, measure: &Measure) -> bool {
         let (mine, entry) = (self.id(index), self.entries[index]);
@@ -264,13 +268,12 @@ impl Note {
         })
     }
 
-    /// Counts a message that arrives.
-    pub(super) fn count(&mut self, flags: Flags) {
+    /// Counts a message.
+    pub(super) fn count(&mut self, flags: Flags, is_recent: bool) {
+        let is_unseen = !flags.system.contains(SystemFlags::SEEN);
         self.messages = self.messages.saturating_add(1);
-        self.recent = self.recent.saturating_add(1);
-        if !flags.system.contains(SystemFlags::SEEN) {
-            self.unseen = self.unseen.saturating_add(1);
-        }
+        self.recent = self.recent.saturating_add(is_recent.into());
+        self.unseen = self.unseen.saturating_add(is_unseen.into());
     }
 }
 

@@ -1,9 +1,10 @@
 //! The index file: its lock, and how it is rewritten.
 
-use super::index::{Index, push_message};
+use super::index::{Head, Index, push_message};
 use crate::disk::Disk;
 use crate::journal::{Places, recover};
 use crate::lock::{Mode, Wait, lock_file};
+use crate::numbered::Stamp;
 use crate::rewrite::{Rewrite, RewriteError};
 use ailurus_store::{Environment, Error, Result};
 use ailurus_types::Flags;
@@ -28,7 +29,23 @@ pub(super) struct Locked {
 }
 
 /// What a look at the index tells without opening it.
-pub(super) type Seen = (u64, u64, (i64, i64));
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Seen {
+    inode: u64,
+    length: u64,
+    times: Stamp,
+}
+
+impl Seen {
+    fn of(found: &std::fs::Metadata) -> Self {
+        Self { inode: found.ino(), length: found.len(), times: Stamp::of(found) }
+    }
+
+    /// Tells whether every change from now on will show.
+    pub(super) fn is_settled(&self) -> bool {
+        self.times.is_settled()
+    }
+}
 
 impl Locked {
     /// Opens and locks the index of a mailbox, and finishes what a dead process began. Where it may not be written, it is
@@ -46,6 +63,8 @@ impl Locked {
                 continue;
             }
             let places = Places::of(&path, &file, &environment.home).map_err(Error::io("look at", &path))?;
+            // Small changes are made without a journal: an old one must not come back after them.
+            let places = places.with_removals_synced();
             if writable {
                 let recovered = recover(disk, &environment.notices, &places, &file);
                 recovered.map_err(|error| Error::io("repair", &path)(error.into_io()))?;
@@ -83,18 +102,47 @@ impl Locked {
         write().map_err(|error| Error::io("write", &self.path)(error.into_io()))
     }
 
+    /// Reads what an append needs, which is the same work for any number of messages; `None` where the index is not laid
+    /// out as programs write it.
+    pub(super) fn head(&self) -> Result<Option<Head>> {
+        Head::read(&self.file).map_err(Error::io("read", &self.path))
+    }
+
+    /// Adds messages to an index with this head. With `Ok` it is safe on the disk.
+    ///
+    /// Whenever we die it says what it said, and may know some of the messages.
+    pub(super) fn append(&self, disk: &dyn Disk, head: &Head, new: &[(u32, Flags)]) -> Result<()> {
+        let mut records = Vec::new();
+        new.iter().for_each(|(uid, flags)| push_message(*uid, *flags, &mut records));
+        let last = new.last().map_or(head.last, |(uid, _)| *uid);
+        let written = disk.write_at(&self.file, &records, head.length);
+        let written = written.and_then(|()| self.raise(disk, last));
+        written.map_err(Error::io("write", &self.path)).inspect_err(|_| self.cut(disk, head))
+    }
+
+    /// Takes back what [`Locked::append`] added, but for the UIDs; what stays does no harm.
+    pub(super) fn cut(&self, disk: &dyn Disk, head: &Head) {
+        disk.set_len(&self.file, head.length).ok();
+    }
+
+    /// Sets UIDLAST in an index whose head is laid out as programs write it.
+    pub(super) fn set_last(&self, disk: &dyn Disk, last: u32) -> Result<()> {
+        self.raise(disk, last).map_err(Error::io("write", &self.path))
+    }
+
+    fn raise(&self, disk: &dyn Disk, last: u32) -> io::Result<()> {
+        disk.write_at(&self.file, format!("{last:08x}").as_bytes(), Head::LAST)?;
+        disk.sync(&self.file)
+    }
+
     pub(super) fn seen(&self) -> Option<Seen> {
-        self.file.metadata().ok().map(|found| seen(&found))
+        self.file.metadata().ok().map(|found| Seen::of(&found))
     }
 }
 
 /// Looks at the index of a mailbox.
 pub(super) fn look(directory: &Path) -> Option<Seen> {
-    directory.join(NAME).metadata().ok().map(|found| seen(&found))
-}
-
-fn seen(found: &std::fs::Metadata) -> Seen {
-    (found.ino(), found.len(), (found.mtime(), found.mtime_nsec()))
+    directory.join(NAME).metadata().ok().map(|found| Seen::of(&found))
 }
 
 fn open(path: &Path) -> io::Result<(File, bool)> {

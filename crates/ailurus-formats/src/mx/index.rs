@@ -143,6 +143,56 @@ impl Index {
     }
 }
 
+/// The index without the flags of the messages, where `V` and `L` are first and records of messages last: so does every
+/// program write it.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) validity: u32,
+    /// The last UID that was given.
+    pub(super) last: u32,
+    pub(super) keywords: Keywords,
+    /// Octets of the index.
+    pub(super) length: u64,
+}
+
+impl Head {
+    /// Where the digits of UIDLAST are.
+    pub(super) const LAST: u64 = 10;
+
+    /// Reads the first octets of an index and its last record; `None` if it is laid out otherwise.
+    pub(super) fn read(file: &File) -> io::Result<Option<Self>> {
+        let length = file.metadata()?.len();
+        let mut octets = Vec::new();
+        read_up_to(file, 0, BLOCK, &mut octets)?;
+        let mut index = Index::default();
+        let mut at = 18;
+        let is_plain = octets.len() >= at && octets[0] == b'V' && octets[9] == b'L';
+        if !is_plain || !octets[1..9].iter().chain(&octets[10..18]).all(u8::is_ascii_hexdigit) {
+            return Ok(None);
+        }
+        index.take(&octets[..9]);
+        index.take(&octets[9..18]);
+        while octets.get(at) == Some(&b'K') {
+            let Some(taken) = index.take(&octets[at..]) else { return Ok(None) };
+            at += taken;
+        }
+        let (messages, record) = (length - at as u64, MESSAGE as u64);
+        if messages % record != 0 {
+            return Ok(None);
+        }
+        if messages > 0 {
+            read_up_to(file, length - record, MESSAGE, &mut octets)?;
+            if !is_message(&octets) {
+                return Ok(None);
+            }
+            index.take(&octets);
+        }
+        // Records of messages that never came can be beyond UIDLAST.
+        let last = index.messages.iter().map(|(uid, _)| *uid).chain([index.last]).max().unwrap_or(0);
+        Ok(Some(Self { validity: index.validity, last, keywords: index.keywords, length }))
+    }
+}
+
 /// Appends the record of a message.
 pub(super) fn push_message(uid: u32, flags: Flags, out: &mut Vec<u8>) {
     let keywords = flags.keywords.0 & ((1 << SLOTS) - 1);
@@ -176,6 +226,12 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text).unwrap();
         Index::read(&file).unwrap()
+    }
+
+    fn head(text: &[u8]) -> Option<Head> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(text).unwrap();
+        Head::read(&file).unwrap()
     }
 
     fn encode(index: &Index) -> Vec<u8> {
@@ -236,14 +292,42 @@ mod tests {
     }
 
     #[test]
+    fn heads_are_read_where_the_index_is_laid_out_as_programs_do() {
+        let head = |text: &[u8]| {
+            let head = head(text)?;
+            Some((head.validity, head.last, head.keywords.len(), head.length))
+        };
+        let text = b"V00000009L00000004Ka\nKb\nM00000001;00000001.0005M00000004;00000003.002e";
+        for (end, expected) in [
+            (18, Some((9, 4, 0, 18))),
+            (24, Some((9, 4, 2, 24))),
+            (47, Some((9, 4, 2, 47))),
+            (70, Some((9, 4, 2, 70))),
+            (69, None),
+            (46, None),
+            (23, None),
+            (17, None),
+            (0, None),
+        ] {
+            assert_eq!(head(&text[..end]), expected, "{end}");
+        }
+        assert_eq!(head(b"V00000009L00000004M00000007;00000000.0000"), Some((9, 7, 0, 41)));
+        for odd in [&b"L00000004V00000009"[..], b"V9L4M00000001;00000001.0005", b"V0000000xL00000004"] {
+            assert_eq!(head(odd), None);
+        }
+    }
+
+    #[test]
     fn no_octets_make_it_fail() {
         let text = b"V67c2f6c0L00000004KWork\nK$Forwarded\nM00000001;00000001.0005M00000004;00000003.002e";
         for at in 0..text.len() {
             drop(read(&text[..at]));
+            drop(head(&text[..at]));
             for bit in 0..8 {
                 let mut flipped = text.to_vec();
                 flipped[at] ^= 1 << bit;
                 drop(read(&flipped));
+                drop(head(&flipped));
             }
         }
     }

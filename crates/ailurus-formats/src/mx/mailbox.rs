@@ -95,20 +95,40 @@ impl MxMailbox {
         self.settle_validity(&mut index);
         differs |= index.clone_head() != before;
         differs |= self.scan(locked, &mut index)?;
-        let messages = std::mem::take(&mut index.messages);
-        differs |= messages.len() != self.entries.len();
+        let known = std::mem::take(&mut index.messages);
+        differs |= known.len() != self.entries.len();
         self.index = index;
         self.adopt();
-        // Who only reads writes nothing but a UIDVALIDITY that nobody would find again.
+        // Who only reads writes nothing but a UIDVALIDITY that nobody would find again, and that these UIDs are given.
+        if self.index.last > before.1 && locked.writable && !self.snapshot.writable && before.0 != 0 {
+            self.log_failure(self.keep_last(locked, known));
+        }
         if differs && locked.writable && (self.snapshot.writable || before.0 == 0) {
             // What is shown is true all the same: UIDs are the names of files.
-            if let Err(error) = self.write(locked) {
-                self.environment.notices.tell(Level::Log, error.to_string());
-                self.must_scan = true;
+            let written = self.write(locked);
+            if written.is_err() && self.index.last > before.1 && locked.head()?.is_some() {
+                // This needs no room on the disk.
+                locked.set_last(&*self.disk, self.index.last).ok();
             }
+            self.must_scan |= written.is_err();
+            self.log_failure(written);
         }
-        self.index_seen = locked.seen();
+        self.index_seen = locked.seen().filter(Seen::is_settled);
         Ok(())
+    }
+
+    fn log_failure(&self, written: Result<()>) {
+        if let Err(error) = written {
+            self.environment.notices.tell(Level::Log, error.to_string());
+        }
+    }
+
+    /// Writes UIDLAST, and nothing else that is new.
+    fn keep_last(&self, locked: &Locked, known: Vec<(u32, Flags)>) -> Result<()> {
+        match locked.head()? {
+            Some(_) => locked.set_last(&*self.disk, self.index.last),
+            None => locked.write(&self.disk, &self.index, known.into_iter()),
+        }
     }
 
     /// An index of no octets, or one that lost its value, gets a new one.
@@ -233,7 +253,7 @@ impl MxMailbox {
         let messages = self.snapshot.messages.iter().map(|message| (message.uid().get(), message.flags()));
         locked.write(&self.disk, &self.index, messages)?;
         self.adopt();
-        self.index_seen = locked.seen();
+        self.index_seen = locked.seen().filter(Seen::is_settled);
         Ok(())
     }
 

@@ -13,7 +13,10 @@
 //! # Locks
 //!
 //! The exclusive flock of the index, for the time of one look or change. All programs on the format open the index and
-//! wait for the lock of that file, so it is rewritten in place, by way of a journal ([`crate::rewrite`]).
+//! wait for the lock of that file, so it is rewritten in place, by way of a journal ([`crate::rewrite`]). An append needs
+//! none: it adds records and overwrites the digits of UIDLAST, whatever else is in the index. So it does not look at the
+//! directory either; that no UID is given below one that was told rests on UIDLAST alone, which every session that shows a
+//! message beyond it raises first, also one that only reads.
 //!
 //! # What the reference does, and we do not
 //!
@@ -44,7 +47,7 @@ use ailurus_store::{
 };
 use append::MxAppend;
 use file::{Locked, NAME};
-use index::{Index, SLOTS};
+use index::{Index, SLOTS, push_message};
 use mailbox::MxMailbox;
 use std::ffi::OsStr;
 use std::io;
@@ -97,12 +100,8 @@ impl Mx {
         self.disk.sync_dir(path).map_err(Error::io("sync", path))
     }
 
-    /// Locks a mailbox to append to it, and makes its index one that says what is true.
-    fn ready(&self, path: &Path) -> Result<(Locked, Index)> {
-        let locked = Locked::open(&self.environment, &self.disk, path)?;
-        if !locked.writable {
-            return Err(Error::ReadOnly { path: path.into() });
-        }
+    /// Reads the index, and makes it one that says what is true of the mailbox as a whole.
+    fn true_index(&self, locked: &Locked, path: &Path) -> Result<Index> {
         let mut index = locked.read()?;
         index.error = None;
         if index.validity == 0 {
@@ -118,22 +117,43 @@ impl Mx {
         let highest = Names::read(path).map_err(Error::io("read", path))?.highest();
         let last = index.messages.last().map_or(0, |(uid, _)| *uid);
         index.last = index.last.max(last).max(highest);
-        Ok((locked, index))
+        Ok(index)
     }
 
     fn refused(at: &Location, verb: &str) -> Error {
         Error::Refused(format!("Can't {verb} mailbox {}: invalid MX-format name", at.name))
     }
 
-    /// Moves all that is a mailbox's own into a new directory.
-    fn move_content(&self, from: &Path, to: &Path) -> io::Result<()> {
-        for number in Names::read(from)?.numbers {
-            let name = number.to_string();
-            files::rename_free(&*self.disk, &from.join(&name), &to.join(&name))?;
+    /// Moves all messages of INBOX to a new mailbox that says the same of them. INBOX goes on with the UIDs after those, and
+    /// at any time each message is in one of the two.
+    fn empty_inbox(&self, (from, old): (&Location, &Path), (to, new): (&Location, &Path)) -> Result<()> {
+        let locked = Locked::open(&self.environment, &self.disk, old)?;
+        if !locked.writable {
+            return Err(Error::ReadOnly { path: old.into() });
         }
-        files::rename_free(&*self.disk, &from.join(NAME), &to.join(NAME))?;
-        self.disk.sync_dir(to)?;
-        self.disk.sync_dir(from)
+        let failed = |error| files::failure("rename", from, old)(error);
+        let leftovers = Names::read(old).map_err(failed)?.leftovers;
+        tidy(&*self.disk, old, &leftovers).map_err(failed)?;
+        let mut index = self.true_index(&locked, old)?;
+        // What is told of the messages is to be there before they are.
+        let (file_mode, mode) = self.environment.modes(&to.name);
+        self.disk.make_dir(new, mode).map_err(files::failure("create", to, new))?;
+        files::sync_parent(&*self.disk, new)?;
+        let mut content = index.head();
+        index.messages.iter().for_each(|(uid, flags)| push_message(*uid, *flags, &mut content));
+        files::make(&*self.disk, to, &new.join(NAME), file_mode, &content)?;
+        // UIDs are not to be given again in INBOX, whatever else happens.
+        let messages = std::mem::take(&mut index.messages).into_iter();
+        locked.write(&self.disk, &index, messages)?;
+        for number in Names::read(old).map_err(failed)?.numbers {
+            let name = number.to_string();
+            if old.join(&name).is_file() {
+                files::rename_free(&*self.disk, &old.join(&name), &new.join(&name)).map_err(failed)?;
+            }
+        }
+        self.disk.sync_dir(new).map_err(Error::io("sync", new))?;
+        self.disk.sync_dir(old).map_err(Error::io("sync", old))?;
+        locked.write(&self.disk, &index, std::iter::empty())
     }
 }
 
@@ -182,8 +202,9 @@ impl Driver for Mx {
         let path = self.existing(at)?;
         let locked = Locked::open(&self.environment, &self.disk, &path)?;
         let failed = |error| files::failure("delete", at, &path)(error);
-        let Names { numbers, leftovers } = Names::read(&path).map_err(failed)?;
-        for number in numbers {
+        let leftovers = Names::read(&path).map_err(failed)?.leftovers;
+        tidy(&*self.disk, &path, &leftovers).map_err(failed)?;
+        for number in Names::read(&path).map_err(failed)?.numbers {
             match self.disk.remove(&path.join(number.to_string())) {
                 // No message, but a directory.
                 Err(error)
@@ -191,7 +212,6 @@ impl Driver for Mx {
                 removed => removed.map_err(failed)?,
             }
         }
-        tidy(&*self.disk, &path, &leftovers).map_err(failed)?;
         // It goes last: until then it is a mailbox, and can be deleted again.
         self.disk.remove(&path.join(NAME)).map_err(failed)?;
         drop(locked);
@@ -209,16 +229,11 @@ impl Driver for Mx {
         let old = self.existing(from)?;
         let new = self.path(to).filter(|_| is_good(to.name.as_bytes()));
         let new = new.ok_or_else(|| Self::refused(to, "rename to"))?;
-        if from.place != Place::Inbox {
-            return files::move_to(&*self.disk, (from, &old), (to, &new));
+        // RFC 3501 §6.3.5: the messages of INBOX move, and INBOX stays.
+        match from.place {
+            Place::Inbox => self.empty_inbox((from, &old), (to, &new)),
+            _ => files::move_to(&*self.disk, (from, &old), (to, &new)),
         }
-        // RFC 3501 §6.3.5: its messages move, INBOX stays.
-        let _locked = Locked::open(&self.environment, &self.disk, &old)?;
-        let (_, mode) = self.environment.modes(&to.name);
-        self.disk.make_dir(&new, mode).map_err(files::failure("create", to, &new))?;
-        files::sync_parent(&*self.disk, &new)?;
-        self.move_content(&old, &new).map_err(files::failure("rename", from, &old))?;
-        self.make(from, &old)
     }
 
     fn status(&self, at: &Location) -> Result<Status> {

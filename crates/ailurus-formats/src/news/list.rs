@@ -24,18 +24,21 @@ pub(super) fn list(driver: &News, query: &ListQuery<'_>, found: &mut dyn FnMut(L
     }
     let pattern = Pattern::with_delimiter(&text, b'.');
     let mut name = PREFIX.to_vec();
+    let mut last_above = Vec::new();
     let listed = active::each(&places.active, &mut |group| {
         name.truncate(PREFIX.len());
         name.extend_from_slice(group);
         if pattern.matches(&name) {
             report(&name, Attributes::NONE, found);
         } else if let [head @ .., b'%'] = &text[..] {
-            // What is above the group, where the pattern ends; the reference reports it for each group below.
+            // What is above the group, where the pattern ends; the reference reports it for each group below, we for the
+            // first of a series.
             let dot = name.iter().skip(head.len()).position(|octet| *octet == b'.');
             let above = dot.map(|dot| &name[..head.len() + dot]);
-            above.filter(|above| pattern.matches(above)).into_iter().for_each(|above| {
+            if let Some(above) = above.filter(|above| pattern.matches(above) && *above != last_above) {
                 report(above, Attributes::NO_SELECT, found);
-            });
+                last_above = above.to_vec();
+            }
         }
         true
     });

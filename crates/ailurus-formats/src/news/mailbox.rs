@@ -3,13 +3,13 @@
 use super::cache::Cache;
 use super::newsrc::{Newsrc, State, ranges};
 use crate::disk::Disk;
-use crate::numbered::{Filed, Folder, Kept, LineReader, Look, Measure, Names, Stamp, changed};
+use crate::numbered::{Filed, Folder, Kept, LineReader, Look, Measure, Names, Ranges, Stamp, changed};
 use ailurus_store::{
     Changes, Edit, Environment, Error, Extent, Level, Mailbox, Manner, MessageInfo, PermanentFlags, Result,
     Snapshot, Wake,
 };
 use ailurus_types::{
-    FlagChange, Flags, Keyword, KeywordMask, Keywords, SystemFlags, Uid, UidSet, UidValidity,
+    FlagChange, FlagOp, Flags, Keyword, KeywordMask, Keywords, SystemFlags, Uid, UidSet, UidValidity,
 };
 use std::io;
 use std::path::Path;
@@ -30,8 +30,8 @@ pub(super) struct NewsMailbox {
     stamp: Option<Stamp>,
     must_scan: bool,
     pending: Changes,
-    /// What was read is not written down yet.
-    dirty: bool,
+    /// Articles that were read, or are not any more, which is not written down yet.
+    unsaved: UidSet,
     reader: Option<(Uid, LineReader)>,
 }
 
@@ -65,7 +65,7 @@ impl NewsMailbox {
             stamp: None,
             must_scan: false,
             pending: Changes::default(),
-            dirty: false,
+            unsaved: UidSet::new(),
             reader: None,
         };
         mailbox.scan().map_err(unreadable)?;
@@ -102,14 +102,13 @@ impl NewsMailbox {
         if let Some(octet) = bogus {
             self.tell(Level::Error, manner, format!("Bogus character 0x{octet:x} in news state"));
         }
-        let read = merged(read);
-        let last = read.last().map_or(0, |(_, last)| *last);
+        let read = Ranges::new(read);
+        let last = read.highest();
         let mut first_unseen = None;
         for (position, message) in self.snapshot.messages.iter_mut().enumerate() {
             let number = message.uid().get();
             message.set_recent(number > last);
-            let before = read.partition_point(|(first, _)| *first <= number);
-            if before > 0 && read[before - 1].1 >= number {
+            if read.contains(number) {
                 message.set_flags(Flags { system: SystemFlags::DELETED, ..Flags::default() });
             } else {
                 first_unseen.get_or_insert(position + 1);
@@ -198,15 +197,30 @@ impl NewsMailbox {
         Some((message, Kept::new(&look.id, filed.header)))
     }
 
+    /// Writes down what was read. Of all other articles another session may know better.
     fn save(&mut self) -> Result<()> {
-        if !self.dirty {
+        if self.unsaved.is_empty() {
             return Ok(());
         }
-        let articles = self.snapshot.messages.iter();
-        let articles = articles
-            .map(|message| (message.uid().get(), message.flags().system.contains(SystemFlags::DELETED)));
-        self.newsrc().set_read(&self.group, &ranges(articles))?;
-        self.dirty = false;
+        let newsrc = self.newsrc();
+        let Self { group, snapshot, pending, unsaved, .. } = self;
+        newsrc.set_read(group, |state| {
+            if let Some(State { read, .. }) = state {
+                let read = Ranges::new(read);
+                let others = snapshot.messages.iter_mut().filter(|message| !unsaved.contains(message.uid()));
+                for message in
+                    others.filter(|message| is_read(message.flags()) != read.contains(message.uid().get()))
+                {
+                    let op = if is_read(message.flags()) { FlagOp::Remove } else { FlagOp::Add };
+                    let by = Flags { system: SystemFlags::DELETED, ..Flags::default() };
+                    message.set_flags(message.flags().changed(op, by));
+                    pending.flags.insert(message.uid());
+                }
+            }
+            let articles = snapshot.messages.iter();
+            ranges(articles.map(|message| (message.uid().get(), is_read(message.flags()))))
+        })?;
+        self.unsaved = UidSet::new();
         Ok(())
     }
 
@@ -224,22 +238,12 @@ impl NewsMailbox {
     }
 }
 
-fn validity() -> UidValidity {
-    UidValidity::new(VALIDITY).unwrap_or(UidValidity::MIN)
+fn is_read(flags: Flags) -> bool {
+    flags.system.contains(SystemFlags::DELETED)
 }
 
-/// Returns ranges in ascending order, none of which touches another; those that run backwards name one article.
-fn merged(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
-    ranges.iter_mut().for_each(|(first, last)| *last = (*last).max(*first));
-    ranges.sort_unstable();
-    ranges.dedup_by(|next, before| {
-        let touches = next.0 <= before.1.saturating_add(1);
-        if touches {
-            before.1 = before.1.max(next.1);
-        }
-        touches
-    });
-    ranges
+fn validity() -> UidValidity {
+    UidValidity::new(VALIDITY).unwrap_or(UidValidity::MIN)
 }
 
 impl Mailbox for NewsMailbox {
@@ -304,7 +308,7 @@ impl Mailbox for NewsMailbox {
     }
 
     fn is_dirty(&self) -> bool {
-        self.dirty
+        !self.unsaved.is_empty()
     }
 
     fn wake(&self) -> Wake {
@@ -348,10 +352,13 @@ impl Edit for NewsEdit<'_> {
     fn commit(mut self: Box<Self>) -> Result<Changes> {
         let before = std::mem::take(&mut self.before);
         let mailbox = &mut *self.mailbox;
-        let is_read = |flags: Flags| flags.system.contains(SystemFlags::DELETED);
         let flags = |position: usize| mailbox.snapshot.messages[position].flags();
         // A change that was taken back costs a look at `.newsrc`, no more.
-        mailbox.dirty |= before.iter().any(|(position, old)| is_read(*old) != is_read(flags(*position)));
+        for (position, old) in &before {
+            if is_read(*old) != is_read(flags(*position)) {
+                mailbox.unsaved.insert(mailbox.snapshot.messages[*position].uid());
+            }
+        }
         for position in changed(before, flags) {
             mailbox.pending.flags.insert(mailbox.snapshot.messages[position].uid());
         }
@@ -364,17 +371,5 @@ impl Drop for NewsEdit<'_> {
         for (position, flags) in self.before.drain(..).rev() {
             self.mailbox.snapshot.messages[position].set_flags(flags);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_are_merged_in_any_order() {
-        assert_eq!(merged(vec![(7, 9), (1, 2), (3, 3), (8, 20), (5, 4)]), [(1, 3), (5, 5), (7, 20)]);
-        assert_eq!(merged(vec![(u32::MAX, 1), (1, u32::MAX)]), [(1, u32::MAX)]);
-        assert_eq!(merged(Vec::new()), []);
     }
 }

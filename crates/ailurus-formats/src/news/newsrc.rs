@@ -119,16 +119,22 @@ impl Newsrc {
         })
     }
 
-    /// Sets which articles of a group were read.
-    pub(super) fn set_read(&self, group: &[u8], read_ranges: &[(u32, u32)]) -> Result<()> {
+    /// Sets which articles of a group were read. `by` makes the new ranges of the state that the file has now, if it names
+    /// the group.
+    pub(super) fn set_read(
+        &self,
+        group: &[u8],
+        by: impl FnOnce(Option<State>) -> Vec<(u32, u32)>,
+    ) -> Result<()> {
         let file = self.lock()?;
         let text = read(&file).map_err(self.failed("Error reading"))?;
         let line = lines(&text).find(|line| line.group().is_some_and(|(name, ..)| name == group));
+        let read_ranges = by(line.and_then(|line| line.group()).map(|(.., ranges)| parse(ranges)));
         let mut new = Vec::with_capacity(text.len() + 64);
         match line.and_then(|line| Some((line, line.mark?))) {
             Some((line, mark)) => {
                 new.extend_from_slice(&text[..=mark]);
-                push_ranges(read_ranges, &mut new);
+                push_ranges(&read_ranges, &mut new);
                 new.extend_from_slice(&text[line.end..]);
             }
             None => {
@@ -136,7 +142,7 @@ impl Newsrc {
                 push_line_end(&text, &mut new);
                 new.extend_from_slice(group);
                 new.push(b':');
-                push_ranges(read_ranges, &mut new);
+                push_ranges(&read_ranges, &mut new);
                 new.extend_from_slice(line_end(&text));
             }
         }
@@ -418,11 +424,11 @@ mod tests {
     fn what_was_read_replaces_one_line_and_the_old_file_is_kept() {
         let old = "options x\na: 1-2\rb! 9\n\nc: 1";
         let newsrc = scratch(Some(old));
-        newsrc.1.set_read(b"b", &[(1, 4), (9, 9)]).unwrap();
+        newsrc.1.set_read(b"b", |_| vec![(1, 4), (9, 9)]).unwrap();
         assert_eq!(newsrc.text(), "options x\na: 1-2\rb! 1-4,9\n\nc: 1");
         assert_eq!(std::fs::read_to_string(newsrc.0.path().join(".newsrc.old")).unwrap(), old);
-        newsrc.1.set_read(b"c", &[]).unwrap();
-        newsrc.1.set_read(b"d", &[(3, 3)]).unwrap();
+        newsrc.1.set_read(b"c", |_| vec![]).unwrap();
+        newsrc.1.set_read(b"d", |_| vec![(3, 3)]).unwrap();
         assert_eq!(newsrc.text(), "options x\na: 1-2\rb! 1-4,9\n\nc:\nd: 3\n");
         assert_eq!(std::fs::read_dir(newsrc.0.path()).unwrap().count(), 2);
     }
@@ -433,7 +439,7 @@ mod tests {
         std::fs::write(home.path().join("real"), "a: 1\n").unwrap();
         std::os::unix::fs::symlink("real", home.path().join(".newsrc")).unwrap();
         let environment = Arc::new(Environment::new("alice", home.path().into(), "/spool".into(), "h"));
-        Newsrc::new(&environment, &Os::shared()).set_read(b"a", &[(1, 2)]).unwrap();
+        Newsrc::new(&environment, &Os::shared()).set_read(b"a", |_| vec![(1, 2)]).unwrap();
         assert!(home.path().join(".newsrc").is_symlink());
         assert_eq!(std::fs::read_to_string(home.path().join("real")).unwrap(), "a: 1-2\n");
     }

@@ -1,6 +1,5 @@
 //! Whether a file or directory is still what it was.
 
-use super::Names;
 use crate::journal::mix;
 use ailurus_types::InternalDate;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -130,14 +129,6 @@ impl Folder {
         found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Symlink)
     }
 
-    /// Looks for a file under another number than it had.
-    pub(crate) fn find(&self, id: &FileId) -> io::Result<Option<u32>> {
-        let numbers = Names::read(&self.path)?.numbers;
-        Ok(numbers
-            .into_iter()
-            .find(|number| matches!(self.look(*number), Ok(Some(look)) if look.id.is_like(id))))
-    }
-
     /// Opens a message's file to read; `None` when it does not look like this one any more.
     pub(crate) fn open_file(&self, number: u32, id: &FileId) -> io::Result<Option<File>> {
         self.open_with(number, id, OFlags::empty())
@@ -186,7 +177,7 @@ fn decimal(number: u32, name: &mut [u8; 10]) -> &[u8] {
     }
 }
 
-/// The times of a directory.
+/// The times of a directory, or of a file that many write.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Stamp {
     modified: (i64, i64),
@@ -197,7 +188,7 @@ pub(crate) struct Stamp {
 impl Stamp {
     pub(crate) const LEN: usize = 32;
 
-    fn of(found: &Metadata) -> Self {
+    pub(crate) fn of(found: &Metadata) -> Self {
         Self { modified: (found.mtime(), found.mtime_nsec()), changed: (found.ctime(), found.ctime_nsec()) }
     }
 

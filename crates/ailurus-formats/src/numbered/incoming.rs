@@ -4,7 +4,8 @@
 //! files, a directory of ours inside the mailbox (the *shelf*) takes them all; its writer holds a flock of it, so that others
 //! know that it is alive. To deliver several as one, the shelf gets a file `commit` with the first number that they are to
 //! have, once they are all synced; from then on whoever opens the mailbox moves the rest into it. Without that
-//! file they are removed.
+//! file they are removed. What was decided is taken back only by way of the same shelf ([`Delivered::take_back`]): at no
+//! time would a power loss leave some of them.
 
 use super::names::{Names, number};
 use super::{FileId, Measure, NEW};
@@ -16,6 +17,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const COMMIT: &str = "commit";
 const BLOCK: usize = 256 * 1024;
@@ -30,7 +32,18 @@ pub(crate) struct Incoming {
     unnamed: Option<File>,
     shelf: Option<Shelf>,
     count: u32,
+    /// Of the messages that were written.
+    inodes: Vec<u64>,
     current: Option<Current>,
+}
+
+/// Messages that have their numbers.
+#[derive(Debug)]
+pub(crate) struct Delivered {
+    incoming: Incoming,
+    numbers: Vec<u32>,
+    /// Their delivery is decided: whoever finds the shelf finishes it.
+    announced: bool,
 }
 
 /// What is known of a message that was written.
@@ -50,7 +63,17 @@ struct Current {
 impl Incoming {
     /// Begins to deliver into a directory; files get this mode.
     pub(crate) fn new(disk: Arc<dyn Disk>, directory: &Path, mode: u32) -> Self {
-        Self { disk, directory: directory.into(), mode, unnamed: None, shelf: None, count: 0, current: None }
+        let (unnamed, shelf, current) = (None, None, None);
+        Self {
+            disk,
+            directory: directory.into(),
+            mode,
+            unnamed,
+            shelf,
+            count: 0,
+            inodes: Vec::new(),
+            current,
+        }
     }
 
     /// Begins a message.
@@ -84,6 +107,7 @@ impl Incoming {
         self.disk.set_times(&file, accessed, modified)?;
         self.disk.sync(&file)?;
         let written = Written { id: FileId::of(&file.metadata()?), measure };
+        self.inodes.push(written.id.inode);
         if self.shelf.is_none() {
             self.unnamed = Some(file);
         }
@@ -92,52 +116,15 @@ impl Incoming {
 
     /// Gives the messages numbers, from `first` on where those are free, and syncs the directory. On failure none is
     /// there. The caller holds the lock of the mailbox.
-    pub(crate) fn commit(mut self, first: u32) -> io::Result<Vec<u32>> {
-        if let Some(file) = self.unnamed.take() {
-            let number =
-                take_free(first, |number| self.disk.name(&file, &self.directory.join(number.to_string())))?;
-            return self.sync(vec![number]);
-        }
-        let Some(shelf) = &self.shelf else { return Ok(Vec::new()) };
-        if self.count > 1 {
-            self.disk.sync_dir(&shelf.path)?;
-            self.disk.sync_dir(&self.directory)?;
-            shelf.announce(&*self.disk, first)?;
-        }
-        let mut numbers = Vec::new();
-        let mut next = first;
-        for message in 1..=self.count {
-            match place(&*self.disk, &self.directory, &shelf.path.join(message.to_string()), next) {
-                Ok(number) => {
-                    numbers.push(number);
-                    next = number.saturating_add(1);
-                }
-                Err(error) => {
-                    self.take_back(&numbers);
-                    return Err(error);
-                }
-            }
-        }
-        self.sync(numbers)
-    }
-
-    fn sync(&self, numbers: Vec<u32>) -> io::Result<Vec<u32>> {
-        match self.disk.sync_dir(&self.directory) {
-            Ok(()) => Ok(numbers),
+    pub(crate) fn commit(self, first: u32) -> io::Result<Delivered> {
+        let mut delivered = Delivered { incoming: self, numbers: Vec::new(), announced: false };
+        match delivered.deliver(first) {
+            Ok(()) => Ok(delivered),
             Err(error) => {
-                self.take_back(&numbers);
+                delivered.take_back();
                 Err(error)
             }
         }
-    }
-
-    /// Removes messages that have their numbers already.
-    fn take_back(&self, numbers: &[u32]) {
-        for number in numbers {
-            self.disk.remove(&self.directory.join(number.to_string())).ok();
-        }
-        // Else a power loss could bring some of them back, and not the others.
-        self.disk.sync_dir(&self.directory).ok();
     }
 
     fn create_unnamed(&self) -> io::Result<File> {
@@ -155,9 +142,75 @@ impl Incoming {
         };
         let shelf = self.shelf.insert(shelf);
         if let Some(first) = self.unnamed.take() {
-            self.disk.name(&first, &shelf.path.join("1"))?;
+            self.disk.name(&first, &shelf.message(1))?;
         }
-        self.disk.create_new(&shelf.path.join((self.count + 1).to_string()), self.mode)
+        self.disk.create_new(&shelf.message(self.count + 1), self.mode)
+    }
+}
+
+impl Delivered {
+    /// Returns the numbers, in the order of the messages.
+    pub(crate) fn numbers(&self) -> &[u32] {
+        &self.numbers
+    }
+
+    fn deliver(&mut self, first: u32) -> io::Result<()> {
+        let Incoming { disk, directory, .. } = &self.incoming;
+        if let Some(file) = &self.incoming.unnamed {
+            let name = |number: u32| disk.name(file, &directory.join(number.to_string()));
+            self.numbers.push(take_free(first, name)?);
+            return disk.sync_dir(directory);
+        }
+        let Some(shelf) = &self.incoming.shelf else { return Ok(()) };
+        if self.incoming.count > 1 {
+            disk.sync_dir(&shelf.path)?;
+            disk.sync_dir(directory)?;
+            self.announced = true;
+            shelf.announce(&**disk, first)?;
+        }
+        let mut next = first;
+        for message in 1..=self.incoming.count {
+            let number = place(&**disk, directory, &shelf.message(message), next)?;
+            self.numbers.push(number);
+            next = number.saturating_add(1);
+        }
+        disk.sync_dir(directory)
+    }
+
+    /// Removes the messages, of which nobody was told. If that cannot be done they stay, all of them.
+    pub(crate) fn take_back(mut self) {
+        if self.announced {
+            if self.move_back().is_err() {
+                // Not cleared: whoever comes next delivers what is in it.
+                self.incoming.shelf = None;
+            }
+            return;
+        }
+        let Incoming { disk, directory, .. } = &self.incoming;
+        for number in self.numbers.iter().filter(|number| self.is_ours(0, **number)) {
+            disk.remove(&directory.join(number.to_string())).ok();
+        }
+        disk.sync_dir(directory).ok();
+    }
+
+    fn move_back(&self) -> io::Result<()> {
+        let Incoming { disk, directory, shelf: Some(shelf), .. } = &self.incoming else { return Ok(()) };
+        for ((index, number), message) in self.numbers.iter().enumerate().zip(1..) {
+            if !self.is_ours(index, *number) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            rename_free(&**disk, &directory.join(number.to_string()), &shelf.message(message))?;
+        }
+        disk.sync_dir(&shelf.path)?;
+        disk.sync_dir(directory)?;
+        remove_if_there(&**disk, &shelf.path.join(COMMIT))?;
+        disk.sync_dir(&shelf.path)
+    }
+
+    /// Tells whether a number still names the message: other programs may have given it to another.
+    fn is_ours(&self, index: usize, number: u32) -> bool {
+        let found = self.incoming.directory.join(number.to_string()).symlink_metadata();
+        found.is_ok_and(|found| self.incoming.inodes.get(index) == Some(&found.ino()))
     }
 }
 
@@ -189,9 +242,17 @@ struct Shelf {
 }
 
 impl Shelf {
+    fn message(&self, message: u32) -> PathBuf {
+        self.path.join(message.to_string())
+    }
+
     fn make(disk: &dyn Disk, directory: &Path) -> io::Result<Self> {
-        for n in 0..10_000 {
-            let path = directory.join(format!("{NEW}{}.{n}", std::process::id()));
+        const MOST_TRIES: usize = 10_000;
+        for _ in 0..MOST_TRIES {
+            // Never twice the same: changes of two directories of one name could be taken for each other.
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path = directory.join(format!("{NEW}{}.{count}", std::process::id()));
             match disk.make_dir(&path, 0o700) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 // Gone before it had its mode; or else the mailbox is.
@@ -346,7 +407,7 @@ mod tests {
         let mut one = incoming(scratch.path());
         let written = write(&mut one, "S: a\n\nb\n");
         assert_eq!(names(scratch.path()), ["3"]);
-        assert_eq!(one.commit(3).unwrap(), [4], "3 is taken");
+        assert_eq!(one.commit(3).unwrap().numbers(), [4], "3 is taken");
         let found = scratch.path().join("4").metadata().unwrap();
         assert!(FileId::of(&found).is_like(&written.id));
         assert_eq!((found.mode() & 0o777, found.atime(), found.mtime()), (0o640, 1000, 500));
@@ -363,7 +424,7 @@ mod tests {
         let ids: Vec<_> = ["a", "b", "c"].map(|text| write(&mut several, text).id).into();
         assert_eq!(names(scratch.path()).len(), 2, "the shelf");
         assert!(!tidy_all(scratch.path()), "its writer is alive");
-        assert_eq!(several.commit(5).unwrap(), [5, 7, 8]);
+        assert_eq!(several.commit(5).unwrap().numbers(), [5, 7, 8]);
         assert_eq!(names(scratch.path()), ["5", "6", "7", "8"]);
         for (name, id) in ["5", "7", "8"].iter().zip(&ids) {
             assert!(FileId::of(&scratch.path().join(name).metadata().unwrap()).is_like(id), "{name}");
@@ -373,6 +434,33 @@ mod tests {
         write(&mut dropped, "b");
         drop(dropped);
         assert_eq!(names(scratch.path()).len(), 4);
+    }
+
+    #[test]
+    fn what_was_delivered_can_be_taken_back() {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::write(scratch.path().join("6"), "foreign").unwrap();
+        for count in 1..=3 {
+            let mut messages = incoming(scratch.path());
+            (0..count).for_each(|_| _ = write(&mut messages, "text"));
+            messages.commit(5).unwrap().take_back();
+            assert_eq!(names(scratch.path()), ["6"], "{count}");
+        }
+        // A number that is another's by now is left alone; what was decided is done then.
+        for count in 1..=2 {
+            let mut messages = incoming(scratch.path());
+            (0..count).for_each(|_| _ = write(&mut messages, "text"));
+            let delivered = messages.commit(5).unwrap();
+            fs::rename(scratch.path().join("5"), scratch.path().join("9")).unwrap();
+            fs::write(scratch.path().join("5"), "foreign").unwrap();
+            delivered.take_back();
+            tidy_all(scratch.path());
+            let expected: &[&str] = if count == 1 { &["5", "6", "9"] } else { &["5", "6", "7", "9"] };
+            assert_eq!(names(scratch.path()), expected);
+            for name in expected.iter().filter(|name| **name != "6") {
+                fs::remove_file(scratch.path().join(name)).unwrap();
+            }
+        }
     }
 
     fn tidy_all(directory: &Path) -> bool {

@@ -30,6 +30,7 @@ mod fileid;
 mod incoming;
 mod kept;
 mod names;
+mod ranges;
 mod remove;
 mod text;
 
@@ -38,6 +39,7 @@ pub(crate) use fileid::{FileId, Folder, Look, Stamp};
 pub(crate) use incoming::{Incoming, Written};
 pub(crate) use kept::Kept;
 pub(crate) use names::{Names, is_number_like};
+pub(crate) use ranges::Ranges;
 pub(crate) use remove::{Removed, remove};
 pub(crate) use text::{Encoder, LineReader, Measure};
 

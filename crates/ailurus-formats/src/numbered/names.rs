@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirEntryExt;
 use std::path::Path;
 
 /// The names in a directory that matter.
@@ -33,6 +34,18 @@ impl Names {
         }
         names.numbers.sort_unstable();
         names.leftovers.sort_unstable();
+        Ok(names)
+    }
+
+    /// Returns the inodes, as far as the directory itself tells, with the numbers that name them, ascending. No file is
+    /// looked at.
+    pub(crate) fn with_inodes(directory: &Path) -> io::Result<Vec<(u64, u32)>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            names.extend(number(entry.file_name().as_bytes()).map(|number| (entry.ino(), number)));
+        }
+        names.sort_unstable();
         Ok(names)
     }
 

@@ -31,10 +31,12 @@
 //!
 //! # Whenever we die
 //!
-//! Nobody is told of a UID before the block that gives it is synced. So a block that does not agree with its checksum,
-//! with nothing good behind it, was never told: it is cut off by the next of us. Since it could be the damaged last block
-//! of a file that was well, as many UIDs are skipped as it can have given. Any other damage makes the file unusable. What
-//! cannot be seen is that somebody else put back an older copy of the file; a session that knows more does see it.
+//! Nobody is told of a UID before the block that gives it is synced, and no block is written before the one before it is.
+//! So a block that does not agree with its checksum, with nothing good behind it, was never told: it is cut off by the
+//! next of us. Since it could be the damaged last block of a file that was well, as many UIDs are skipped as it can have
+//! given. Of several blocks that were written together the last one alone has the note: without it, the format finds out
+//! again what it would have said. Any other damage makes the file unusable. What cannot be seen is that somebody else put
+//! back an older copy of the file; a session that knows more does see it.
 //!
 //! # Use
 //!
@@ -308,6 +310,7 @@ impl<const N: usize> Sidecar<N> {
         let Some(mut position) = self.position else { return Err(io::ErrorKind::InvalidInput.into()) };
         let start = position.end;
         let mut writer = BlockWriter::new(&*self.disk, lock.file(), state, position.end, position.sequence);
+        writer.in_order = true;
         let written = events
             .into_iter()
             .try_for_each(|event| writer.push(&event))
@@ -472,46 +475,51 @@ fn generation() -> u64 {
     checksum(&octets)
 }
 
-/// Writes events in blocks of bounded size.
+/// Writes events in blocks of bounded size. Only the last one has the note: what it says is true of them all.
 struct BlockWriter<'w> {
     disk: &'w dyn Disk,
     file: &'w File,
-    state: Vec<u8>,
-    /// The payload of the block that is being filled.
-    payload: Vec<u8>,
+    state: &'w State,
+    /// The events of the block that is being filled.
+    events: Vec<u8>,
     at: u64,
     sequence: u32,
     flushed: bool,
+    /// Whether each block is safe before the next one is written: a power loss must not keep one behind a torn one.
+    in_order: bool,
 }
 
 impl<'w> BlockWriter<'w> {
-    fn new(disk: &'w dyn Disk, file: &'w File, state: &State, at: u64, sequence: u32) -> Self {
-        let mut encoded = Vec::new();
-        state.encode(&mut encoded);
-        Self { disk, file, payload: encoded.clone(), state: encoded, at, sequence, flushed: false }
+    fn new(disk: &'w dyn Disk, file: &'w File, state: &'w State, at: u64, sequence: u32) -> Self {
+        Self { disk, file, state, events: Vec::new(), at, sequence, flushed: false, in_order: false }
     }
 
     fn push<const N: usize>(&mut self, event: &Event<N>) -> io::Result<()> {
-        event.encode(&mut self.payload);
-        if self.payload.len() >= BLOCK { self.flush() } else { Ok(()) }
+        event.encode(&mut self.events);
+        if self.events.len() < BLOCK {
+            return Ok(());
+        }
+        self.flush(&State { note: Vec::new(), ..self.state.clone() })
     }
 
     /// Returns where the next block goes, and its number.
     fn finish(&mut self) -> io::Result<(u64, u32)> {
-        if self.payload.len() > self.state.len() || !self.flushed {
-            self.flush()?;
-        }
+        self.flush(self.state)?;
         Ok((self.at, self.sequence))
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        let mut octets = Vec::with_capacity(block::size(self.payload.len()));
-        block::encode(self.sequence, &self.payload, &mut octets);
+    fn flush(&mut self, state: &State) -> io::Result<()> {
+        if self.in_order && self.flushed {
+            self.disk.sync(self.file)?;
+        }
+        let (mut payload, mut octets) = (Vec::new(), Vec::new());
+        state.encode(&mut payload);
+        payload.append(&mut self.events);
+        block::encode(self.sequence, &payload, &mut octets);
         self.disk.write_at(self.file, &octets, self.at)?;
         self.at += octets.len() as u64;
         self.sequence = self.sequence.wrapping_add(1);
         self.flushed = true;
-        self.payload.clone_from(&self.state);
         Ok(())
     }
 }

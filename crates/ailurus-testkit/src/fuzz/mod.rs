@@ -3,10 +3,12 @@
 //! The same functions run for seconds among the ordinary tests (`tests/fuzz_inputs.rs`, with [`Mutator`]) and for hours under
 //! a coverage-guided fuzzer (`fuzz/`); both use the dictionaries of `fuzz/dictionaries` and the fixtures as seeds.
 
+mod folder;
 mod imap;
 mod mail;
 mod mailbox;
 
+pub use folder::{mh_sidecar, mx_index, newsrc};
 pub use imap::{framing, grammar};
 pub use mail::{addresses, mime};
 pub use mailbox::{from_lines, mbx_records, mmdf_marks, mtx_lines, tenex_lines};
@@ -30,7 +32,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "framing", run: framing, dictionary: "imap.dict", seeds: sessions },
     Target { name: "grammar", run: grammar, dictionary: "imap.dict", seeds: commands },
     Target { name: "addresses", run: addresses, dictionary: "addresses.dict", seeds: field_values },
@@ -40,6 +42,9 @@ pub const TARGETS: [Target; 9] = [
     Target { name: "mbx_records", run: mbx_records, dictionary: "mbx.dict", seeds: mbx_mailboxes },
     Target { name: "mtx_lines", run: mtx_lines, dictionary: "mtx.dict", seeds: mtx_mailboxes },
     Target { name: "tenex_lines", run: tenex_lines, dictionary: "mtx.dict", seeds: tenex_mailboxes },
+    Target { name: "mx_index", run: mx_index, dictionary: "mx.dict", seeds: mx_indexes },
+    Target { name: "mh_sidecar", run: mh_sidecar, dictionary: "mh.dict", seeds: mh_sidecars },
+    Target { name: "newsrc", run: newsrc, dictionary: "newsrc.dict", seeds: newsrcs },
 ];
 
 impl Target {
@@ -171,6 +176,25 @@ fn mtx_mailboxes() -> Vec<Vec<u8>> {
 
 fn tenex_mailboxes() -> Vec<Vec<u8>> {
     contents("fixtures/tenex")
+}
+
+fn mx_indexes() -> Vec<Vec<u8>> {
+    let folder = checkout().join("fixtures/mx");
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    paths.iter().filter_map(|path| fs::read(path.join(".mxindex")).ok()).collect()
+}
+
+/// The sidecar of a small folder, which is made here, and sequences of nmh.
+fn mh_sidecars() -> Vec<Vec<u8>> {
+    vec![folder::sample_sidecar(), b"cur: 2\nunseen: 1-2 7\n 9-12\n".to_vec()]
+}
+
+fn newsrcs() -> Vec<Vec<u8>> {
+    let fixtures =
+        contents("fixtures/news").into_iter().filter(|text| text.windows(2).any(|two| two == b": "));
+    fixtures.chain([b"a.b: 1-3,7\nc! 1\n".to_vec(), b"options -n\r\na.b! 2-4\r\n".to_vec()]).collect()
 }
 
 /// The files of a folder of the checkout that are samples, not descriptions, and not large.
