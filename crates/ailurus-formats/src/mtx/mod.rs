@@ -85,8 +85,9 @@ use ailurus_store::{
     Rejection, Result, Status,
 };
 use ailurus_types::Keywords;
+use align::News;
 use append::MtxAppend;
-use ledger::{Held, Ledger};
+use ledger::{Held, Ledger, Told};
 use line::Line;
 use mailbox::MtxMailbox;
 use std::fs::File;
@@ -193,7 +194,10 @@ impl Mtx {
         if head.is_ok_and(|head| head.is_some_and(|head| Line::is_first(&head, self.dialect))) {
             return true;
         }
-        if !ledger.read_state(&file, &held) {
+        // All of it where the last of what was noted is torn: that is cut off then.
+        let told = ledger.read_state(&file, &held)
+            || matches!(ledger.read(&file, &held, &mut News::default()), Told::More | Told::Anew);
+        if !told {
             return false;
         }
         if files::is_empty(path) && ledger.is_of(self.dialect.name) {
