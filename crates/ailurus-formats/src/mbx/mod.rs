@@ -260,7 +260,7 @@ fn probe(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
     if !before.is_file() || before.len() < header::SIZE as u64 {
         return Ok(false);
     }
-    let file = files::open(path, Access::ReadOnly)?;
+    let file = files::open_unseen(path)?;
     let mut raw = vec![0; header::SIZE];
     let valid = match file.read_exact_at(&mut raw, 0) {
         Ok(()) => Header::parse(&raw).is_some(),
