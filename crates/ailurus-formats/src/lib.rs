@@ -13,6 +13,7 @@ mod drivers;
 mod dummy;
 mod files;
 mod from_line;
+mod index;
 mod mbox;
 mod mbx;
 mod new_mail;
