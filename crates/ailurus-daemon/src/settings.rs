@@ -51,6 +51,11 @@ struct MailboxSettings {
     no_shared: bool,
     homes: [Option<PathBuf>; 3],
     modes: Vec<(&'static str, u32)>,
+    mh_path: Option<PathBuf>,
+    mh_allow_inbox: Option<bool>,
+    news_active: Option<PathBuf>,
+    news_spool: Option<PathBuf>,
+    news_state: Option<PathBuf>,
 }
 
 const MOST_LINE: usize = 1023;
@@ -69,7 +74,7 @@ const MODES: [&str; 9] = [
 ];
 const HOMES: [&str; 3] = ["ftp-export-directory", "public-home-directory", "shared-home-directory"];
 /// Known, and nothing that a server of local mailboxes would obey.
-const ELSEWHERE: [&str; 27] = [
+const ELSEWHERE: [&str; 23] = [
     "rsh-command",
     "rsh-path",
     "ssh-command",
@@ -90,17 +95,13 @@ const ELSEWHERE: [&str; 27] = [
     "nntp-range",
     "trust-dns",
     "sasl-uses-ptr-name",
-    "news-active-file",
-    "news-spool-directory",
-    "news-state-file",
-    "mh-path",
     "anonymous-home-directory",
     "ca-certificate-path",
     "k5-cp-uses-service-name",
 ];
 
 /// What is as if these were 0, which says nothing then.
-const OFF: [&str; 8] = [
+const OFF: [&str; 7] = [
     "advertise-the-world",
     "allow-user-config",
     "disable-fcntl-locking",
@@ -108,7 +109,6 @@ const OFF: [&str; 8] = [
     "disable-unix-uids-and-keywords",
     "limited-advertise",
     "network-filesystem-stat-bug",
-    "mh-allow-inbox",
 ];
 
 impl Settings {
@@ -195,6 +195,11 @@ impl Settings {
             "list-maximum-level" => {
                 boxes.list_depth = Some(usize::try_from(number(value)?).unwrap_or(usize::MAX));
             }
+            "mh-path" => boxes.mh_path = Some(value.into()),
+            "mh-allow-inbox" => boxes.mh_allow_inbox = Some(number(value)? != 0),
+            "news-active-file" => boxes.news_active = Some(value.into()),
+            "news-spool-directory" => boxes.news_spool = Some(value.into()),
+            "news-state-file" => boxes.news_state = Some(value.into()),
             "advertise-the-world" if number(value)? != 0 => boxes.advertise = Some(Advertise::World),
             "limited-advertise" if number(value)? != 0 => boxes.advertise = Some(Advertise::Limited),
             "disable-automatic-shared-namespaces" => boxes.no_shared = number(value)? != 0,
@@ -255,6 +260,11 @@ impl Settings {
         set(&mut environment.hide_dot_files, boxes.hide_dot_files);
         set(&mut environment.list_depth, boxes.list_depth);
         set(&mut environment.dot_lock_timeout, boxes.dot_lock_timeout);
+        set(&mut environment.mh_path, boxes.mh_path.clone().map(Some));
+        set(&mut environment.mh_allow_inbox, boxes.mh_allow_inbox);
+        set_path(&mut environment.news.active, &boxes.news_active);
+        set_path(&mut environment.news.spool, &boxes.news_spool);
+        set(&mut environment.news.state, boxes.news_state.clone().map(Some));
         set(&mut environment.advertise, boxes.advertise);
         if boxes.no_shared {
             environment.shared = SharedHomes::default();
@@ -342,6 +352,7 @@ fn names_client(name: &str, client: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ailurus_store::News;
 
     fn environment(settings: &Settings) -> Environment {
         let mut environment =
@@ -363,6 +374,9 @@ mod tests {
             set keywords Late\n\
             set dot-lock-file-timeout 2\n\
             set lookahead 99\n\
+            set mh-path /home/ada/MH\n\
+            set mh-allow-inbox 1\n\
+            set news-spool-directory /news\n\
             set allow-user-config 0\n\
             set limited-advertise 1\n\
             set hide-dot-files 1\n";
@@ -380,12 +394,16 @@ mod tests {
         assert_eq!(environment.default_keywords.len(), 2);
         assert_eq!(environment.dot_lock_timeout, 120);
         assert!(environment.hide_dot_files);
+        assert_eq!(environment.mh_path.as_deref(), Some(Path::new("/home/ada/MH")));
+        assert!(environment.mh_allow_inbox);
+        let news = News { spool: "/news".into(), ..News::default() };
+        assert_eq!(environment.news, news);
     }
 
     #[test]
     fn what_is_not_obeyed_is_said() {
         let settings = Settings::parse(
-            b"set chroot-server 1\nset new-mailbox-format mix\nset frobnicate 3\nset allow-user-config 1\nset keywords x",
+            b"set chroot-server 1\nset new-mailbox-format maildir\nset frobnicate 3\nset allow-user-config 1\nset keywords x",
         );
         let lines: Vec<_> = settings.complaints.iter().map(|(line, _)| *line).collect();
         assert_eq!(lines, [1, 2, 3, 4, 5], "{:?}", settings.complaints);

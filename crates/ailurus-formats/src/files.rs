@@ -1,12 +1,14 @@
 //! What every format does whose mailboxes are plain files: making, removing and renaming them, and their modes.
 
 use crate::disk::Disk;
+use crate::journal::read_up_to;
+use crate::sidecar::Sidecar;
 use ailurus_store::{Access, Claim, Environment, Error, Location, Rejection, Result};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Opens a mailbox file. What is no regular file is refused without waiting for anything: somebody could have put a
 /// FIFO in the place of the file that was looked at.
@@ -74,33 +76,56 @@ pub(crate) fn delete(disk: &dyn Disk, at: &Location) -> Result<()> {
     sync_parent(disk, path)
 }
 
-/// Removes the file of a mailbox. The caller holds the locks that its format needs for that.
+/// Removes the file of a mailbox, and what was kept beside it when it was of another format. The caller holds the locks
+/// that its format needs for that.
 pub(crate) fn remove(disk: &dyn Disk, at: &Location, path: &Path) -> Result<()> {
+    let sidecar = sidecar_of(path);
     disk.remove(path).map_err(failure("delete", at, path))?;
+    if let Some(sidecar) = sidecar {
+        // One that stays is of use to nobody, and does no harm.
+        disk.remove(&sidecar).ok();
+    }
     sync_parent(disk, path)
 }
 
 /// Renames a file or directory.
 pub(crate) fn rename(disk: &dyn Disk, from: &Location, to: &Location) -> Result<()> {
     let (old, new) = (plain_path(from, "Can't rename INBOX")?, plain_path(to, "Can't rename to INBOX")?);
-    move_to(disk, (from, old), (to, new))
+    let sidecar = sidecar_of(old);
+    move_to(disk, (from, old), (to, new))?;
+    // A mailbox that has become empty is of no format any more, but what UIDs it gave is not to be forgotten.
+    if let (Some(sidecar), Ok(beside)) = (sidecar, Sidecar::<0>::path_beside(new)) {
+        disk.rename(&sidecar, &beside).ok();
+    }
+    Ok(())
+}
+
+/// Returns the sidecar beside a file, if there is one. A link has none: it is beside what the link leads to, which stays.
+fn sidecar_of(path: &Path) -> Option<PathBuf> {
+    path.symlink_metadata().is_ok_and(|found| found.is_file()).then_some(())?;
+    let sidecar = Sidecar::<0>::path_beside(path).ok()?;
+    sidecar.symlink_metadata().is_ok_and(|found| found.is_file()).then_some(sidecar)
 }
 
 /// Renames a file or directory to a name that is free, or was when the store looked: what has come there since is
 /// not replaced. The caller holds the locks that its format needs for that.
 pub(crate) fn move_to(disk: &dyn Disk, from: (&Location, &Path), to: (&Location, &Path)) -> Result<()> {
     let ((from, old), (to, new)) = (from, to);
-    let moved = match disk.rename_new(old, new) {
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => move_in_steps(disk, old, new),
-        moved => moved,
-    };
-    moved.map_err(|error| match error.kind() {
+    rename_free(disk, old, new).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Error::AlreadyExists(to.name.clone()),
         io::ErrorKind::NotADirectory if wants_directory(new) => invalid(to, "invalid name"),
         _ => failure("rename", from, old)(error),
     })?;
     sync_parent(disk, new)?;
     sync_parent(disk, old)
+}
+
+/// Renames to a name that is free: an error of kind `AlreadyExists` if it is not.
+pub(crate) fn rename_free(disk: &dyn Disk, old: &Path, new: &Path) -> io::Result<()> {
+    match disk.rename_new(old, new) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => move_in_steps(disk, old, new),
+        moved => moved,
+    }
 }
 
 /// Renames where that cannot be done in one step without replacing anything. If we die in between, a file has both
@@ -138,6 +163,43 @@ pub(crate) fn wants_directory(path: &Path) -> bool {
 pub(crate) fn sync_parent(disk: &dyn Disk, path: &Path) -> Result<()> {
     let Some(parent) = path.parent() else { return Ok(()) };
     disk.sync_dir(parent).map_err(Error::io("sync", parent))
+}
+
+/// Opens a mailbox file, to write it as well if that is wanted and allowed; tells whether it is.
+pub(crate) fn open_as_allowed(path: &Path, access: Access) -> io::Result<(File, bool)> {
+    if access == Access::ReadWrite {
+        match open(path, Access::ReadWrite) {
+            Err(error) if may_not_write(&error) => {}
+            opened => return opened.map(|file| (file, true)),
+        }
+    }
+    open(path, Access::ReadOnly).map(|file| (file, false))
+}
+
+/// Returns the first octets of a file to tell its format, at most so many; `None` if it is no file with content. Puts
+/// the times back if reading it made new mail look old.
+pub(crate) fn peek(disk: &dyn Disk, path: &Path, most: usize) -> io::Result<Option<Vec<u8>>> {
+    let before = path.metadata()?;
+    if !before.is_file() || before.len() == 0 {
+        return Ok(None);
+    }
+    let file = open_unseen(path)?;
+    let mut head = Vec::new();
+    read_up_to(&file, 0, most, &mut head)?;
+    if before.ctime() > before.atime() {
+        restore_times(disk, &file, &before);
+    }
+    Ok(Some(head))
+}
+
+/// Tells whether there is a file of no octets.
+pub(crate) fn is_empty(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0)
+}
+
+/// Tells whether a file cannot be opened because it may not be written.
+pub(crate) fn may_not_write(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Puts the times of a file back if reading it made new mail look old; `before` is from before it was read.

@@ -6,12 +6,22 @@ use std::path::Path;
 ailurus_testkit::conformance! {
     unix: Format { delivery: Some(mbox_delivery), ..Format::of("unix") };
     mbx: Format::of("mbx");
+    mix: Format::of("mix");
+    mx: Format::of("mx");
+    mh: Format { prefix: "#mh/", furnish: write_mh_profile, ..Format::of("mh") };
     mbox: Format { only: Some("INBOX"), furnish: empty_mbox, ..Format::of("mbox") };
+    tenex: Format::of("tenex");
+    mtx: Format::of("mtx");
     mmdf: Format { delivery: Some(mmdf_delivery), ..Format::of("mmdf") };
 }
 
 fn empty_mbox(home: &Path) {
     std::fs::write(home.join("mbox"), "").expect("the home is ours");
+}
+
+fn write_mh_profile(home: &Path) {
+    std::fs::write(home.join(".mh_profile"), "Path: Mail\n").expect("the test's own home");
+    std::fs::create_dir(home.join("Mail")).expect("the test's own home");
 }
 
 fn mmdf_delivery(message: &str) -> Vec<u8> {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use support::{Home, fixtures, mailutil, open};
 
 /// The formats that have samples of mailboxes in single files.
-const FORMATS: [&str; 3] = ["unix", "mmdf", "mbx"];
+const FORMATS: [&str; 5] = ["unix", "mmdf", "mbx", "mtx", "tenex"];
 
 fn names(folder: &str) -> BTreeSet<String> {
     let entries = std::fs::read_dir(fixtures(folder)).unwrap();

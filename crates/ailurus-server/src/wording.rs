@@ -37,6 +37,10 @@ pub(crate) fn failure(error: &Error, command: CommandName, mailbox: &MailboxName
             let text = format!("Can't open {mailbox} (file {}): not in valid mailbox format", path.display());
             Outcome::no(text).with(Code::Cannot)
         }
+        Error::InUse { .. } if matches!(command, CommandName::Expunge | CommandName::UidExpunge) => {
+            let text = "Can't expunge because mailbox is in use by another process";
+            Outcome::no(text).with(Code::InUse)
+        }
         Error::InUse { .. } => {
             let text =
                 format!("Can't {} mailbox {mailbox}: mailbox is in use by another process", verb(command));

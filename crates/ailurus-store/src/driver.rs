@@ -1,7 +1,7 @@
 //! The traits that a mailbox format implements.
 
 use crate::{Changes, ListQuery, Listed, Location, MessageInfo, Result, Snapshot};
-use ailurus_types::{FlagChange, InternalDate, Keyword, SystemFlags, Uid, UidSet, UidValidity};
+use ailurus_types::{FlagChange, InternalDate, Keyword, MailboxName, SystemFlags, Uid, UidSet, UidValidity};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -55,6 +55,19 @@ pub trait Driver: Send + Sync {
         Ok(())
     }
 
+    /// Begins or ends a subscription where this format has its own place for it (`.newsrc`); `false` where it has none, and
+    /// the common file is the place.
+    fn subscribe(&self, name: &MailboxName, subscription: Subscription) -> Result<bool> {
+        let _ = (name, subscription);
+        Ok(false)
+    }
+
+    /// Reports the subscriptions that this format keeps in its own place.
+    fn lsub(&self, query: &ListQuery<'_>, found: &mut dyn FnMut(Listed)) -> Result<()> {
+        let _ = (query, found);
+        Ok(())
+    }
+
     /// Tells whether this driver only stands in where no format claims anything: for directories, empty files, and
     /// an INBOX that is not there yet.
     fn stands_in(&self) -> bool {
@@ -66,6 +79,15 @@ pub trait Driver: Send + Sync {
     fn has_files(&self) -> bool {
         true
     }
+}
+
+/// What becomes of a subscription.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Subscription {
+    /// SUBSCRIBE.
+    Begin,
+    /// UNSUBSCRIBE.
+    End,
 }
 
 /// What a format can do, and where it falls short of what the conformance suite (`ailurus-testkit`) demands.
@@ -100,6 +122,12 @@ pub struct Abilities {
     pub ends_lines: bool,
     /// Internal dates come back as the same moment in UTC.
     pub utc_dates: bool,
+    /// Bare CRs come back, although messages are not stored with CRLF.
+    pub keeps_crs: bool,
+    /// Every directory is a mailbox: one cannot be deleted as long as it holds others, only emptied.
+    pub any_directory: bool,
+    /// A message that was appended is \Recent in no session but those that have the mailbox open.
+    pub forgets_recent: bool,
 }
 
 /// What [`Driver::probe`] found.

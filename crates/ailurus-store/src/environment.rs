@@ -53,6 +53,12 @@ pub struct Environment {
     pub hide_dot_files: bool,
     /// How many levels `*` goes down in LIST.
     pub list_depth: usize,
+    /// Where mh folders are; `None`: where `~/.mh_profile` says, if there is one, and else there are none.
+    pub mh_path: Option<PathBuf>,
+    /// INBOX may be the mh folder `inbox`.
+    pub mh_allow_inbox: bool,
+    /// Where news is.
+    pub news: News,
     /// How long a dot-lock is waited for, and how old one is stale, in seconds.
     pub dot_lock_timeout: u32,
     /// How often a held session lock is tried again, once a second.
@@ -89,6 +95,9 @@ impl Environment {
             from_widget_header_only: false,
             hide_dot_files: false,
             list_depth: 20,
+            mh_path: None,
+            mh_allow_inbox: false,
+            news: News::default(),
             dot_lock_timeout: 300,
             kiss_tries: 15,
             notices: Notices::default(),
@@ -166,6 +175,23 @@ pub struct SharedHomes {
     pub public: Option<PathBuf>,
     /// `#shared/`
     pub shared: Option<PathBuf>,
+}
+
+/// Where the articles of newsgroups are, and what was read of them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct News {
+    /// The file that lists the groups.
+    pub active: PathBuf,
+    /// The directory that holds the articles.
+    pub spool: PathBuf,
+    /// The user's own state; `None`: `.newsrc` in the home.
+    pub state: Option<PathBuf>,
+}
+
+impl Default for News {
+    fn default() -> Self {
+        Self { active: "/var/lib/news/active".into(), spool: "/var/spool/news".into(), state: None }
+    }
 }
 
 /// Modes of new files and directories (spec/storage-common.md §3.6), independent of the umask.

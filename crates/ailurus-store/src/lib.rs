@@ -27,10 +27,11 @@ mod view;
 
 pub use driver::{
     Abilities, Access, Append, AppendMeta, Appended, Claim, Driver, Edit, Extent, Mailbox, Manner, Rejection,
-    Status, Wake,
+    Status, Subscription, Wake,
 };
 pub use environment::{
-    Advertise, Clock, Environment, Homes, Mode, NoHomes, Protections, Restrictions, SharedHomes, SystemClock,
+    Advertise, Clock, Environment, Homes, Mode, News, NoHomes, Protections, Restrictions, SharedHomes,
+    SystemClock,
 };
 pub use error::{Error, Result};
 pub use list::{Attributes, ListQuery, Listed, Listing};

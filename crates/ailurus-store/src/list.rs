@@ -129,7 +129,7 @@ impl Listing {
             lists_inbox: false,
             directories: Vec::new(),
             found: VecDeque::new(),
-            stage: if root { Stage::Done } else { Stage::Files },
+            stage: if root { Stage::Drivers(0) } else { Stage::Files },
         };
         match text {
             Some(text) if root => {
@@ -317,7 +317,12 @@ pub(crate) fn lsub(
     found: &mut dyn FnMut(Listed),
 ) -> Result<()> {
     check_lengths("LSUB", reference, pattern)?;
-    let Some(text) = canonical(mailboxes.environment(), reference, pattern)? else { return Ok(()) };
+    let canonical_text = canonical(mailboxes.environment(), reference, pattern)?;
+    let query = ListQuery { reference, pattern, canonical: None };
+    for driver in mailboxes.drivers() {
+        driver.lsub(&query, found)?;
+    }
+    let Some(text) = canonical_text else { return lsub_special(subscriptions, reference, pattern, found) };
     let (canonical, inbox) = (Pattern::new(&text), matches_inbox(&text));
     subscriptions.each(&mut |name| {
         let mut report = |name: &[u8], delimiter, attributes| {
@@ -333,6 +338,26 @@ pub(crate) fn lsub(
             for parent in slashes.map(|slash| &name[..slash]).filter(|parent| canonical.matches(parent)) {
                 report(parent, Some(b'/'), Attributes::NO_SELECT);
             }
+        }
+    })
+}
+
+/// Reports what is subscribed in a namespace that a driver parses itself (`#mh/…`).
+fn lsub_special(
+    subscriptions: &Subscriptions<'_>,
+    reference: &[u8],
+    pattern: &[u8],
+    found: &mut dyn FnMut(Listed),
+) -> Result<()> {
+    let text = if pattern.starts_with(b"#") { pattern.to_vec() } else { [reference, pattern].concat() };
+    if !text.starts_with(b"#") {
+        return Ok(());
+    }
+    check_wildcards(&text)?;
+    let pattern = Pattern::new(&text);
+    subscriptions.each(&mut |name| {
+        if pattern.matches(name) {
+            found(Listed { name: name.into(), delimiter: Some(b'/'), attributes: Attributes::NONE });
         }
     })
 }
@@ -367,10 +392,15 @@ fn canonical(environment: &Environment, reference: &[u8], pattern: &[u8]) -> Res
     } else {
         [reference, pattern].concat()
     };
-    if text.iter().filter(|octet| is_wildcard(**octet)).count() > MAX_WILDCARDS {
+    check_wildcards(&text)?;
+    Ok(Some(text))
+}
+
+fn check_wildcards(pattern: &[u8]) -> Result<()> {
+    if pattern.iter().filter(|octet| is_wildcard(**octet)).count() > MAX_WILDCARDS {
         return Err(Error::Refused("Excessive wildcards in LIST/LSUB".into()));
     }
-    Ok(Some(text))
+    Ok(())
 }
 
 fn is_wildcard(octet: u8) -> bool {

@@ -8,7 +8,7 @@ use crate::standin::StandIn;
 use crate::subscriptions::Subscriptions;
 use crate::{
     Access, Append, Claim, Driver, Environment, Error, Level, Listed, Listing, Location, Mailbox, Manner,
-    Namespaces, Place, Rejection, Result, Status, list, namespaces, resolve,
+    Namespaces, Place, Rejection, Result, Status, Subscription, list, namespaces, resolve,
 };
 use ailurus_types::MailboxName;
 use rustix::fs::{Mode, OFlags};
@@ -93,8 +93,14 @@ impl Mailboxes {
                 .and_then(|made| made.then_some(()).ok_or_else(|| Error::AlreadyExists(at.name.clone())));
         }
         self.make_parents(path, at)?;
-        if fs::symlink_metadata(path).is_ok() {
-            return Err(Error::AlreadyExists(at.name.clone()));
+        if let Ok(found) = fs::symlink_metadata(path) {
+            // A directory that is no mailbox can become one of a format whose mailboxes are directories.
+            let may_become = found.is_dir()
+                && driver.abilities().inferiors
+                && self.claimant(at).is_ok_and(|claimant| claimant.stands_in());
+            if !may_become {
+                return Err(Error::AlreadyExists(at.name.clone()));
+            }
         }
         driver.create(at)
     }
@@ -183,11 +189,16 @@ impl Mailboxes {
                 self.environment.notices.tell(Level::Warning, text);
             }
         }
-        self.subscriptions().add(name)
+        if driver.subscribe(name, Subscription::Begin)? { Ok(()) } else { self.subscriptions().add(name) }
     }
 
     /// Ends a subscription, whether or not there is such a mailbox.
     pub fn unsubscribe(&self, name: &MailboxName) -> Result<()> {
+        for driver in &*self.drivers {
+            if driver.subscribe(name, Subscription::End)? {
+                return Ok(());
+            }
+        }
         self.subscriptions().remove(name)
     }
 

@@ -5,14 +5,19 @@
 pub struct Pattern {
     /// No two wildcards side by side.
     octets: Vec<u8>,
+    delimiter: u8,
 }
 
-const DELIMITER: u8 = b'/';
-
 impl Pattern {
-    /// Returns the pattern that these octets write.
+    /// Returns the pattern that these octets write, for names with `/` as their hierarchy delimiter.
     #[must_use]
     pub fn new(pattern: &[u8]) -> Self {
+        Self::with_delimiter(pattern, b'/')
+    }
+
+    /// Returns the pattern that these octets write, for names with another hierarchy delimiter.
+    #[must_use]
+    pub fn with_delimiter(pattern: &[u8], delimiter: u8) -> Self {
         let mut octets: Vec<u8> = Vec::with_capacity(pattern.len());
         for octet in pattern {
             match (octets.last(), octet) {
@@ -22,7 +27,7 @@ impl Pattern {
                 _ => octets.push(*octet),
             }
         }
-        Self { octets }
+        Self { octets, delimiter }
     }
 
     /// Tells whether the pattern matches the whole name.
@@ -50,7 +55,7 @@ impl Pattern {
             for place in places.drain(..) {
                 match self.octets.get(place) {
                     Some(b'*') => self.enter(place, &mut next),
-                    Some(b'%') if *octet != DELIMITER => self.enter(place, &mut next),
+                    Some(b'%') if *octet != self.delimiter => self.enter(place, &mut next),
                     Some(known) if known == octet && *known != b'%' => self.enter(place + 1, &mut next),
                     _ => {}
                 }

@@ -75,9 +75,9 @@ impl Environment {
 
 /// Tells whether the entry of a directory is a file of our own, which is nobody's mailbox.
 pub(crate) fn is_our_entry(entry: &[u8]) -> bool {
-    // A journal that is being written, or was put aside, has one more ending.
+    // What is being written, or was put aside, has one more ending.
     let has = |part: &[u8]| entry.windows(part.len()).any(|window| window == part);
-    entry.starts_with(b".ailurus") || entry.starts_with(b".") && has(b".ailurus-journal")
+    entry.starts_with(b".ailurus") || entry.starts_with(b".") && has(b".ailurus-")
 }
 
 /// A name that asks for a format: `#driver.FMT/name`.
@@ -384,7 +384,7 @@ mod tests {
         for name in ["", "a\rb", "a\nb", "a\0b", "{host}INBOX", ".ailurus", "a/.ailurus-x/b", &long] {
             assert!(resolve(&alice(), &name.into()).is_err(), "{name:?}");
         }
-        for name in [".box.ailurus-journal", ".box.ailurus-journal.new", "a/.box.ailurus-journal.orphan1"] {
+        for name in [".box.ailurus-journal", "a/.box.ailurus-journal.orphan1", ".box.ailurus-uids.new"] {
             assert!(resolve(&alice(), &name.into()).is_err(), "{name}");
         }
         assert!(resolve(&alice(), &"ailurus".into()).is_ok());

@@ -14,7 +14,8 @@ use ailurus_formats::disk::{Disk, Os};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -56,6 +57,8 @@ struct State {
     files: HashMap<Inode, Kept>,
     names: BTreeMap<PathBuf, Node>,
     pending: Vec<NameChange>,
+    /// So that an inode is one file's name for as long as this disk lasts.
+    pinned: Vec<File>,
 }
 
 type Inode = (u64, u64);
@@ -73,6 +76,13 @@ impl State {
     fn keep(&mut self, inode: Inode, durable: Vec<u8>) {
         let number = self.files.get(&inode).map_or(self.files.len(), |kept| kept.number);
         self.files.insert(inode, Kept { number, durable, since: Vec::new() });
+    }
+
+    /// Keeps the system from giving the file's inode to another. (Who opens a file for nothing takes no lock away.)
+    fn pin(&mut self, path: &Path) -> io::Result<()> {
+        let flags = i32::try_from(rustix::fs::OFlags::PATH.bits()).expect("open flags are small");
+        self.pinned.push(File::options().read(true).custom_flags(flags).open(path)?);
+        Ok(())
     }
 }
 
@@ -104,7 +114,13 @@ impl FaultyDisk {
     pub fn new(root: &Path, fault: Fault) -> Self {
         let mut names = BTreeMap::new();
         walk(root, &mut names).expect("the test's own directory can be read");
-        let state = State { fault, names, ..State::default() };
+        let mut state = State { fault, ..State::default() };
+        for (path, node) in &names {
+            if matches!(node, Node::File(_)) {
+                state.pin(path).expect("the test's own files can be opened");
+            }
+        }
+        state.names = names;
         Self { is_old: false, by_pages: false, root: root.into(), state: Mutex::new(state) }
     }
 
@@ -237,6 +253,7 @@ impl FaultyDisk {
             && meta.is_file()
         {
             // The file may come back: its content must be known although the name goes.
+            state.pin(path)?;
             remember(&mut state, &File::open(path)?)?;
         }
         act()?;
@@ -256,6 +273,7 @@ impl Disk for FaultyDisk {
         }
         let file = Os.create_new(path, mode)?;
         let inode = inode(&file)?;
+        state.pin(path)?;
         state.keep(inode, Vec::new());
         state.made.push(path.into());
         state.pending.push(NameChange::Add(path.into(), Node::File(inode)));
@@ -271,6 +289,7 @@ impl Disk for FaultyDisk {
             return Err(killed());
         }
         let file = Os.create_unnamed(directory, mode)?;
+        state.pin(&Path::new("/proc/self/fd").join(file.as_raw_fd().to_string()))?;
         state.keep(inode(&file)?, Vec::new());
         Ok(file)
     }
@@ -438,7 +457,8 @@ fn apply_name(names: &mut BTreeMap<PathBuf, Node>, change: NameChange) {
             names.insert(path, node);
         }
         NameChange::Remove(path) => {
-            names.remove(&path);
+            // With a directory go the names in it, whether or not it was synced.
+            names.retain(|name, _| !name.starts_with(&path));
         }
         NameChange::Rename(from, to) => {
             let moved: Vec<_> = names.keys().filter(|path| path.starts_with(&from)).cloned().collect();
@@ -511,10 +531,13 @@ fn rebuild(
 ) -> io::Result<()> {
     let mut now = BTreeMap::new();
     walk(root, &mut now)?;
-    let mut untouched: HashMap<Inode, Vec<u8>> = HashMap::new();
+    let mut placed = HashMap::new();
+    let mut untouched = HashMap::new();
     for (path, node) in &now {
-        if let Node::File(inode) = node {
-            untouched.insert(*inode, fs::read(path)?);
+        let Node::File(inode) = node else { continue };
+        untouched.insert(*inode, fs::read(path)?);
+        if names.get(path) == Some(node) {
+            placed.insert(*inode, path.as_path());
         }
     }
     for (path, node) in now.iter().rev() {
@@ -526,18 +549,28 @@ fn rebuild(
         }
     }
     for (path, node) in names.iter().filter(|(path, _)| path.starts_with(root)) {
-        match node {
-            Node::Directory if now.contains_key(path) => {}
-            Node::Directory => fs::create_dir(path)?,
-            Node::File(inode) => {
-                let content = contents.get(inode).or_else(|| untouched.get(inode));
-                let content = content.map_or(&[][..], Vec::as_slice);
-                // Writing truncates in place: a file that still has this name keeps its inode.
-                if fs::read(path).map_or(true, |found| found != content) {
-                    fs::write(path, content)?;
-                }
-            }
+        // The directory was lost before its names were.
+        if !path.parent().is_some_and(Path::is_dir) {
+            continue;
         }
+        let is_there = now.get(path) == Some(node);
+        let Node::File(inode) = node else {
+            if !is_there {
+                fs::create_dir(path)?;
+            }
+            continue;
+        };
+        // A file with two names stays one file.
+        if let (Some(other), false) = (placed.get(inode), is_there) {
+            fs::hard_link(other, path)?;
+            continue;
+        }
+        let content = contents.get(inode).or_else(|| untouched.get(inode)).map_or(&[][..], Vec::as_slice);
+        // Writing truncates in place: a file that still has this name keeps its inode.
+        if fs::read(path).map_or(true, |found| found != content) {
+            fs::write(path, content)?;
+        }
+        placed.insert(*inode, path);
     }
     Ok(())
 }

@@ -66,6 +66,16 @@ fn mmdf_marks() {
 }
 
 #[test]
+fn mtx_lines() {
+    run("mtx_lines");
+}
+
+#[test]
+fn tenex_lines() {
+    run("tenex_lines");
+}
+
+#[test]
 fn mbx_records() {
     run("mbx_records");
 }

@@ -184,6 +184,40 @@ impl InternalDate {
         }
     }
 
+    /// Parses `yyyymmddhhmmss+zzzz`, as the mix format has it; `None` where it is none, or a field is out of its range.
+    #[must_use]
+    pub fn parse_compact(text: &[u8]) -> Option<Self> {
+        let text: &[u8; 19] = text.try_into().ok()?;
+        let digit = |at: usize| text[at].is_ascii_digit().then(|| text[at] - b'0');
+        let two = |at: usize| Some(digit(at)? * 10 + digit(at + 1)?);
+        let mut date = Self::default();
+        date.set_day(u32::from(two(0)?) * 100 + u32::from(two(2)?), two(4)?.into(), two(6)?.into())?;
+        (date.hour, date.minute, date.second) = (two(8)?, two(10)?, two(12)?);
+        date.offset = numeric_zone(text[14], &text[15..])?;
+        let good =
+            date.hour <= 23 && date.minute <= 59 && date.second <= 60 && matches!(text[14], b'+' | b'-');
+        good.then_some(date)
+    }
+
+    /// Appends the 19 octets that [`InternalDate::parse_compact`] takes.
+    pub fn append_compact_to(&self, out: &mut Vec<u8>) {
+        let mut two = |value: u16| {
+            let value = u8::try_from(value % 100).unwrap_or(0);
+            out.extend_from_slice(&[b'0' + value / 10, b'0' + value % 10]);
+        };
+        two(self.year / 100);
+        two(self.year);
+        for part in [self.month, self.day, self.hour, self.minute, self.second] {
+            two(part.into());
+        }
+        out.push(if self.offset < 0 { b'-' } else { b'+' });
+        let minutes = self.offset.unsigned_abs();
+        for part in [minutes / 60, minutes % 60] {
+            let part = u8::try_from(part).unwrap_or(0);
+            out.extend_from_slice(&[b'0' + part / 10 % 10, b'0' + part % 10]);
+        }
+    }
+
     /// Fills in fields from the text as far as they go; `None` at the first fault.
     fn read(&mut self, text: &[u8], local_offset: i16) -> Option<()> {
         let mut text = Reader(text);
@@ -483,5 +517,32 @@ mod tests {
             InternalDate::from_timestamp(1_740_830_400, 120).to_string(),
             " 1-Mar-2025 14:00:00 +0200"
         );
+    }
+
+    #[test]
+    fn compact_dates_are_given_back_as_they_were() {
+        for text in
+            ["20250201123456+0200", "20240305010203-0830", "19700101000000+0000", "20971231235960-2359"]
+        {
+            let date = InternalDate::parse_compact(text.as_bytes()).unwrap();
+            let mut out = Vec::new();
+            date.append_compact_to(&mut out);
+            assert_eq!(out, text.as_bytes());
+        }
+        let date = InternalDate::parse_compact(b"20240305010203-0830").unwrap();
+        assert_eq!(date.to_string(), " 5-Mar-2024 01:02:03 -0830");
+        for text in [
+            "20250201123456 0200",
+            "20250201123456+2460",
+            "20251301123456+0200",
+            "20250200123456+0200",
+            "20250201243456+0200",
+            "20980201123456+0200",
+            "2025020112345x+0200",
+            "20250201123456+020",
+            "20250201123456+02000",
+        ] {
+            assert_eq!(InternalDate::parse_compact(text.as_bytes()), None, "{text}");
+        }
     }
 }

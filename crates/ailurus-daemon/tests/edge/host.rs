@@ -258,7 +258,7 @@ fn certificates_are_found_where_debian_has_them() {
 #[test]
 fn the_originals_configuration_file_is_obeyed() {
     let Some(host) = host() else { return };
-    host.put("c-client.cf", "I accept the risk\nset disable-plaintext 2\nset mail-subdirectory mail\nset new-mailbox-format mix\n");
+    host.put("c-client.cf", "I accept the risk\nset disable-plaintext 2\nset mail-subdirectory mail\nset new-mailbox-format maildir\n");
     let certificate = host.install_certificate("imapd", "localhost");
     let (server, plain, tls) = serve(&host);
     let mut talk = connect(plain);
@@ -267,7 +267,8 @@ fn the_originals_configuration_file_is_obeyed() {
     let mut talk = encrypt(connect(tls), &certificate, "localhost").expect("a handshake");
     talk.expect("* OK");
     talk.command("LOGIN ada adapw", "OK");
-    server.logged("mail.warning: /etc/c-client.cf line 4: new-mailbox-format: unknown mailbox format: mix");
+    server
+        .logged("mail.warning: /etc/c-client.cf line 4: new-mailbox-format: unknown mailbox format: maildir");
 }
 
 #[test]

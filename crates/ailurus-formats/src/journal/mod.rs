@@ -46,6 +46,7 @@ mod sealed;
 mod writer;
 
 pub use places::Places;
+pub(crate) use record::{checksum, mix};
 pub(crate) use sealed::{IfFull, read_up_to, tail_checksum};
 pub(crate) use writer::Writer;
 
@@ -105,7 +106,7 @@ pub fn recover(
                 continue;
             }
         };
-        done = match journal.survey(file).map_err(RewriteError::Unchanged)? {
+        done = match journal.survey(file, places.whole_units).map_err(RewriteError::Unchanged)? {
             Some(survey) => {
                 finish(disk, places, &journal, file, &survey)?;
                 notices.tell(Level::Log, format!("finished an interrupted rewrite from {}", path.display()));

@@ -22,6 +22,9 @@ pub struct Places {
     mode: u32,
     pub(super) device: u64,
     pub(super) inode: u64,
+    /// A unit that is neither as before nor as after is not one within which a process of ours was killed: others
+    /// rewrite such files.
+    pub(super) whole_units: bool,
 }
 
 /// What is in the place of a journal.
@@ -36,29 +39,52 @@ pub(super) enum Found {
 impl Places {
     /// Returns the places for the mailbox at `path`, open as `file`, of a user whose home is `home`.
     pub fn of(path: &Path, file: &File, home: &Path) -> io::Result<Self> {
-        let found = file.metadata()?;
+        Self::with_ending(path, file, home, ".ailurus-journal")
+    }
+
+    /// Returns the places where its sidecar can be.
+    pub(crate) fn of_sidecar(path: &Path, file: &File, home: &Path) -> io::Result<Self> {
+        Self::with_ending(path, file, home, ".ailurus-uids")
+    }
+
+    fn with_ending(path: &Path, file: &File, home: &Path, ending: &str) -> io::Result<Self> {
         let is_link = path.symlink_metadata().is_ok_and(|found| found.is_symlink());
         let path = if is_link { path.canonicalize()? } else { path.to_owned() };
         let whole = path.file_name().unwrap_or_default().as_bytes();
         // A file's name has at most 255 octets, and another ending can follow.
         let name = &whole[..whole.len().min(MOST_NAME)];
+        let inode = file.metadata()?.ino();
         let named = |with_inode: bool| {
             let mut journal = OsString::from(".");
             journal.push(OsStr::from_bytes(name));
             if with_inode {
-                journal.push(format!(".{:x}", found.ino()));
+                journal.push(format!(".{inode:x}"));
             }
-            journal.push(".ailurus-journal");
+            journal.push(ending);
             journal
         };
         let beside = path.with_file_name(named(name.len() < whole.len()));
+        Self::at([beside, home.join(named(true))], file)
+    }
+
+    /// Returns the places for a file that others rewrite from its first octet to its last, and whose format has a name
+    /// for its journal: `beside`, or with that name and the inode in `home`.
+    pub(crate) fn named(beside: PathBuf, file: &File, home: &Path) -> io::Result<Self> {
+        let mut name = beside.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{:x}", file.metadata()?.ino()));
+        Ok(Self { whole_units: true, ..Self::at([beside, home.join(name)], file)? })
+    }
+
+    fn at(paths: [PathBuf; 2], file: &File) -> io::Result<Self> {
+        let found = file.metadata()?;
         Ok(Self {
-            paths: [beside, home.join(named(true))],
+            paths,
             owner: found.uid(),
             group: found.gid(),
             mode: found.mode(),
             device: found.dev(),
             inode: found.ino(),
+            whole_units: false,
         })
     }
 
@@ -123,11 +149,51 @@ impl Places {
     }
 
     fn trusts(&self, path: &Path, found: &Metadata) -> bool {
-        let ours = found.uid() == self.owner || found.uid() == rustix::process::geteuid().as_raw();
         found.is_file()
             && found.nlink() == 1
             && found.mode() & 0o022 == 0
-            && (ours || path.parent().is_some_and(|directory| self.is_as_closed(directory)))
+            && self.is_ours_or_as_closed(path, found)
+    }
+
+    fn is_ours_or_as_closed(&self, path: &Path, found: &Metadata) -> bool {
+        let ours = found.uid() == self.owner || found.uid() == rustix::process::geteuid().as_raw();
+        ours || path.parent().is_some_and(|directory| self.is_as_closed(directory))
+    }
+
+    /// Returns the places, best first.
+    pub(crate) fn paths(&self) -> &[PathBuf; 2] {
+        &self.paths
+    }
+
+    /// Returns where the sidecar is, and its mode: the first that counts and may be read, or a new one where one can be
+    /// made.
+    pub(crate) fn find_or_make_sidecar(&self, disk: &dyn Disk) -> Option<(PathBuf, u32)> {
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        let flags = i32::try_from(flags.bits()).expect("open flags are small");
+        let find = |path: &PathBuf| {
+            let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+            let found = file.metadata().ok()?;
+            self.trusts_sidecar(path, &found).then(|| (path.clone(), found.mode() & 0o777))
+        };
+        let make = |path: &PathBuf| {
+            let file = disk.create_new(path, 0o600).ok()?;
+            let group = if file.metadata().ok()?.gid() == self.group { 0o060 } else { 0 };
+            let mode = 0o600 | self.mode & (group | 0o006);
+            disk.set_mode(&file, mode).ok()?;
+            Some((path.clone(), mode))
+        };
+        self.paths.iter().find_map(find).or_else(|| self.paths.iter().find_map(make))
+    }
+
+    /// Tells whether a sidecar counts: nobody could have written it who may not write the mailbox.
+    pub(crate) fn trusts_sidecar(&self, path: &Path, found: &Metadata) -> bool {
+        let shared = found.mode() & 0o022 & !self.mode;
+        let group = found.mode() & 0o020 == 0 || found.gid() == self.group;
+        found.is_file()
+            && found.nlink() == 1
+            && shared == 0
+            && group
+            && self.is_ours_or_as_closed(path, found)
     }
 
     /// Tells whether who may make a file in the directory, not counting its owner, may write the mailbox too.

@@ -149,7 +149,7 @@ impl Records<'_> {
 }
 
 /// Returns a checksum that tells torn and foreign content from what was written; it does not withstand an attacker.
-pub(super) fn checksum(data: &[u8]) -> u64 {
+pub(crate) fn checksum(data: &[u8]) -> u64 {
     let mut lanes = [1u64, 2, 3, 4];
     let (blocks, rest) = data.as_chunks::<32>();
     for block in blocks {
@@ -167,7 +167,7 @@ pub(super) fn checksum(data: &[u8]) -> u64 {
     hash ^ (hash >> 29)
 }
 
-pub(super) fn mix(state: u64, word: u64) -> u64 {
+pub(crate) fn mix(state: u64, word: u64) -> u64 {
     (state ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
 }
 

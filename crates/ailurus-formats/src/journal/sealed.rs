@@ -118,7 +118,7 @@ impl Sealed {
     }
 
     /// Compares the mailbox with the journal; `None` when a third party changed it.
-    pub(super) fn survey(&self, file: &File) -> io::Result<Option<Survey>> {
+    pub(super) fn survey(&self, file: &File, whole_units: bool) -> io::Result<Option<Survey>> {
         let Header { old_len, new_len, .. } = self.header;
         let length = file.metadata()?.len();
         if length < old_len.min(new_len) {
@@ -146,7 +146,7 @@ impl Sealed {
                 if !as_before && !as_after {
                     // A killed process wrote from the front to the back, and may have stopped within one unit. It cut
                     // the mailbox only when all was written.
-                    if torn || is_cut || !after_so_far || now.first() != data.first() {
+                    if whole_units || torn || is_cut || !after_so_far || now.first() != data.first() {
                         return Ok(None);
                     }
                     torn = true;

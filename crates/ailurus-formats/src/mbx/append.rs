@@ -4,11 +4,12 @@ use super::Mbx;
 use super::file::MbxFile;
 use super::header::{Header, Intent, SIZE};
 use super::line::{Field, Line, MOST};
-use super::torn::{self, Sum};
+use super::torn;
 use super::uids::Uids;
 use super::walk::{Step, Walk};
+use crate::checksum::Sum;
+use crate::incoming::{Incoming, LineEnds, Waiting};
 use crate::lock::{Mode, NameLock, Wait, lock_file};
-use crate::spool::Spool;
 use crate::{files, mbx::fields};
 use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Result};
 use ailurus_types::{Flags, InternalDate, KeywordMask, Uid, UidValidity};
@@ -22,30 +23,13 @@ pub(super) struct MbxAppend<'d> {
     driver: &'d Mbx,
     at: Location,
     path: PathBuf,
-    spool: Spool,
-    messages: Vec<Waiting>,
-    /// The message being written, and how many octets of it are missing.
-    current: Option<u64>,
-}
-
-/// A message in the spool.
-struct Waiting {
-    meta: AppendMeta,
-    start: u64,
+    incoming: Incoming,
 }
 
 impl<'d> MbxAppend<'d> {
     pub(super) fn new(driver: &'d Mbx, at: &Location, path: &Path) -> Self {
-        let spool = Spool::new(&driver.environment, path);
-        Self { driver, at: at.clone(), path: path.into(), spool, messages: Vec::new(), current: None }
-    }
-
-    fn missing(&mut self) -> Result<&mut u64> {
-        self.current.as_mut().ok_or_else(|| Error::Refused("no message was begun".into()))
-    }
-
-    fn wrong_size() -> Error {
-        Error::Refused("message does not have the size it was announced with".into())
+        let incoming = Incoming::new(path, &driver.environment, LineEnds::Crlf);
+        Self { driver, at: at.clone(), path: path.into(), incoming }
     }
 
     /// Opens the mailbox and locks it; the file can be replaced in between.
@@ -92,7 +76,7 @@ impl<'d> MbxAppend<'d> {
     fn lines(&self, header: &mut Header) -> Result<(Vec<Vec<u8>>, Vec<Uid>)> {
         let (mut lines, mut uids) = (Vec::new(), Vec::new());
         let clock = &self.driver.environment.clock;
-        for Waiting { meta, .. } in &self.messages {
+        for Waiting { meta, .. } in self.incoming.messages()? {
             let last = header.uid_last.checked_add(1).and_then(Uid::new);
             let uid = last.ok_or_else(|| Error::Refused("no UID is left in this mailbox".into()))?;
             header.uid_last = uid.get();
@@ -115,11 +99,9 @@ impl<'d> MbxAppend<'d> {
 
     /// Gives lines and messages in pieces as they will be in the file.
     fn give(&self, lines: &[Vec<u8>], give: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        for (line, waiting) in lines.iter().zip(&self.messages) {
+        for (line, waiting) in lines.iter().zip(self.incoming.messages()?) {
             give(line)?;
-            let end = waiting.start + waiting.meta.size;
-            let failed = |error| Error::io("read what is to append to", &self.path)(error);
-            self.spool.read(waiting.start, end, failed, give)?;
+            self.incoming.give(waiting, u64::MAX, give)?;
         }
         Ok(())
     }
@@ -159,35 +141,19 @@ impl<'d> MbxAppend<'d> {
 
 impl Append for MbxAppend<'_> {
     fn begin(&mut self, meta: AppendMeta) -> Result<()> {
-        if meta.size == 0 {
-            return Err(Error::Refused("Append of zero-length message".into()));
-        }
-        if self.current.is_some() {
-            return Err(Self::wrong_size());
-        }
-        self.current = Some(meta.size);
-        self.messages.push(Waiting { meta, start: self.spool.len() });
-        Ok(())
+        self.incoming.begin(meta)
     }
 
     fn write(&mut self, octets: &[u8]) -> Result<()> {
-        let missing = self.missing()?;
-        *missing = missing.checked_sub(octets.len() as u64).ok_or_else(Self::wrong_size)?;
-        self.spool.write(octets).map_err(Error::io("store what is to append to", &self.path))
+        self.incoming.write(octets)
     }
 
     fn end(&mut self) -> Result<()> {
-        if *self.missing()? != 0 {
-            return Err(Self::wrong_size());
-        }
-        self.current = None;
-        Ok(())
+        self.incoming.end()
     }
 
     fn commit(self: Box<Self>) -> Result<Appended> {
-        if self.current.is_some() {
-            return Err(Self::wrong_size());
-        }
+        let messages = self.incoming.messages()?;
         let (file, lock) = self.open()?;
         let before = file.metadata()?;
         let mut header = self.header(&file)?;
@@ -214,8 +180,8 @@ impl Append for MbxAppend<'_> {
             files::sync_parent(&*self.driver.disk, &self.path)?;
         }
         file.touch(1, before.mtime());
-        if let (Some(line), Some(last), Some(uid)) = (lines.last(), self.messages.last(), uids.last()) {
-            let at = end - last.meta.size - line.len() as u64;
+        if let (Some(line), Some(last), Some(uid)) = (lines.last(), messages.last(), uids.last()) {
+            let at = end - last.size - line.len() as u64;
             self.driver.remember(&file, &header, at, uid.get());
         }
         drop(lock);

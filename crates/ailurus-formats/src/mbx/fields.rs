@@ -2,7 +2,7 @@
 
 use super::file::MbxFile;
 use super::line::{FIELD, Field, UPDATE};
-use super::window::Window;
+use crate::window::Window;
 use ailurus_store::{Error, Result};
 use std::os::unix::fs::FileExt;
 

@@ -8,15 +8,16 @@ use super::line::{FIELD, Field};
 use super::torn;
 use super::uids::Uids;
 use super::walk::{Met, Step, Walk};
-use super::window::Window;
+use crate::ahead::Ahead;
+use crate::file_times::FileTimes;
 use crate::files::next_validity;
 use crate::lock::{Mode, NameLock, Wait, lock_file};
+use crate::window::Window;
 use ailurus_store::{
     Changes, Edit, Error, Extent, Level, Mailbox, Manner, MessageInfo, PermanentFlags, Result, Snapshot, Wake,
 };
 use ailurus_types::{Keywords, SystemFlags, Uid, UidSet, UidValidity};
-use std::fs::Metadata;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Where a message is; with [`MessageInfo`] 64 octets of memory.
@@ -65,42 +66,12 @@ pub(super) struct MbxMailbox {
     uids: Uids,
     /// The UID validity as it is in the file; ours differs where we may not write a new one.
     file_validity: u32,
-    times: Times,
+    times: FileTimes,
     manner: Manner,
     /// The message read last: the next is probably it again, or the one behind.
     hint: usize,
     ahead: Ahead,
 }
-
-/// What tells that others changed flags.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Times {
-    pub(super) modified: i64,
-    changed: (i64, i64),
-    size: u64,
-}
-
-impl Times {
-    fn of(meta: &Metadata) -> Self {
-        Self { modified: meta.mtime(), changed: (meta.ctime(), meta.ctime_nsec()), size: meta.len() }
-    }
-
-    /// Tells whether flags may differ now. The reference looks at whole seconds of the mtime; the ctime is finer,
-    /// but changes with appends as well, which show in the size.
-    fn ask_for_sweep(&self, now: &Self) -> bool {
-        self.modified != now.modified || self.changed != now.changed && self.size == now.size
-    }
-}
-
-/// Octets read ahead of what was asked for.
-#[derive(Default)]
-struct Ahead {
-    start: u64,
-    octets: Vec<u8>,
-}
-
-/// What a header search reads at once.
-const HEADER_BLOCK: usize = 4096;
 
 impl MbxMailbox {
     /// Opens the file, whose flock is not taken yet.
@@ -133,7 +104,7 @@ impl MbxMailbox {
             hidden: 0,
             lost: false,
             pending: Changes::default(),
-            times: Times::default(),
+            times: FileTimes::default(),
             manner,
             hint: 0,
             ahead: Ahead::default(),
@@ -153,7 +124,7 @@ impl MbxMailbox {
             // What is written here now nobody will find.
             return Err(self.file.replaced());
         }
-        let times = Times::of(&self.file.metadata()?);
+        let times = FileTimes::of(&self.file.metadata()?);
         self.check_size(times.size)?;
         let mut header = self.file.header()?;
         let mut sweep = self.times.ask_for_sweep(&times) && !self.spots.is_empty();
@@ -173,7 +144,7 @@ impl MbxMailbox {
             self.pending.expunged.insert(uid);
         }
         self.take_header();
-        self.times = Times::of(&self.file.metadata()?);
+        self.times = FileTimes::of(&self.file.metadata()?);
         Ok(if sweep { Sweep::Needed } else { Sweep::NotNeeded })
     }
 
@@ -351,7 +322,7 @@ impl MbxMailbox {
     /// Remembers the times after a change of our own, and puts the access time behind it.
     pub(super) fn settle_times(&mut self) -> Result<()> {
         self.file.touch(0, self.file.metadata()?.mtime());
-        self.times = Times::of(&self.file.metadata()?);
+        self.times = FileTimes::of(&self.file.metadata()?);
         Ok(())
     }
 
@@ -373,72 +344,17 @@ impl MbxMailbox {
     fn header_size(&mut self, index: usize) -> Result<u64> {
         let spot = self.spots[index];
         if spot.header == UNKNOWN {
-            self.spots[index].header = self.search_header_end(&spot)?;
+            let found = self.ahead.header_size(&self.file.file, spot.text(), spot.size, b"\r\n");
+            self.spots[index].header =
+                found.map_err(self.file.io("read"))?.ok_or_else(|| self.cut_short())?;
         }
         Ok(self.spots[index].header)
-    }
-
-    fn search_header_end(&mut self, spot: &Spot) -> Result<u64> {
-        const END: &[u8] = b"\r\n\r\n";
-        let finder = memchr::memmem::Finder::new(END);
-        let mut at = 0;
-        while at < spot.size {
-            self.load(
-                spot.text() + at,
-                HEADER_BLOCK.min(usize::try_from(spot.size - at).unwrap_or(HEADER_BLOCK)),
-            )?;
-            let octets = &self.ahead.octets;
-            if at == 0 && octets.starts_with(b"\r\n") {
-                return Ok(2);
-            }
-            if let Some(found) = finder.find(octets) {
-                return Ok(at + (found + END.len()) as u64);
-            }
-            // The end can lie across two blocks.
-            at += octets.len().saturating_sub(END.len() - 1).max(1) as u64;
-            if at + END.len() as u64 > spot.size {
-                break;
-            }
-        }
-        Ok(spot.size)
-    }
-
-    fn load(&mut self, start: u64, most: usize) -> Result<()> {
-        self.ahead.start = start;
-        self.ahead.octets.resize(most, 0);
-        let read = self.file.file.read_at(&mut self.ahead.octets, start);
-        self.ahead.octets.truncate(read.as_ref().copied().unwrap_or(0));
-        read.map_err(self.file.io("read"))?;
-        if self.ahead.octets.is_empty() && most > 0 {
-            return Err(self.cut_short());
-        }
-        Ok(())
     }
 
     fn cut_short(&self) -> Error {
         let size = self.file.file.metadata().map_or(0, |meta| meta.len());
         let what = format!("Mailbox shrank from {} to {size}!", self.end);
         Error::Lost { path: self.file.path.clone(), what }
-    }
-
-    /// Gives octets of the file, from what was read ahead if they are there.
-    fn give(&mut self, at: u64, most: usize, out: &mut Vec<u8>) -> Result<usize> {
-        let skip = at.checked_sub(self.ahead.start).and_then(|skip| usize::try_from(skip).ok());
-        if let Some(there) =
-            skip.and_then(|skip| self.ahead.octets.get(skip..)).filter(|there| !there.is_empty())
-        {
-            let given = &there[..there.len().min(most)];
-            out.extend_from_slice(given);
-            return Ok(given.len());
-        }
-        let start = out.len();
-        out.resize(start + most, 0);
-        let read = self.file.file.read_at(&mut out[start..], at);
-        out.truncate(start + read.as_ref().copied().unwrap_or(0));
-        match read.map_err(self.file.io("read"))? {
-            0 => Err(self.cut_short()),
-            read => Ok(read),
-        }
     }
 }
 
@@ -490,11 +406,15 @@ impl Mailbox for MbxMailbox {
         if most == 0 {
             return Ok(0);
         }
-        self.give(self.spots[index].text() + at, most, out)
+        let given = self.ahead.give(&self.file.file, self.spots[index].text() + at, most, out);
+        match given.map_err(self.file.io("read"))? {
+            0 => Err(self.cut_short()),
+            given => Ok(given),
+        }
     }
 
     fn refresh(&mut self) -> Result<Changes> {
-        let now = Times::of(&self.file.metadata()?);
+        let now = FileTimes::of(&self.file.metadata()?);
         let quiet = now == self.times && !(self.holes && self.snapshot.writable);
         if quiet && !self.spots.is_empty() {
             return Ok(self.take_changes());

@@ -67,7 +67,6 @@ mod reclaim;
 mod torn;
 mod uids;
 mod walk;
-mod window;
 
 use crate::disk::Disk;
 use crate::files;
@@ -83,7 +82,6 @@ use mailbox::MbxMailbox;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -114,7 +112,7 @@ impl Mbx {
 
     fn file(&self, path: &Path, file: File) -> MbxFile {
         let (environment, disk) = (Arc::clone(&self.environment), Arc::clone(&self.disk));
-        MbxFile { environment, disk, path: path.into(), file }
+        MbxFile { format: "mbx", environment, disk, path: path.into(), file }
     }
 
     fn walked(&self) -> MutexGuard<'_, HashMap<(u64, u64), Walked>> {
@@ -131,13 +129,9 @@ impl Mbx {
         if !path.metadata().map_err(files::failure("open", at, &path))?.is_file() {
             return Err(Error::WrongFormat { format: "mbx", path });
         }
-        let mut opened = files::open(&path, access);
-        let mut writable = access == Access::ReadWrite;
-        if writable && opened.as_ref().is_err_and(may_not_write) {
-            writable = false;
-            opened = files::open(&path, Access::ReadOnly);
-        }
-        let file = self.file(&path, opened.map_err(files::failure("open", at, &path))?);
+        let (file, writable) =
+            files::open_as_allowed(&path, access).map_err(files::failure("open", at, &path))?;
+        let file = self.file(&path, file);
         if file.metadata()?.len() < header::SIZE as u64 {
             return Err(Error::WrongFormat { format: "mbx", path });
         }
@@ -186,7 +180,7 @@ impl Driver for Mbx {
         let Ok(path) = self.path(at) else { return Ok(Claim::No(Rejection::BadName)) };
         match probe(&*self.disk, &path) {
             Ok(true) => Ok(Claim::Valid),
-            Ok(false) if is_empty_file(&path) => Ok(Claim::Empty),
+            Ok(false) if files::is_empty(&path) => Ok(Claim::Empty),
             Ok(false) => Ok(Claim::No(Rejection::WrongFormat)),
             // An append would make it.
             Err(error) if at.place == Place::Inbox && error.kind() == io::ErrorKind::NotFound => {
@@ -245,30 +239,8 @@ impl Driver for Mbx {
     }
 }
 
-fn may_not_write(error: &io::Error) -> bool {
-    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
-    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
-}
-
-fn is_empty_file(path: &Path) -> bool {
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0)
-}
-
-/// Looks at the header, and puts the times back if reading it made new mail look old.
+/// Looks at the header.
 fn probe(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
-    let before = path.metadata()?;
-    if !before.is_file() || before.len() < header::SIZE as u64 {
-        return Ok(false);
-    }
-    let file = files::open_unseen(path)?;
-    let mut raw = vec![0; header::SIZE];
-    let valid = match file.read_exact_at(&mut raw, 0) {
-        Ok(()) => Header::parse(&raw).is_some(),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
-        Err(error) => return Err(error),
-    };
-    if before.ctime() > before.atime() {
-        files::restore_times(disk, &file, &before);
-    }
-    Ok(valid)
+    let head = files::peek(disk, path, header::SIZE)?;
+    Ok(head.is_some_and(|head| Header::parse(&head).is_some()))
 }

@@ -1,35 +1,12 @@
 //! Taking expunged messages out of the file.
 
-use super::file::MbxFile;
 use super::header::SIZE;
 use super::mailbox::{MbxMailbox, Spot};
-use crate::files;
-use crate::journal::{Places, recover};
+use crate::journal::Places;
 use crate::lock::{Mode, NameLock, Wait, lock_file};
 use crate::rewrite::{Rewrite, RewriteError};
-use ailurus_store::{Access, Error, Level, Result};
+use ailurus_store::{Level, Result};
 use ailurus_types::UidSet;
-
-impl MbxFile {
-    pub(super) fn places(&self) -> Result<Places> {
-        Places::of(&self.path, &self.file, &self.environment.home).map_err(self.io("look at"))
-    }
-
-    /// Finishes what a session that died while it slid messages left behind. The caller has no flock yet.
-    pub(super) fn recover(&self, _lock: &NameLock) -> Result<()> {
-        let places = self.places()?;
-        if !places.any() {
-            return Ok(());
-        }
-        // Who only reads has no descriptor to write with.
-        let file = files::open(&self.path, Access::ReadWrite).map_err(self.io("repair"))?;
-        if !lock_file(&file, Mode::Exclusive, Wait::No).map_err(self.io("lock"))? {
-            return Err(Error::InUse { path: self.path.clone() });
-        }
-        let recovered = recover(&self.disk, &self.environment.notices, &places, &file);
-        recovered.map(drop).map_err(|error| self.io("repair")(error.into_io()))
-    }
-}
 
 impl MbxMailbox {
     /// Slides messages down over holes and the messages in `gone`, if no other session has the mailbox open and

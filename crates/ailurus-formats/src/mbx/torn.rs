@@ -3,8 +3,9 @@
 use super::file::MbxFile;
 use super::header::{Header, Intent};
 use super::line::{Field, Line, MOST};
-use super::window::Window;
+use crate::checksum::sum_of;
 use crate::lock::NameLock;
+use crate::window::Window;
 use ailurus_store::{Level, Result};
 use ailurus_types::InternalDate;
 use std::fs::File;
@@ -77,20 +78,6 @@ fn is_nul(file: &File, mut from: u64, to: u64) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Tells whether a page within these octets starts with NUL, as one does that never reached the disk.
-pub(super) fn lacks_a_page(file: &File, from: u64, to: u64) -> io::Result<bool> {
-    let mut octet = [1];
-    let mut page = from.div_ceil(PAGE) * PAGE;
-    while page < to {
-        file.read_exact_at(&mut octet, page)?;
-        if octet[0] == 0 {
-            return Ok(true);
-        }
-        page += PAGE;
-    }
-    Ok(false)
-}
-
 /// Settles the intent in the header, if there is one: what it announced is either there to the last octet or taken
 /// away. Returns the size of the file afterwards. `parsed` is up to where this session knows the file.
 pub(super) fn settle(
@@ -130,16 +117,8 @@ fn is_done(file: &MbxFile, intent: Intent, size: u64) -> Result<bool> {
     if size < intent.end {
         return Ok(false);
     }
-    let mut sum = Sum::default();
-    let mut block = vec![0; 256 * 1024];
-    let mut at = intent.start;
-    while at < intent.end {
-        let most = usize::try_from(intent.end - at).unwrap_or(usize::MAX).min(block.len());
-        file.file.read_exact_at(&mut block[..most], at).map_err(file.io("read"))?;
-        sum.add(&block[..most]);
-        at += most as u64;
-    }
-    Ok(sum.value() == intent.sum)
+    let sum = sum_of(&file.file, intent.start..intent.end).map_err(file.io("read"))?;
+    Ok(sum == intent.sum)
 }
 
 /// Takes away the torn append at `pos` and returns the size of the file afterwards. What another program appended
@@ -249,72 +228,9 @@ fn leads_to_end(file: &File, start: u64, size: u64) -> io::Result<bool> {
     Ok(true)
 }
 
-/// A check sum over octets in order, whatever pieces they come in; it finds lost pages, not enemies.
-#[derive(Clone, Debug)]
-pub(super) struct Sum {
-    state: u64,
-    word: [u8; 8],
-    filled: usize,
-}
-
-impl Default for Sum {
-    fn default() -> Self {
-        Self { state: 0x9e37_79b9_7f4a_7c15, word: [0; 8], filled: 0 }
-    }
-}
-
-impl Sum {
-    pub(super) fn add(&mut self, mut octets: &[u8]) {
-        if self.filled > 0 {
-            let some = octets.len().min(8 - self.filled);
-            self.word[self.filled..self.filled + some].copy_from_slice(&octets[..some]);
-            self.filled += some;
-            octets = &octets[some..];
-            if self.filled < 8 {
-                return;
-            }
-            self.filled = 0;
-            self.mix(u64::from_le_bytes(self.word));
-        }
-        let (words, rest) = octets.as_chunks::<8>();
-        for word in words {
-            self.mix(u64::from_le_bytes(*word));
-        }
-        self.word[..rest.len()].copy_from_slice(rest);
-        self.filled = rest.len();
-    }
-
-    fn mix(&mut self, word: u64) {
-        self.state = (self.state ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(29);
-    }
-
-    pub(super) fn value(&self) -> u64 {
-        let mut last = self.clone();
-        last.word[self.filled..].fill(0);
-        last.mix(u64::from_le_bytes(last.word));
-        last.mix(self.filled as u64);
-        last.state ^ last.state >> 32
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_sum_does_not_depend_on_the_pieces() {
-        let octets: Vec<u8> = (0..=255).collect();
-        let mut whole = Sum::default();
-        whole.add(&octets);
-        for size in [1, 3, 7, 8, 9, 100] {
-            let mut pieces = Sum::default();
-            octets.chunks(size).for_each(|piece| pieces.add(piece));
-            assert_eq!(pieces.value(), whole.value(), "{size}");
-        }
-        let mut longer = whole.clone();
-        longer.add(&[0]);
-        assert_ne!(longer.value(), whole.value());
-    }
 
     #[test]
     fn a_hiding_line_and_its_message_take_what_was_asked_for() {

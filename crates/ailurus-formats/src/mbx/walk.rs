@@ -4,7 +4,8 @@ use super::file::MbxFile;
 use super::line::{Line, MOST};
 use super::torn::{self, Rest};
 use super::uids::{Settled, Uids};
-use super::window::Window;
+use crate::checksum::lacks_a_page;
+use crate::window::Window;
 use ailurus_store::Result;
 
 /// A walk over the messages from some place of the file on.
@@ -70,7 +71,7 @@ impl<'f> Walk<'f> {
             let what = format!("Last message (at {at}) runs past end of file ({end} > {size})");
             return Err(file.damaged(at, what));
         }
-        if unfinished && end == size && torn::lacks_a_page(&file.file, text, end).map_err(file.io("read"))? {
+        if unfinished && end == size && lacks_a_page(&file.file, text, end).map_err(file.io("read"))? {
             return Ok(Step::Torn(Rest::Unfinished));
         }
         let Some(settled) = self.uids.settle(line.field.uid) else {

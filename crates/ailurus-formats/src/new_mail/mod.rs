@@ -43,8 +43,9 @@ use crate::disk::Disk;
 use crate::unix::Unix;
 use ailurus_store::{
     Abilities, Access, Append, Claim, Driver, Environment, ListQuery, Listed, Location, Mailbox, Manner,
-    Mode, Place, Result, Status,
+    Mode, Place, Result, Status, Subscription,
 };
+use ailurus_types::MailboxName;
 use mailbox::Inbox;
 use std::ffi::OsStr;
 use std::path::Path;
@@ -152,6 +153,14 @@ impl Driver for WithNewMail {
 
     fn list(&self, query: &ListQuery<'_>, found: &mut dyn FnMut(Listed)) -> Result<()> {
         self.driver.list(query, found)
+    }
+
+    fn subscribe(&self, name: &MailboxName, subscription: Subscription) -> Result<bool> {
+        self.driver.subscribe(name, subscription)
+    }
+
+    fn lsub(&self, query: &ListQuery<'_>, found: &mut dyn FnMut(Listed)) -> Result<()> {
+        self.driver.lsub(query, found)
     }
 
     fn stands_in(&self) -> bool {

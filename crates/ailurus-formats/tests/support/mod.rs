@@ -70,6 +70,11 @@ impl Home {
         Location { name: name.into(), place: Place::Path(self.path(name)) }
     }
 
+    /// A name that a driver parses itself.
+    pub fn special(&self, name: &str) -> Location {
+        Location { name: name.into(), place: Place::Special }
+    }
+
     pub fn put(&self, name: &str, content: &[u8]) {
         std::fs::write(self.path(name), content).unwrap();
     }

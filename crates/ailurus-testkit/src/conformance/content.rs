@@ -6,7 +6,12 @@ use ailurus_store::Abilities;
 pub(super) fn expected(abilities: &Abilities, given: &[u8]) -> Vec<u8> {
     let mut octets = given.to_vec();
     if !abilities.crlf {
-        octets.retain(|octet| *octet != b'\r');
+        let mut next = octets.iter().copied().skip(1).chain([0]);
+        let keeps_crs = abilities.keeps_crs;
+        let ends_line: Vec<bool> =
+            octets.iter().map(|octet| (*octet, next.next()) == (b'\r', Some(b'\n'))).collect();
+        let mut ends_line = ends_line.into_iter();
+        octets.retain(|octet| ends_line.next() == Some(false) && (keeps_crs || *octet != b'\r'));
         octets = replace_line_ends(&octets);
     }
     let (header_len, has_empty_line) = header_of(&octets);

@@ -296,7 +296,7 @@ pub(super) fn a_silent_session_is_silent(format: &'static Format) {
 /// Of the sessions that may write, one is told of a message as \Recent, and no later one.
 pub(super) fn recent_is_given_to_one_session(format: &'static Format) {
     let home = Home::filled(format, 2);
-    if home.abilities().read_only {
+    if home.abilities().read_only || home.abilities().forgets_recent {
         return;
     }
     let status = || home.driver().status(&home.at_box()).unwrap().recent;

@@ -110,9 +110,11 @@ pub(super) fn a_mailbox_holds_others_where_it_can(format: &'static Format) {
     assert_eq!(home.mailboxes.status(&inner).unwrap().messages, 2);
     // The name goes on as that of a directory.
     home.mailboxes.delete(&outer).unwrap();
-    assert!(home.mailboxes.status(&outer).is_err());
+    if !home.abilities().any_directory {
+        assert!(home.mailboxes.status(&outer).is_err());
+        home.mailboxes.create(&outer).unwrap();
+    }
     assert_eq!(home.mailboxes.status(&inner).unwrap().messages, 2);
-    home.mailboxes.create(&outer).unwrap();
     assert_eq!(home.mailboxes.status(&outer).unwrap().messages, 0);
     let (moved, inner) = (home.name("moved"), home.name("moved/inner"));
     home.mailboxes.rename(&outer, &moved).unwrap();
@@ -259,16 +261,22 @@ pub(super) fn odd_names_work_or_are_refused(format: &'static Format) {
     assert_eq!(home.mailboxes.status(&home.name("caf")).err().map(|_| ()), Some(()));
     // A name that others made is used as it is.
     let names = ["caf\u{e9}", "with space", "&Jjo-", "-", ".dot", "a*b%c", "\u{1}"].map(str::to_owned);
-    for name in names.into_iter().chain([250, 251, 255].map(|length| "n".repeat(length))) {
+    for name in names
+        .into_iter()
+        .chain([250, 251, 255].map(|length| "n".repeat(length - home.name("").as_bytes().len())))
+    {
         work_with(&home, &name);
     }
     let long = home.name(&"n".repeat(256));
     assert!(home.mailboxes.create(&long).is_err());
     assert!(home.mailboxes.status(&long).is_err());
 
-    // A directory is made; it is no mailbox.
     home.mailboxes.create(&home.name("dir/")).unwrap();
     assert!(matches!(home.mailboxes.create(&home.name("dir/")), Err(Error::AlreadyExists(_))));
+    if home.abilities().any_directory {
+        return;
+    }
+    // A directory was made; it is no mailbox.
     assert!(home.open_at(&home.at_name("dir"), Access::ReadWrite).is_err());
     assert!(home.append_at(&home.at_name("dir"), &[Message::number(1)]).is_err());
     home.mailboxes.create(&home.name("dir/box")).unwrap();

@@ -23,6 +23,16 @@ pub fn mbx_records(input: &[u8]) {
     exercise("mbx", input);
 }
 
+/// Opens the input as an mtx mailbox; see `exercise`.
+pub fn mtx_lines(input: &[u8]) {
+    exercise("mtx", input);
+}
+
+/// Opens the input as a tenex mailbox; see `exercise`.
+pub fn tenex_lines(input: &[u8]) {
+    exercise("tenex", input);
+}
+
 /// Writes the input to a file and opens that as a mailbox, to read, to write, and to expunge.
 ///
 /// Opening to read changes nothing, nor does an opening that fails. Messages have the octets that their sizes say, header and

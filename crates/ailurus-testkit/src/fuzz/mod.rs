@@ -9,7 +9,7 @@ mod mailbox;
 
 pub use imap::{framing, grammar};
 pub use mail::{addresses, mime};
-pub use mailbox::{from_lines, mbx_records, mmdf_marks};
+pub use mailbox::{from_lines, mbx_records, mmdf_marks, mtx_lines, tenex_lines};
 
 use crate::random::Random;
 use crate::transcript;
@@ -30,7 +30,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "framing", run: framing, dictionary: "imap.dict", seeds: sessions },
     Target { name: "grammar", run: grammar, dictionary: "imap.dict", seeds: commands },
     Target { name: "addresses", run: addresses, dictionary: "addresses.dict", seeds: field_values },
@@ -38,6 +38,8 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "from_lines", run: from_lines, dictionary: "from.dict", seeds: unix_mailboxes },
     Target { name: "mmdf_marks", run: mmdf_marks, dictionary: "mmdf.dict", seeds: mmdf_mailboxes },
     Target { name: "mbx_records", run: mbx_records, dictionary: "mbx.dict", seeds: mbx_mailboxes },
+    Target { name: "mtx_lines", run: mtx_lines, dictionary: "mtx.dict", seeds: mtx_mailboxes },
+    Target { name: "tenex_lines", run: tenex_lines, dictionary: "mtx.dict", seeds: tenex_mailboxes },
 ];
 
 impl Target {
@@ -161,6 +163,14 @@ fn mmdf_mailboxes() -> Vec<Vec<u8>> {
 
 fn mbx_mailboxes() -> Vec<Vec<u8>> {
     contents("fixtures/mbx")
+}
+
+fn mtx_mailboxes() -> Vec<Vec<u8>> {
+    contents("fixtures/mtx")
+}
+
+fn tenex_mailboxes() -> Vec<Vec<u8>> {
+    contents("fixtures/tenex")
 }
 
 /// The files of a folder of the checkout that are samples, not descriptions, and not large.

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 ///
 /// Where the places asked for are close together, the file is read in blocks; where they are far apart, only what is
 /// asked for, after telling the system in advance what comes.
-pub(super) struct Window<'f> {
+pub(crate) struct Window<'f> {
     file: &'f File,
     buffer: Vec<u8>,
     /// Where in the file the buffer's first octet is, and how many are valid.
@@ -23,7 +23,7 @@ pub(super) struct Window<'f> {
 }
 
 const BLOCK: usize = 128 * 1024;
-const SMALL: usize = 512;
+const SMALL: usize = 2048;
 /// From this distance on, a system call for each place costs less than copying all that lies between.
 const FAR: u64 = 8192;
 /// Read-ahead costs more than it gives for messages beyond this size.
@@ -31,12 +31,12 @@ const TOO_FAR: u64 = 256 * 1024;
 const AHEAD: u64 = 4 * 1024 * 1024;
 
 impl<'f> Window<'f> {
-    pub(super) fn new(file: &'f File, at: u64) -> Self {
+    pub(crate) fn new(file: &'f File, at: u64) -> Self {
         Self { file, buffer: vec![0; BLOCK], start: at, filled: 0, last: at, advised: at }
     }
 
     /// Returns `most` octets from `offset` on; fewer at the end of the file.
-    pub(super) fn get(&mut self, offset: u64, most: usize) -> io::Result<&[u8]> {
+    pub(crate) fn get(&mut self, offset: u64, most: usize) -> io::Result<&[u8]> {
         let most = most.min(SMALL);
         let distance = offset.saturating_sub(self.last);
         self.last = offset;
@@ -55,6 +55,28 @@ impl<'f> Window<'f> {
         }
         let skip = usize::try_from(offset - self.start).expect("the buffer holds the offset");
         Ok(&self.buffer[skip..self.filled.min(skip + most)])
+    }
+
+    /// Gives all octets from `from` up to `to` in pieces, as far as the file reaches.
+    pub(crate) fn scan(&mut self, from: u64, to: u64, give: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let mut at = from;
+        while at < to {
+            if !self.holds(at, 1) {
+                (self.start, self.filled) = (at, 0);
+                self.filled = self.file.read_at(&mut self.buffer, at)?;
+                if self.filled == 0 {
+                    break;
+                }
+            }
+            let skip = usize::try_from(at - self.start).expect("the buffer holds the offset");
+            let most = usize::try_from(to - at).unwrap_or(usize::MAX);
+            let there = &self.buffer[skip..self.filled];
+            let given = &there[..there.len().min(most)];
+            give(given);
+            at += given.len() as u64;
+        }
+        self.last = at;
+        Ok(())
     }
 
     fn holds(&self, offset: u64, most: usize) -> bool {

@@ -1,0 +1,307 @@
+//! mix when the process is killed before or within each change, and when the power fails: afterwards every message
+//! is there once, every acknowledged one is there, and no UID names another message.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod support;
+
+use ailurus_formats::Mix;
+use ailurus_formats::disk::{Disk, Os};
+use ailurus_store::{AppendMeta, Driver, Environment, Extent, Result};
+use ailurus_testkit::faulty::{Fault, FaultyDisk};
+use ailurus_types::{FlagOp, SystemFlags, UidSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use support::*;
+
+/// What a client was told before the cut.
+#[derive(Debug, Default)]
+struct Told {
+    appended: Vec<(u32, Vec<u8>)>,
+    expunged: Vec<u32>,
+    flagged: bool,
+}
+
+/// One operation to be cut short.
+struct Case {
+    name: &'static str,
+    /// The numbers of messages that may be gone afterwards.
+    expunges: &'static [u32],
+    /// The messages that may be there afterwards, all or none of them.
+    appends: &'static [u32],
+    run: fn(&Mix, &Home, &mut Told) -> Result<()>,
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "open",
+        expunges: &[],
+        appends: &[],
+        run: |driver, home, _| open(driver, &home.at_name("box")).map(drop),
+    },
+    Case {
+        name: "append one",
+        expunges: &[],
+        appends: &[20],
+        run: |driver, home, told| run_append(driver, home, told, &[20]),
+    },
+    Case {
+        name: "append three",
+        expunges: &[],
+        appends: &[21, 22, 23],
+        run: |driver, home, told| run_append(driver, home, told, &[21, 22, 23]),
+    },
+    Case { name: "store", expunges: &[], appends: &[], run: run_store },
+    Case { name: "expunge alone", expunges: &[1, 3, 6], appends: &[], run: run_expunge },
+    Case {
+        name: "expunge beside another session",
+        expunges: &[1, 3, 6],
+        appends: &[],
+        run: |driver, home, told| {
+            let other = open(driver, &home.at_name("box"))?;
+            run_expunge(driver, home, told)?;
+            drop(other);
+            open(driver, &home.at_name("box")).map(drop)
+        },
+    },
+    Case {
+        name: "store, append, expunge, append",
+        expunges: &[1, 3, 6],
+        appends: &[20],
+        run: |driver, home, told| {
+            run_store(driver, home, told)?;
+            run_append(driver, home, told, &[20])?;
+            run_expunge(driver, home, told)
+        },
+    },
+];
+
+fn run_append(driver: &Mix, home: &Home, told: &mut Told, numbers: &[u32]) -> Result<()> {
+    let texts: Vec<_> = numbers.iter().map(|n| text(*n)).collect();
+    let messages: Vec<_> = texts.iter().map(|text| (AppendMeta::default(), text.as_slice())).collect();
+    let (_, uids) = append(driver, &home.at_name("box"), &messages)?.uids.unwrap();
+    told.appended.extend(uids.iter().map(|uid| uid.get()).zip(texts));
+    Ok(())
+}
+
+fn run_store(driver: &Mix, home: &Home, told: &mut Told) -> Result<()> {
+    let mut mailbox = open(driver, &home.at_name("box"))?;
+    drop(store(&mut *mailbox, &UidSet::all(), &change(FlagOp::Add, SystemFlags::FLAGGED, &["Kept"]))?);
+    told.flagged = true;
+    mailbox.close()
+}
+
+fn run_expunge(driver: &Mix, home: &Home, told: &mut Told) -> Result<()> {
+    let mut mailbox = open(driver, &home.at_name("box"))?;
+    drop(expunge(&mut *mailbox, &uids(&[1, 3, 6]))?);
+    told.expunged.extend([1, 3, 6]);
+    mailbox.close()
+}
+
+/// Message n, of a size that puts line starts and ends all over the pages.
+fn text(n: u32) -> Vec<u8> {
+    let mut text = format!("Subject: {n}\r\n\r\n");
+    while text.len() < n as usize * 613 {
+        text.push_str(&format!("line of message {n} at {}\r\n", text.len()));
+    }
+    text.into_bytes()
+}
+
+/// Messages 1 to 8, of which 5 to 8 nobody has seen; octets of no message are among them.
+fn prepare() -> tempfile::TempDir {
+    let home = home(tempfile::tempdir().unwrap(), Os::shared());
+    std::fs::create_dir(&home.environment.lock_dir).unwrap();
+    let (driver, at) = (Mix::new(home.environment.clone(), home.disk.clone()), home.at_name("box"));
+    driver.create(&at).unwrap();
+    for n in 1..=8 {
+        append_plain(&driver, &at, &text(n)).unwrap();
+        if n == 4 {
+            open(&driver, &at).unwrap().close().unwrap();
+        }
+    }
+    home.directory
+}
+
+/// All of the mailbox that is not an octet of a message: names with lengths of data files, others with what they hold.
+fn records(home: &Home) -> BTreeMap<std::ffi::OsString, Vec<u8>> {
+    let entries = std::fs::read_dir(home.path("box")).unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        (entry.file_name(), std::fs::read(entry.path()).unwrap())
+    });
+    entries.collect()
+}
+
+fn home(directory: tempfile::TempDir, disk: Arc<dyn Disk>) -> Home {
+    let locks = directory.path().join("locks");
+    Home::at(directory, disk, |environment: &mut Environment| environment.lock_dir = locks)
+}
+
+/// Runs a case with a fault; returns the home as it was left, what was told, and how many changes were asked for.
+fn run(case: &Case, fault: Fault, power_loss: Option<u64>) -> (tempfile::TempDir, Told, usize) {
+    let directory = prepare();
+    let disk = Arc::new(FaultyDisk::new(directory.path(), fault).by_pages());
+    let home = home(directory, disk.clone());
+    let driver = Mix::new(home.environment.clone(), home.disk.clone());
+    let mut told = Told::default();
+    let outcome = (case.run)(&driver, &home, &mut told);
+    assert!(outcome.is_ok() || fault != Fault::None, "{}: {:?}", case.name, outcome.err());
+    if let Some(seed) = power_loss {
+        disk.lose_power(seed);
+    }
+    (home.directory, told, disk.changes())
+}
+
+/// Checks a mailbox after a cut.
+fn check(case: &Case, what: &str, directory: tempfile::TempDir, told: &Told) -> Home {
+    let home = home(directory, Os::shared());
+    let what = format!("{}, {what}", case.name);
+    let driver = Mix::new(home.environment.clone(), home.disk.clone());
+    let at = home.at_name("box");
+    let mut mailbox = match open(&driver, &at) {
+        Ok(mailbox) => mailbox,
+        Err(error) => panic!("{what}: {error}"),
+    };
+    let uids = uids_of(&*mailbox);
+    assert!(uids.is_sorted_by(|a, b| a < b), "{what}: {uids:?}");
+    let kept_validity = i64::from(mailbox.snapshot().uid_validity.get()) == NOW;
+    let mut found: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
+    for number in &uids {
+        let whole = read_all(&mut *mailbox, uid(*number), Extent::Whole, 1 << 20).unwrap();
+        let twice = found.insert(whole, *number);
+        assert!(twice.is_none(), "{what}: a message is there twice");
+    }
+    let mut by_number = BTreeMap::new();
+    for n in (1..=8).chain(case.appends.iter().copied()) {
+        if let Some(uid) = found.remove(&text(n)) {
+            by_number.insert(n, uid);
+        }
+    }
+    assert!(found.is_empty(), "{what}: there is a message that nobody wrote");
+    for n in 1..=8 {
+        let there = by_number.contains_key(&n);
+        assert!(there || case.expunges.contains(&n), "{what}: message {n} is lost");
+        assert!(!there || !told.expunged.contains(&n), "{what}: message {n} is back");
+        // UIDs 1 to 6 were told to clients before the cut.
+        assert!(!there || !kept_validity || n > 6 || by_number[&n] == n, "{what}: UID of {n} changed");
+    }
+    let appended = case.appends.iter().filter(|n| by_number.contains_key(n)).count();
+    assert!(appended == 0 || appended == case.appends.len(), "{what}: an append is there in part");
+    for (uid, text) in &told.appended {
+        let n = case.appends.iter().find(|n| self::text(**n) == *text).unwrap();
+        assert_eq!(by_number.get(n), Some(uid), "{what}: an acknowledged message");
+        assert!(kept_validity, "{what}");
+    }
+    if told.flagged {
+        for message in mailbox.snapshot().messages.iter().filter(|message| message.uid().get() <= 8) {
+            let flags = message.flags();
+            assert!(flags.system.contains(SystemFlags::FLAGGED) && flags.keywords.has(0), "{what}: flags");
+        }
+        assert_eq!(mailbox.snapshot().keywords.get(0).unwrap().as_str(), "Kept", "{what}");
+    }
+    mailbox.close().unwrap();
+    // The next message gets a UID that was never told.
+    let (_, new) = append_plain(&driver, &at, b"Subject: new\r\n\r\nnew\r\n").unwrap().uids.unwrap();
+    let most = told.appended.iter().map(|(uid, _)| *uid).chain(uids).chain([6]).max().unwrap();
+    assert!(new[0].get() > most || !kept_validity, "{what}: UID {} was given before", new[0]);
+    home
+}
+
+/// How many changes a case makes when nothing goes wrong.
+fn changes(case: &Case) -> usize {
+    let (directory, told, changes) = run(case, Fault::None, None);
+    check(case, "uncut", directory, &told);
+    changes
+}
+
+#[test]
+fn killed_before_every_change_and_every_page() {
+    for case in CASES {
+        for n in 0..=changes(case) {
+            let (directory, told, _) = run(case, Fault::KillBefore(n), None);
+            check(case, &format!("killed before change {n}"), directory, &told);
+        }
+    }
+}
+
+#[test]
+fn killed_within_a_page() {
+    // A journal counts on pages, or units of 512 octets, being written whole or not at all.
+    for case in CASES.iter().filter(|case| case.expunges.is_empty()) {
+        for n in 0..=changes(case) {
+            let (directory, told, _) = run(case, Fault::TearAt(n), None);
+            check(case, &format!("killed within change {n}"), directory, &told);
+        }
+    }
+}
+
+#[test]
+fn the_power_fails_at_every_change() {
+    for case in CASES {
+        let changes = changes(case);
+        for n in 0..=changes {
+            for seed in 0..3 {
+                let seed = seed + 1000 * n as u64;
+                let (directory, told, _) = run(case, Fault::KillBefore(n), Some(seed));
+                check(case, &format!("power lost before change {n}, seed {seed}"), directory, &told);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_the_mailbox_as_it_was() {
+    for case in CASES.iter().filter(|case| case.name.starts_with("append")) {
+        for room in (0..70_000).step_by(997).chain((0..300).step_by(7)) {
+            let directory = prepare();
+            let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::FullAfter(room)));
+            let home = home(directory, disk);
+            let before = records(&home);
+            let driver = Mix::new(home.environment.clone(), home.disk.clone());
+            let mut told = Told::default();
+            if let Err(error) = (case.run)(&driver, &home, &mut told) {
+                assert!(error.is_full(), "{error}");
+                let after = records(&home);
+                assert_eq!(
+                    after[std::ffi::OsStr::new(".mixindex")],
+                    before[std::ffi::OsStr::new(".mixindex")]
+                );
+                let names = |files: &BTreeMap<_, _>| files.keys().cloned().collect::<Vec<_>>();
+                assert_eq!(names(&after), names(&before), "room {room}");
+            }
+            check(case, &format!("disk full after {room}"), home.directory, &told);
+        }
+    }
+}
+
+/// Every sync of an append counts: one that fails is told, and what was told before stays.
+#[test]
+fn a_sync_that_fails_is_told() {
+    for case in CASES.iter().filter(|case| case.name.starts_with("append")) {
+        for n in 0..8 {
+            let directory = prepare();
+            let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::SyncFails(n)));
+            let home = home(directory, disk);
+            let driver = Mix::new(home.environment.clone(), home.disk.clone());
+            let mut told = Told::default();
+            let outcome = (case.run)(&driver, &home, &mut told);
+            assert!(outcome.is_err() || n > 2, "{}: sync {n}", case.name);
+            check(case, &format!("sync {n} failed"), home.directory, &told);
+        }
+    }
+}
+
+/// The reference opens what our repair leaves, and what we leave when nothing was torn.
+#[test]
+fn the_reference_opens_what_is_left() {
+    for case in CASES {
+        let changes = changes(case);
+        for n in (0..=changes).step_by(changes / 4 + 1) {
+            let (directory, told, _) = run(case, Fault::KillBefore(n), None);
+            let home = check(case, &format!("killed within change {n}"), directory, &told);
+            let driver = Mix::new(home.environment.clone(), home.disk.clone());
+            let total = driver.status(&home.at_name("box")).unwrap().messages;
+            let Some(said) = mailutil(&home, &["check", "box"]) else { return };
+            assert!(said.contains(&format!("{total} total")), "{}, {n}: {said}", case.name);
+        }
+    }
+}
