@@ -4,8 +4,8 @@
 
 mod support;
 
-use ailurus_formats::Unix;
 use ailurus_formats::disk::{Disk, Os};
+use ailurus_formats::{Mbx, Unix};
 use ailurus_store::{
     Access, Driver, Environment, Extent, Mailbox, Manner, MessageInfo, Notices, Status, SystemClock,
 };
@@ -25,7 +25,14 @@ use support::{change, expunge, mailutil_in, read_all, store};
 struct Scene {
     directory: tempfile::TempDir,
     env: Environment,
-    is_mmdf: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Unix,
+    Mmdf,
+    Mbx,
 }
 
 /// All that can be seen of a mailbox.
@@ -40,7 +47,7 @@ struct Seen {
 }
 
 impl Scene {
-    fn new(is_mmdf: bool) -> Self {
+    fn new(kind: Kind) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let home = directory.path().join("home");
         fs::create_dir(&home).unwrap();
@@ -49,11 +56,11 @@ impl Scene {
         // Outside of the home, which a test gives away.
         env.cache_dir = Some(directory.path().join("new/cache"));
         env.index_from = 0;
-        Self { directory, env, is_mmdf }
+        Self { directory, env, kind }
     }
 
-    fn with_mailbox(is_mmdf: bool, messages: u32) -> Self {
-        let scene = Self::new(is_mmdf);
+    fn with_mailbox(kind: Kind, messages: u32) -> Self {
+        let scene = Self::new(kind);
         scene.fill("box", messages);
         scene.settle("box");
         scene
@@ -73,20 +80,22 @@ impl Scene {
         self.cache().join(format!(".ailurus-index-{:x}-{:x}", found.dev(), found.ino()))
     }
 
-    fn driver(&self) -> Unix {
+    fn driver(&self) -> Box<dyn Driver> {
         self.driver_on(&Os::shared())
     }
 
-    fn driver_on(&self, disk: &Arc<dyn Disk>) -> Unix {
-        driver(&self.env, disk, self.is_mmdf)
+    fn driver_on(&self, disk: &Arc<dyn Disk>) -> Box<dyn Driver> {
+        driver(&self.env, disk, self.kind)
     }
 
     fn fill(&self, name: &str, messages: u32) {
-        let mut out = Vec::new();
-        for number in 0..messages {
-            out.extend_from_slice(&delivery(self.is_mmdf, number));
+        let path = self.path(name);
+        fs::remove_file(&path).ok();
+        if self.kind == Kind::Mbx {
+            self.driver().create(&at(&path)).unwrap();
         }
-        fs::write(self.path(name), out).unwrap();
+        let messages: Vec<_> = (0..messages).map(|number| delivery(self.kind, number)).collect();
+        deliver(&path, &messages.concat());
     }
 
     /// A session that gives the messages their UIDs and is told of them, and one that sees them all old.
@@ -115,14 +124,14 @@ impl Scene {
         let before = path.metadata().unwrap();
         fs::write(&copy, fs::read(&path).unwrap()).unwrap();
         set_modified(&copy, &before);
-        seen(&driver(&env, &Os::shared(), self.is_mmdf), &copy)
+        seen(&*driver(&env, &Os::shared(), self.kind), &copy)
     }
 
     /// Fails if what is seen is not what is in the file.
     #[track_caller]
     fn check(&self, name: &str, what: &str) {
         let truth = self.truth(name);
-        let ours = seen(&self.driver(), &self.path(name));
+        let ours = seen(&*self.driver(), &self.path(name));
         assert_eq!(ours.messages.len(), truth.messages.len(), "{what}");
         for (ours, truth) in ours.messages.iter().zip(&truth.messages) {
             assert_eq!(ours, truth, "{what}");
@@ -148,8 +157,13 @@ impl Scene {
     }
 }
 
-fn driver(env: &Environment, disk: &Arc<dyn Disk>, is_mmdf: bool) -> Unix {
-    if is_mmdf { Unix::mmdf(env.clone(), Arc::clone(disk)) } else { Unix::new(env.clone(), Arc::clone(disk)) }
+fn driver(env: &Environment, disk: &Arc<dyn Disk>, kind: Kind) -> Box<dyn Driver> {
+    let disk = Arc::clone(disk);
+    match kind {
+        Kind::Unix => Box::new(Unix::new(env.clone(), disk)),
+        Kind::Mmdf => Box::new(Unix::mmdf(env.clone(), disk)),
+        Kind::Mbx => Box::new(Mbx::new(Arc::new(env.clone()), disk)),
+    }
 }
 
 fn seen(driver: &dyn Driver, path: &Path) -> Seen {
@@ -191,7 +205,7 @@ fn set_modified(path: &Path, to: &fs::Metadata) {
 }
 
 /// A message as a program delivers it that knows no UIDs.
-fn delivery(is_mmdf: bool, number: u32) -> Vec<u8> {
+fn delivery(kind: Kind, number: u32) -> Vec<u8> {
     let ending = if number % 7 == 3 { "\r\n" } else { "\n" };
     let body = format!("Text of {number}, with a line{ending}").repeat(1 + number as usize * 37 % 40);
     let status = ["", "Status: RO\nX-Status: F\n", "Status: O\n"][number as usize % 3];
@@ -199,7 +213,17 @@ fn delivery(is_mmdf: bool, number: u32) -> Vec<u8> {
         format!("From u{number}@example.com Wed Dec  2 05:53:{:02} 1992\nSubject: {number}\n", number % 60);
     let message = format!("{head}{status}\n{body}");
     let mark = "\x01\x01\x01\x01\n";
-    if is_mmdf { format!("{mark}{message}{mark}") } else { format!("{message}\n") }.into_bytes()
+    match kind {
+        Kind::Unix => format!("{message}\n"),
+        Kind::Mmdf => format!("{mark}{message}{mark}"),
+        Kind::Mbx => {
+            let text = format!("Subject: {number}\r\n\r\n{}", body.replace('\r', "").replace('\n', "\r\n"));
+            let flags = ["0000", "0014", "0010"][number as usize % 3];
+            let date = " 2-Dec-1992 05:53:22 -0700";
+            format!("{date},{};00000000{flags}-00000000\r\n{text}", text.len())
+        }
+    }
+    .into_bytes()
 }
 
 fn deliver(path: &Path, octets: &[u8]) {
@@ -216,8 +240,8 @@ fn overwrite(path: &Path, from: usize, old: &[u8], new: &[u8]) {
 
 #[test]
 fn a_mailbox_with_an_index_is_not_read_again() {
-    for is_mmdf in [false, true] {
-        let scene = Scene::with_mailbox(is_mmdf, 300);
+    for kind in [Kind::Unix, Kind::Mmdf, Kind::Mbx] {
+        let scene = Scene::with_mailbox(kind, 300);
         scene.assert_warm("box", true, "after a session");
         let found = scene.index_of("box").metadata().unwrap();
         assert_eq!((found.mode() & 0o777, found.len()), (0o600, 4096 + 300 * 64));
@@ -246,7 +270,7 @@ fn a_mailbox_with_an_index_is_not_read_again() {
 
         for number in 0..3 {
             let text = format!("Subject: n{number}\r\n\r\ntext\r\n");
-            append(&scene.driver(), &scene.path("box"), text.as_bytes(), SystemFlags::SEEN, &["Work"])
+            append(&*scene.driver(), &scene.path("box"), text.as_bytes(), SystemFlags::SEEN, &["Work"])
                 .unwrap();
             scene.assert_warm("box", true, "after an append");
         }
@@ -259,7 +283,7 @@ fn a_mailbox_with_an_index_is_not_read_again() {
         scene.driver().status(&at(&scene.path("box"))).unwrap();
         assert!(read_so_far() - before < 6000);
         let before = read_so_far();
-        append(&scene.driver(), &scene.path("box"), b"Subject: x\r\n\r\nx\r\n", SystemFlags::NONE, &[])
+        append(&*scene.driver(), &scene.path("box"), b"Subject: x\r\n\r\nx\r\n", SystemFlags::NONE, &[])
             .unwrap();
         let read = read_so_far() - before;
         assert!(read < 10_000, "{read}");
@@ -268,25 +292,28 @@ fn a_mailbox_with_an_index_is_not_read_again() {
 
 #[test]
 fn status_and_an_append_make_an_index_too() {
-    let scene = Scene::new(false);
+    let scene = Scene::new(Kind::Unix);
     scene.fill("box", 200);
     let mut plain = scene.env.clone();
     plain.cache_dir = None;
-    let mailbox =
-        driver(&plain, &Os::shared(), false).open(&at(&scene.path("box")), Access::ReadWrite, Manner::Silent);
+    let mailbox = driver(&plain, &Os::shared(), Kind::Unix).open(
+        &at(&scene.path("box")),
+        Access::ReadWrite,
+        Manner::Silent,
+    );
     mailbox.unwrap().close().unwrap();
     quiet();
     scene.driver().status(&at(&scene.path("box"))).unwrap();
     scene.assert_warm("box", true, "after STATUS");
     fs::remove_file(scene.index_of("box")).unwrap();
-    append(&scene.driver(), &scene.path("box"), b"Subject: x\r\n\r\nx\r\n", SystemFlags::NONE, &[]).unwrap();
+    append(&*scene.driver(), &scene.path("box"), b"Subject: x\r\n\r\nx\r\n", SystemFlags::NONE, &[]).unwrap();
     scene.assert_warm("box", true, "after an append");
     scene.check("box", "after an append");
 }
 
 #[test]
 fn small_mailboxes_and_those_with_something_to_tell_get_none() {
-    let mut scene = Scene::with_mailbox(false, 20);
+    let mut scene = Scene::with_mailbox(Kind::Unix, 20);
     scene.env.index_from = 1024 * 1024;
     fs::remove_file(scene.index_of("box")).unwrap();
     scene.settle("box");
@@ -308,8 +335,8 @@ fn small_mailboxes_and_those_with_something_to_tell_get_none() {
 
 #[test]
 fn a_damaged_index_only_costs_time() {
-    for is_mmdf in [false, true] {
-        let scene = Scene::with_mailbox(is_mmdf, 40);
+    for kind in [Kind::Unix, Kind::Mmdf, Kind::Mbx] {
+        let scene = Scene::with_mailbox(kind, 40);
         let path = scene.index_of("box");
         let good = fs::read(&path).unwrap();
         let put = |octets: &[u8]| {
@@ -344,7 +371,7 @@ fn a_damaged_index_only_costs_time() {
 
 #[test]
 fn a_foreign_index_is_not_believed() {
-    let scene = Scene::with_mailbox(false, 40);
+    let scene = Scene::with_mailbox(Kind::Unix, 40);
     scene.fill("other", 41);
     scene.settle("other");
     let (one, other) = (fs::read(scene.index_of("box")).unwrap(), fs::read(scene.index_of("other")).unwrap());
@@ -354,18 +381,18 @@ fn a_foreign_index_is_not_believed() {
     scene.check("other", "that of another mailbox");
 
     // The same file, read as another format's: a MARK before each message is text in unix format.
-    let mut both = Scene::with_mailbox(true, 40);
+    let mut both = Scene::with_mailbox(Kind::Mmdf, 40);
     let index = fs::read(both.index_of("box")).unwrap();
     assert!(index.windows(4).any(|window| window == b"mmdf"));
-    both.is_mmdf = false;
+    both.kind = Kind::Unix;
     assert!(both.driver().open(&at(&both.path("box")), Access::ReadOnly, Manner::Silent).is_err());
 
     // A zone that the dates do not name is ours.
-    let mut abroad = Scene::with_mailbox(false, 40);
+    let mut abroad = Scene::with_mailbox(Kind::Unix, 40);
     abroad.env.clock = Arc::new(SystemClock { local_offset: 120 });
     abroad.check("box", "in another zone");
     assert!(
-        seen(&abroad.driver(), &abroad.path("box")).messages[0]
+        seen(&*abroad.driver(), &abroad.path("box")).messages[0]
             .internal_date()
             .to_string()
             .ends_with("+0200")
@@ -374,7 +401,7 @@ fn a_foreign_index_is_not_believed() {
 
 #[test]
 fn an_index_of_an_older_state_is_not_believed() {
-    let scene = Scene::with_mailbox(false, 40);
+    let scene = Scene::with_mailbox(Kind::Unix, 40);
     let flags = change(FlagOp::Add, SystemFlags::FLAGGED, &[]);
     let mut states = Vec::new();
     for number in 1..6 {
@@ -383,7 +410,7 @@ fn an_index_of_an_older_state_is_not_believed() {
             drop(store(mailbox, &UidSet::from_iter(Uid::new(number * 3)), &flags).unwrap());
         });
         if number == 4 {
-            append(&scene.driver(), &scene.path("box"), b"Subject: x\r\n\r\nx\r\n", SystemFlags::SEEN, &[])
+            append(&*scene.driver(), &scene.path("box"), b"Subject: x\r\n\r\nx\r\n", SystemFlags::SEEN, &[])
                 .unwrap();
         }
         for state in &states {
@@ -424,15 +451,15 @@ const FOREIGN: &[Foreign] = &[
         }
         set_modified(path, &before);
     }),
-    ("a delivery", |scene, path| deliver(path, &delivery(scene.is_mmdf, 900))),
+    ("a delivery", |scene, path| deliver(path, &delivery(scene.kind, 900))),
     ("a delivery, time put back", |scene, path| {
         let before = path.metadata().unwrap();
-        deliver(path, &delivery(scene.is_mmdf, 901));
+        deliver(path, &delivery(scene.kind, 901));
         set_modified(path, &before);
     }),
     ("flags in place, then a delivery", |scene, path| {
         overwrite(path, 5000, b"Status: RO\n", b"Status: O \n");
-        deliver(path, &delivery(scene.is_mmdf, 902));
+        deliver(path, &delivery(scene.kind, 902));
     }),
     ("a backup put back, with its time", |_, path| {
         let (before, content) = (path.metadata().unwrap(), fs::read(path).unwrap());
@@ -450,9 +477,9 @@ const FOREIGN: &[Foreign] = &[
     }),
     ("cut short at a message", |scene, path| {
         let content = fs::read(path).unwrap();
-        let start: &[u8] = if scene.is_mmdf { b"\x01\x01\x01\x01\n\x01" } else { b"\nFrom " };
+        let start: &[u8] = if scene.kind == Kind::Mmdf { b"\x01\x01\x01\x01\n\x01" } else { b"\nFrom " };
         let at = content.windows(start.len()).rposition(|window| window == start).unwrap();
-        let at = at + if scene.is_mmdf { 5 } else { 1 };
+        let at = at + if scene.kind == Kind::Mmdf { 5 } else { 1 };
         File::options().write(true).open(path).unwrap().set_len(at as u64).unwrap();
     }),
 ];
@@ -463,9 +490,9 @@ fn memchr(octets: &[u8]) -> usize {
 
 #[test]
 fn what_others_do_is_seen() {
-    for is_mmdf in [false, true] {
+    for kind in [Kind::Unix, Kind::Mmdf] {
         for (what, act) in FOREIGN {
-            let scene = Scene::with_mailbox(is_mmdf, 60);
+            let scene = Scene::with_mailbox(kind, 60);
             scene.assert_warm("box", true, what);
             act(&scene, &scene.path("box"));
             scene.check("box", what);
@@ -482,7 +509,7 @@ fn what_others_do_during_a_session_is_seen_by_the_next() {
     for (what, act) in FOREIGN.iter().filter(|(what, _)| {
         !what.contains("cut") && !what.contains("put back, with") && !what.contains("replaced")
     }) {
-        let scene = Scene::with_mailbox(false, 60);
+        let scene = Scene::with_mailbox(Kind::Unix, 60);
         let path = scene.path("box");
         let mut mailbox = scene.driver().open(&at(&path), Access::ReadWrite, Manner::Session).unwrap();
         act(&scene, &path);
@@ -494,9 +521,43 @@ fn what_others_do_during_a_session_is_seen_by_the_next() {
     }
 }
 
+/// What others do to an mbx mailbox.
+const FOREIGN_MBX: &[Foreign] = &[
+    ("flags in place, time put back", |_, path| {
+        let before = path.metadata().unwrap();
+        overwrite(path, 3000, b";000000000010-", b";000000000011-");
+        set_modified(path, &before);
+    }),
+    ("a delivery", |scene, path| deliver(path, &delivery(scene.kind, 900))),
+    ("flags in place, then a delivery", |scene, path| {
+        overwrite(path, 3000, b";000000000010-", b";000000000014-");
+        deliver(path, &delivery(scene.kind, 902));
+    }),
+    ("another UID validity value", |_, path| {
+        let before = path.metadata().unwrap();
+        File::options().write(true).open(path).unwrap().write_all_at(b"0000abcd", 7).unwrap();
+        set_modified(path, &before);
+    }),
+    ("a message hidden", |_, path| overwrite(path, 3000, b";000000000010-", b";000000008010-")),
+];
+
+#[test]
+fn what_others_do_to_an_mbx_mailbox_is_seen() {
+    for (what, act) in FOREIGN_MBX {
+        let scene = Scene::with_mailbox(Kind::Mbx, 60);
+        scene.assert_warm("box", true, what);
+        act(&scene, &scene.path("box"));
+        scene.check("box", what);
+        scene.check("box", what);
+        scene.settle("box");
+        scene.check("box", what);
+        scene.assert_warm("box", true, what);
+    }
+}
+
 #[test]
 fn the_references_program_is_seen() {
-    let scene = Scene::with_mailbox(false, 60);
+    let scene = Scene::with_mailbox(Kind::Unix, 60);
     fs::set_permissions(scene.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let home = scene.env.home.clone();
     let Some(_) = mailutil_in(&home, &["check", "box"]) else { return };
@@ -519,7 +580,7 @@ fn the_references_program_is_seen() {
 
 #[test]
 fn a_cache_that_others_can_write_to_is_not_used() {
-    let scene = Scene::with_mailbox(false, 40);
+    let scene = Scene::with_mailbox(Kind::Unix, 40);
     let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     for path in [scene.cache(), &scene.index_of("box")] {
         let before = path.metadata().unwrap().mode();
@@ -546,7 +607,7 @@ fn a_cache_that_others_can_write_to_is_not_used() {
 
 #[test]
 fn the_cache_is_bounded_and_forgets_what_is_deleted() {
-    let scene = Scene::with_mailbox(false, 10);
+    let scene = Scene::with_mailbox(Kind::Unix, 10);
     let index = scene.index_of("box");
     assert!(index.exists());
     for number in 0..2100 {
@@ -573,14 +634,20 @@ fn the_cache_is_bounded_and_forgets_what_is_deleted() {
 /// Sessions and appends of ours with the disk failing at each change, which may be one of the index.
 #[test]
 fn a_cut_within_a_change_of_an_index_never_matters() {
-    let original = Scene::with_mailbox(false, 12);
+    for kind in [Kind::Unix, Kind::Mbx] {
+        cut_within(kind);
+    }
+}
+
+fn cut_within(kind: Kind) {
+    let original = Scene::with_mailbox(kind, 12);
     let (content, index) = (fs::read(original.path("box")).unwrap(), original.index_of("box"));
     assert!(index.exists());
     let faults: [fn(usize) -> Fault; 3] =
         [Fault::KillBefore, Fault::TearAt, |n| Fault::FullAfter(n as u64 * 300)];
     for fault in faults {
         for n in 0..60 {
-            let mut scene = Scene::new(false);
+            let mut scene = Scene::new(kind);
             scene.env.dot_lock_timeout = 0;
             fs::write(scene.path("box"), &content).unwrap();
             quiet();
@@ -589,13 +656,13 @@ fn a_cut_within_a_change_of_an_index_never_matters() {
             let shared: Arc<dyn Disk> = Arc::clone(&disk) as Arc<dyn Disk>;
             let driver = scene.driver_on(&shared);
             let path = scene.path("box");
-            drop(append(&driver, &path, b"Subject: a\r\n\r\na\r\n", SystemFlags::NONE, &[]));
+            drop(append(&*driver, &path, b"Subject: a\r\n\r\na\r\n", SystemFlags::NONE, &[]));
             if let Ok(mut mailbox) = driver.open(&at(&path), Access::ReadWrite, Manner::Silent) {
                 let flags = change(FlagOp::Add, SystemFlags::DRAFT, &["New"]);
                 drop(store(mailbox.as_mut(), &UidSet::all(), &flags));
                 drop(mailbox.close());
             }
-            drop(append(&driver, &path, b"Subject: b\r\n\r\nb\r\n", SystemFlags::SEEN, &[]));
+            drop(append(&*driver, &path, b"Subject: b\r\n\r\nb\r\n", SystemFlags::SEEN, &[]));
             let done = !disk.is_dead();
             // The locks of a dead process are those of its descriptors.
             drop(driver);
@@ -672,22 +739,27 @@ fn happen(
             let body = "x\r\n".repeat(random.below(300));
             let text = format!("Subject: a{number}\r\n\r\n{body}");
             let keywords: &[&str] = if random.one_in(2) { &["Work"] } else { &[] };
-            append(&scene.driver(), &path, text.as_bytes(), SystemFlags::SEEN, keywords).ok();
+            append(&*scene.driver(), &path, text.as_bytes(), SystemFlags::SEEN, keywords).ok();
             "append"
         }
         8 => {
-            deliver(&path, &delivery(scene.is_mmdf, 1000 + number));
+            deliver(&path, &delivery(scene.kind, 1000 + number));
             "delivery"
         }
         9 => {
             // A program without our session lock changes what it can without moving anything.
             let content = fs::read(&path).unwrap();
+            let mbx: [(&[u8], &[u8]); 3] = [
+                (b";000000000010-", b";000000000014-"),
+                (b";000000000014-", b";000000000011-"),
+                (b"Text of", b"text of"),
+            ];
             let fields: [(&[u8], &[u8]); 3] = [
                 (b"Status: RO\n", b"Status: O \n"),
                 (b"Text of", b"text of"),
                 (b"X-Status: F", b"X-Status:  "),
             ];
-            let (old, new) = *random.pick(&fields);
+            let (old, new) = *random.pick(if scene.kind == Kind::Mbx { &mbx } else { &fields });
             let places: Vec<_> =
                 content.windows(old.len()).enumerate().filter(|(_, window)| *window == old).collect();
             if !places.is_empty() {
@@ -710,10 +782,11 @@ fn happen(
 fn whatever_happens_the_file_is_what_is_seen() {
     let seeds: Vec<u64> = match std::env::var("AILURUS_SEED") {
         Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..12).collect(),
+        Err(_) => (0..18).collect(),
     };
     for seed in seeds {
-        let scene = Scene::with_mailbox(seed % 2 == 1, 30);
+        let scene =
+            Scene::with_mailbox([Kind::Unix, Kind::Mmdf, Kind::Mbx][usize::try_from(seed % 3).unwrap()], 30);
         let mut random = Random::new(seed);
         let mut sessions = [None, None];
         let mut did = Vec::new();

@@ -359,6 +359,7 @@ impl Found<'_> {
         self.head.count(messages)?;
         self.head.stamp = proof.stamp();
         (self.head.uid_last, self.head.own) = (summary.uid_last, summary.own);
+        self.head.keywords = summary.keywords.clone();
         self.head.tail = hash(1, summary.tail);
         write_records(self.disk, &self.file, &mut self.head, known, (messages, places))?;
         write_head(self.disk, &self.file, &self.head)

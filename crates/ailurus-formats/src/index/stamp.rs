@@ -32,6 +32,10 @@ impl Stamp {
         }
     }
 
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
     pub(crate) fn of_file(file: &File) -> io::Result<Self> {
         Ok(Self::of(&file.metadata()?))
     }
@@ -79,6 +83,12 @@ impl Reading {
 
     pub(crate) fn stamp(&self) -> Stamp {
         self.stamp
+    }
+
+    /// Returns the proof for who has the lock without which nobody changes the file, and checks it with
+    /// [`Proof::still`] before changing anything.
+    pub(crate) fn begun(self) -> Option<Proof> {
+        self.is_settled.then_some(Proof(self.stamp))
     }
 
     /// Ends it. `None` if the file was changed meanwhile, or just before.

@@ -14,10 +14,7 @@ pub fn environment(directory: &Path) -> Environment {
     env.lock_dir = directory.join("locks");
     std::fs::create_dir_all(&env.lock_dir).unwrap();
     env.clock = Arc::new(Frozen { now: NOW, offset: 0 });
-    if std::env::var_os("AILURUS_TEST_INDEX").is_some() {
-        // Whatever holds without an index holds with one.
-        (env.cache_dir, env.index_from) = (Some(directory.join("cache")), 0);
-    }
+    super::index_all(&mut env);
     env.kiss_tries = 1;
     env.dot_lock_timeout = 20;
     env
