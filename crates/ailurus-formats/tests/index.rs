@@ -312,6 +312,27 @@ fn status_and_an_append_make_an_index_too() {
 }
 
 #[test]
+fn an_append_behind_what_lacks_its_end_is_seen_as_it_is() {
+    for kind in [Kind::Unix, Kind::Mmdf] {
+        for lacking in 0..14 {
+            let scene = Scene::with_mailbox(kind, 60);
+            let path = scene.path("box");
+            let length = path.metadata().unwrap().len();
+            File::options().write(true).open(&path).unwrap().set_len(length - lacking).unwrap();
+            quiet();
+            scene.driver().status(&at(&path)).unwrap();
+            let what = format!("{kind:?} without {lacking}");
+            scene.assert_warm("box", true, &what);
+            append(&*scene.driver(), &path, b"Subject: x\r\n\r\nx\r\n", SystemFlags::NONE, &[]).unwrap();
+            scene.check("box", &what);
+            scene.check("box", &what);
+            scene.settle("box");
+            scene.check("box", &what);
+        }
+    }
+}
+
+#[test]
 fn small_mailboxes_and_those_with_something_to_tell_get_none() {
     let mut scene = Scene::with_mailbox(Kind::Unix, 20);
     scene.env.index_from = 1024 * 1024;

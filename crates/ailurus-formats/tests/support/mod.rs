@@ -33,7 +33,9 @@ impl Clock for Frozen {
 /// Gives every mailbox an index, if asked to: whatever holds without one holds with it.
 pub fn index_all(environment: &mut Environment) {
     if std::env::var_os("AILURUS_TEST_INDEX").is_some() {
-        (environment.cache_dir, environment.index_from) = (Some(environment.home.join(".ailurus-cache")), 0);
+        let Environment { home, lock_dir, .. } = &*environment;
+        let directory = if lock_dir.starts_with(home) { lock_dir } else { home };
+        (environment.cache_dir, environment.index_from) = (Some(directory.join("cache")), 0);
     }
 }
 
