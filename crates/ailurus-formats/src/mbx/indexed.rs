@@ -1,7 +1,7 @@
 //! What of an open mailbox is kept in an index, and an index made a mailbox again.
 //!
-//! Only a mailbox without holes, whose UIDs are all in the file, is kept. Messages that no session was told of are not
-//! taken from an index by a session that may write: it has to write down that it told.
+//! Only a mailbox without holes, whose UIDs are all in the file, is kept. A session that may write writes down that it
+//! was told of new messages, as after a scan.
 
 use super::file::MbxFile;
 use super::header::Header;
@@ -107,9 +107,7 @@ impl MbxMailbox {
     pub(super) fn take_index(&mut self) -> Result<()> {
         let reading = Reading::begin(&self.file.file).map_err(self.file.io("look at"))?;
         let loaded = self.file.index(Access::ReadOnly).and_then(|found| {
-            let usable = found.head.recent == 0 || !self.snapshot.writable;
-            let usable = usable && found.head.uid_validity == self.header.uid_validity;
-            let (messages, spots) = found.load::<Spot>().filter(|_| usable)?;
+            let (messages, spots) = found.load::<Spot>()?;
             let is_all = spots.last().is_some_and(|spot| spot.end() == reading.stamp().size());
             is_all.then_some((found.proof(), messages, spots))
         });
@@ -122,6 +120,11 @@ impl MbxMailbox {
         self.times = FileTimes::of(&self.file.metadata()?);
         (self.snapshot.messages, self.spots) = (messages, spots);
         (self.proof, self.stored) = (Some(proof), Some(reading.stamp()));
+        if self.snapshot.writable && self.snapshot.messages.iter().any(MessageInfo::is_recent) {
+            self.write_arrivals(0, true)?;
+            self.hand_on()?;
+            self.times = FileTimes::of(&self.file.metadata()?);
+        }
         Ok(())
     }
 

@@ -252,7 +252,7 @@ impl MbxMailbox {
 
     /// Writes down UIDs given and who has been told. UIDLAST goes first, so that no UID is given twice whenever we
     /// die; nobody is told of a UID before the sync.
-    fn write_arrivals(&mut self, known: usize, dirty: bool) -> Result<()> {
+    pub(super) fn write_arrivals(&mut self, known: usize, dirty: bool) -> Result<()> {
         let arrived = self.spots.len() > known;
         if dirty {
             self.file_validity = self.header.uid_validity;
