@@ -238,6 +238,16 @@ def rows(count, quick):
     def status(client, server):
         client.command(b"STATUS %s (MESSAGES UNSEEN UIDNEXT)" % server.mailbox)
 
+    def warm(client, server):
+        # A user who has seen all mail of the mailbox, twice: what a server keeps beside it is there by now.
+        for _ in range(2):
+            time.sleep(0.1)
+            select(client, server)
+            client.command(b"CLOSE")
+
+    def append(client, server):
+        client.append(server.mailbox, b"Subject: small\r\n\r\nhello\r\n")
+
     def nothing(client, server):
         pass
 
@@ -258,6 +268,9 @@ def rows(count, quick):
         ("300 random FETCH BODY.PEEK[], each", 300, select, random_fetches),
         ("APPEND of 20, each", 20, nothing, appends),
         ("STATUS", 1, nothing, status),
+        ("open again", count, warm, open_only),
+        ("STATUS again", 1, warm, status),
+        ("APPEND, again", 1, warm, append),
         ("NOOP, each of 1000", 1000, select, noops),
         ("NOOP pipelined, each of 1000", 1000, select, pipelined),
     ]

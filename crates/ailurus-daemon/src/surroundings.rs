@@ -1,8 +1,9 @@
 //! From an account to its mailboxes.
 
+use crate::imapd::home_of_environment;
 use crate::settings::{Confinement, Settings};
 use ailurus_server::Login;
-use ailurus_store::{Environment, Homes, Level, Mailboxes, SharedHomes, SystemClock};
+use ailurus_store::{Environment, Homes, Level, Mailboxes, Mode, SharedHomes, SystemClock};
 use ailurus_sys::{User, users};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -71,7 +72,24 @@ pub fn environment(
     environment.homes = Arc::new(SystemHomes);
     environment.clock = Arc::new(SystemClock { local_offset: local_offset() });
     settings.apply(&mut environment, confinement)?;
+    environment.cache_dir = cache_directory(&environment);
     Ok(environment)
+}
+
+/// Returns where indexes of mailboxes are kept: in the user's cache, which this process's environment knows if it is
+/// the user's own. In a box nothing but names of ours is hidden from LIST.
+fn cache_directory(environment: &Environment) -> Option<PathBuf> {
+    let home = &environment.home;
+    match environment.mode {
+        Mode::Open => {
+            let is_own = home_of_environment().as_ref() == Some(home);
+            let configured = std::env::var_os("XDG_CACHE_HOME").filter(|_| is_own).map(PathBuf::from);
+            let cache = configured.filter(|path| path.is_absolute());
+            Some(cache.unwrap_or_else(|| home.join(".cache")).join("ailurus"))
+        }
+        Mode::BlackBox(_) | Mode::ClosedBox => Some(home.join(".ailurus-cache")),
+        Mode::Anonymous => None,
+    }
 }
 
 /// Opens the mailboxes: the drivers, and the names over them.
@@ -138,6 +156,16 @@ mod tests {
         let homes = environment.expect("no black box").homes;
         assert_eq!(homes.home("root"), Some(root.home));
         assert_eq!(homes.home("ailurus-nobody-has-this"), None);
+    }
+
+    #[test]
+    fn indexes_are_in_the_users_own_cache() {
+        let mut environment = Environment::new("ada", "/homes/ada".into(), "/var/mail/ada".into(), "h");
+        assert_eq!(cache_directory(&environment), Some("/homes/ada/.cache/ailurus".into()));
+        environment.mode = Mode::BlackBox("/homes".into());
+        assert_eq!(cache_directory(&environment), Some("/homes/ada/.ailurus-cache".into()));
+        environment.mode = Mode::Anonymous;
+        assert_eq!(cache_directory(&environment), None);
     }
 
     #[test]

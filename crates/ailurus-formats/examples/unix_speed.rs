@@ -24,7 +24,9 @@ fn measure(directory: &Path, messages: u32) -> Result<(), Box<dyn Error>> {
     generate(&path, messages)?;
     let mut env = Environment::new("alice", directory.into(), directory.join("spool"), "mail.example.com");
     env.lock_dir = directory.into();
-    let driver = Unix::new(env, Os::shared());
+    let without = Unix::new(env.clone(), Os::shared());
+    env.cache_dir = Some(directory.join("cache"));
+    let driver = Unix::new(env.clone(), Os::shared());
     let at = Location { name: MailboxName::from("box"), place: Place::Path(path.clone()) };
     let size = path.metadata()?.len();
     println!("{messages} messages, {size} octets");
@@ -66,6 +68,19 @@ fn measure(directory: &Path, messages: u32) -> Result<(), Box<dyn Error>> {
     let clock = Clock::start();
     let mut mailbox = driver.open(&at, Access::ReadWrite, Manner::Silent)?;
     report("open again", &clock);
+    for (what, driver) in [("without index", &without), ("with index", &driver)] {
+        for _ in 0..2 {
+            let clock = Clock::start();
+            drop(driver.open(&at, Access::ReadOnly, Manner::Silent)?);
+            report(&format!("open again, read-only, {what}"), &clock);
+            let clock = Clock::start();
+            let status = driver.status(&at)?;
+            let (wall, cpu) = clock.elapsed();
+            assert_eq!(status.messages, messages);
+            let what = format!("a STATUS, {what}");
+            println!("{what:44} {:9} us wall, {:7} us CPU", wall.as_micros(), cpu.as_micros());
+        }
+    }
     let clock = Clock::start();
     let mut octets = Vec::new();
     let uids: Vec<_> = mailbox.snapshot().messages.iter().map(|message| message.uid()).collect();
@@ -81,18 +96,43 @@ fn measure(directory: &Path, messages: u32) -> Result<(), Box<dyn Error>> {
     let changes = edit.commit()?;
     report("EXPUNGE of every second", &clock);
     println!("{:44} {:9} KiB", "most memory so far", peak());
-    drop((changes, mailbox));
+    drop(changes);
+    mailbox.close()?;
+    appends(&driver, &at, 20, "an APPEND")?;
+    for _ in 0..2 {
+        // As another process does it, which remembers nothing.
+        appends(&Unix::new(without_cache(&env), Os::shared()), &at, 1, "an APPEND, closed, without index")?;
+    }
+    drop(driver.open(&at, Access::ReadOnly, Manner::Silent)?);
+    for _ in 0..3 {
+        appends(&Unix::new(env.clone(), Os::shared()), &at, 1, "an APPEND, closed, with index")?;
+    }
+    let empty = Location { name: MailboxName::from("empty"), place: Place::Path(directory.join("empty")) };
+    driver.create(&empty)?;
+    appends(&driver, &empty, 1, "an APPEND to an empty mailbox")?;
     let clock = Clock::start();
-    for _ in 0..20 {
+    drop(driver.open(&at, Access::ReadOnly, Manner::Silent)?);
+    report("open after appends, with index", &clock);
+    Ok(())
+}
+
+fn without_cache(env: &Environment) -> Environment {
+    Environment { cache_dir: None, ..env.clone() }
+}
+
+fn appends(driver: &Unix, at: &Location, count: u32, what: &str) -> Result<(), Box<dyn Error>> {
+    let clock = Clock::start();
+    for _ in 0..count {
         let message = b"Subject: new\r\n\r\nnew\r\n";
-        let mut append = driver.append(&at)?;
+        let mut append = driver.append(at)?;
         append.begin(AppendMeta { size: message.len() as u64, ..AppendMeta::default() })?;
         append.write(message)?;
         append.end()?;
         append.commit()?;
     }
     let (wall, cpu) = clock.elapsed();
-    println!("{:44} {:9} us wall, {:7} us CPU", "an APPEND", wall.as_micros() / 20, cpu.as_micros() / 20);
+    let each = |time: Duration| time.as_micros() / u128::from(count);
+    println!("{what:44} {:9} us wall, {:7} us CPU", each(wall), each(cpu));
     Ok(())
 }
 

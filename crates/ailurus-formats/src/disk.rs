@@ -74,6 +74,19 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
     /// Sets access and modification time, in whole seconds since 1970 UTC (spec/storage-common.md §7).
     fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()>;
 
+    /// Sets access and modification time, the latter with its nanoseconds. A disk that knows whole seconds only sets
+    /// those.
+    fn set_times_finely(
+        &self,
+        file: &File,
+        accessed: i64,
+        modified: i64,
+        nanoseconds: u32,
+    ) -> io::Result<()> {
+        let _ = nanoseconds;
+        self.set_times(file, accessed, modified)
+    }
+
     /// Reserves room for the range `from..to` without changing what the file holds or how long it is. An error of
     /// kind `Unsupported` where the file system cannot.
     fn reserve(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
@@ -179,6 +192,17 @@ impl Disk for Os {
     fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {
         let times = std::fs::FileTimes::new().set_accessed(moment(accessed)).set_modified(moment(modified));
         file.set_times(times)
+    }
+
+    fn set_times_finely(
+        &self,
+        file: &File,
+        accessed: i64,
+        modified: i64,
+        nanoseconds: u32,
+    ) -> io::Result<()> {
+        let modified = moment(modified) + Duration::from_nanos(nanoseconds.into());
+        file.set_times(std::fs::FileTimes::new().set_accessed(moment(accessed)).set_modified(modified))
     }
 }
 

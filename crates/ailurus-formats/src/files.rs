@@ -23,6 +23,19 @@ pub(crate) fn open(path: &Path, access: Access) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
 }
 
+/// Opens a mailbox file only to look at it, so that reading it does not count as such: its access time stays. Where the
+/// system does not let us (it is for the owner), the times have to be put back.
+pub(crate) fn open_unseen(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOATIME;
+    let flags = i32::try_from(flags.bits()).expect("open flags are small");
+    match File::options().read(true).custom_flags(flags).open(path) {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => open(path, Access::ReadOnly),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes an empty file, or a directory when the name ends in `/`.
 pub(crate) fn create(environment: &Environment, disk: &dyn Disk, at: &Location) -> Result<()> {
     let path = plain_path(at, "Can't create INBOX")?;
@@ -184,7 +197,7 @@ pub(crate) fn peek(disk: &dyn Disk, path: &Path, most: usize) -> io::Result<Opti
     if !before.is_file() || before.len() == 0 {
         return Ok(None);
     }
-    let file = open(path, Access::ReadOnly)?;
+    let file = open_unseen(path)?;
     let mut head = Vec::new();
     read_up_to(&file, 0, most, &mut head)?;
     if before.ctime() > before.atime() {

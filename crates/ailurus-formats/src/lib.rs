@@ -18,6 +18,7 @@ mod files;
 mod flag_bits;
 mod from_line;
 mod incoming;
+mod index;
 mod mail_file;
 mod mbox;
 mod mbx;

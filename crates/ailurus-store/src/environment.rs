@@ -20,6 +20,10 @@ pub struct Environment {
     pub spool: PathBuf,
     /// Where session locks are: `/tmp` for everybody, since the protocol with other programs says so.
     pub lock_dir: PathBuf,
+    /// Where indexes of mailboxes are kept (`~/.cache/ailurus`), which may vanish at any time; `None`: nowhere.
+    pub cache_dir: Option<PathBuf>,
+    /// How many octets a mailbox has at least that gets an index: smaller ones are read as fast.
+    pub index_from: u64,
     /// The name of this host, in From_ lines and hitching-post files.
     pub host: String,
     /// Which names may be used.
@@ -75,6 +79,8 @@ impl Environment {
             home,
             spool,
             lock_dir: "/tmp".into(),
+            cache_dir: None,
+            index_from: 256 * 1024,
             host: host.into(),
             mode: Mode::Open,
             restrictions: Restrictions::default(),

@@ -261,8 +261,11 @@ impl Listing {
     }
 
     fn is_hidden(&self, directory: &Path, owner: Option<&dyn Driver>, entry: &OsStr) -> bool {
-        let hides_dots = self.mailboxes.environment().hide_dot_files;
+        let environment = self.mailboxes.environment();
+        let hides_dots = environment.hide_dot_files;
+        let is_cache = |cache: &Path| cache.parent() == Some(directory) && cache.file_name() == Some(entry);
         is_our_entry(entry.as_bytes())
+            || environment.cache_dir.as_deref().is_some_and(is_cache)
             || hides_dots && entry.as_bytes().starts_with(b".")
             || owner.is_some_and(|owner| owner.hides(directory, entry))
     }

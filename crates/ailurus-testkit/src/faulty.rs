@@ -436,6 +436,13 @@ impl Disk for FaultyDisk {
         Os.set_times(file, accessed, modified)
     }
 
+    fn set_times_finely(&self, file: &File, accessed: i64, modified: i64, fine: u32) -> io::Result<()> {
+        if self.state().dead {
+            return Err(killed());
+        }
+        Os.set_times_finely(file, accessed, modified, fine)
+    }
+
     fn reserve(&self, file: &File, from: u64, to: u64) -> io::Result<()> {
         let mut state = self.state();
         if !self.change(&mut state, 0)? {
@@ -689,6 +696,10 @@ impl Disk for NoSync {
 
     fn set_times(&self, file: &File, accessed: i64, modified: i64) -> io::Result<()> {
         Os.set_times(file, accessed, modified)
+    }
+
+    fn set_times_finely(&self, file: &File, accessed: i64, modified: i64, fine: u32) -> io::Result<()> {
+        Os.set_times_finely(file, accessed, modified, fine)
     }
 
     fn reserve(&self, file: &File, from: u64, to: u64) -> io::Result<()> {

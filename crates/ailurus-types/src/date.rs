@@ -119,6 +119,34 @@ impl InternalDate {
         )
     }
 
+    /// Packs the date into a number, for indexes: see [`InternalDate::from_bits`].
+    #[must_use]
+    pub fn to_bits(&self) -> u64 {
+        let Self { year, month, day, hour, minute, second, offset } = *self;
+        let fields = [(u64::from(year), 12), (month.into(), 4), (day.into(), 5), (hour.into(), 5)];
+        let clock = [(u64::from(minute), 6), (second.into(), 6)];
+        let bits = fields.into_iter().chain(clock).fold(0, |bits, (value, width)| bits << width | value);
+        bits << 16 | u64::from(offset.cast_unsigned())
+    }
+
+    /// Returns the date of which [`InternalDate::to_bits`] made this number; `None` if it is of none.
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Option<Self> {
+        let field = |at: u32, width: u32| bits >> at & ((1 << width) - 1);
+        let small = |at: u32, width: u32| u8::try_from(field(at, width)).unwrap_or(0);
+        let date = Self {
+            year: u16::try_from(field(42, 12)).ok()?,
+            month: small(38, 4),
+            day: small(33, 5),
+            hour: small(28, 5),
+            minute: small(22, 6),
+            second: small(16, 6),
+            offset: u16::try_from(field(0, 16)).ok()?.cast_signed(),
+        };
+        let good = date.month <= 12 && date.hour <= 23 && date.minute <= 59 && date.second <= 60;
+        (good && bits >> 54 == 0).then_some(date)
+    }
+
     /// Returns the month as `Feb`.
     #[must_use]
     pub fn month_name(&self) -> &'static str {
@@ -410,6 +438,19 @@ mod tests {
 
     fn parse(text: &str) -> Option<String> {
         InternalDate::parse(text.as_bytes(), -300).ok().map(|date| date.to_string())
+    }
+
+    #[test]
+    fn dates_survive_as_numbers() {
+        for text in [" 1-Jan-1970 00:00:00 +0000", "31-Feb-2097 23:59:60 -1200", " 9-Dec-1999 01:02:03 +1400"]
+        {
+            let date = InternalDate::parse(text.as_bytes(), 0).unwrap();
+            assert_eq!(InternalDate::from_bits(date.to_bits()), Some(date));
+            assert_eq!(date.to_string(), text);
+        }
+        for bits in [u64::MAX, 1 << 54, 13 << 38, 24 << 28, 60 << 22, 61 << 16] {
+            assert_eq!(InternalDate::from_bits(bits), None, "{bits:x}");
+        }
     }
 
     #[test]

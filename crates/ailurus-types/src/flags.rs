@@ -42,6 +42,18 @@ impl SystemFlags {
             .map(|(flag, _)| *flag)
     }
 
+    /// Returns the flags as a number, for indexes: see [`SystemFlags::from_bits`].
+    #[must_use]
+    pub const fn to_bits(self) -> u8 {
+        self.0
+    }
+
+    /// Returns the flags of which [`SystemFlags::to_bits`] made this number; `None` if it is of none.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        if bits & !Self::ALL.0 == 0 { Some(Self(bits)) } else { None }
+    }
+
     /// Tells whether all flags of `other` are set.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {

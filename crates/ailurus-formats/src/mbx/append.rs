@@ -3,12 +3,14 @@
 use super::Mbx;
 use super::file::MbxFile;
 use super::header::{Header, Intent, SIZE};
+use super::indexed;
 use super::line::{Field, Line, MOST};
 use super::torn;
 use super::uids::Uids;
 use super::walk::{Step, Walk};
 use crate::checksum::Sum;
 use crate::incoming::{Incoming, LineEnds, Waiting};
+use crate::index::Found;
 use crate::lock::{Mode, NameLock, Wait, lock_file};
 use crate::{files, mbx::fields};
 use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Result};
@@ -167,7 +169,8 @@ impl Append for MbxAppend<'_> {
         let (file, lock) = self.open()?;
         let before = file.metadata()?;
         let mut header = self.header(&file)?;
-        let start = self.driver.settle_uids(&file, &lock, &mut header)?;
+        let index = file.index(Access::ReadWrite);
+        let start = self.driver.settle_uids(&file, &lock, &mut header, index.as_ref())?;
         let mut undo = header.clone();
         let (lines, uids) = self.lines(&mut header)?;
         let end = match self.write(&file, &mut header, &lines, start) {
@@ -189,7 +192,10 @@ impl Append for MbxAppend<'_> {
         if before.len() == 0 {
             files::sync_parent(&*self.driver.disk, &self.path)?;
         }
-        file.touch(1, before.mtime());
+        let proof = file.touch_signed(1, before.mtime(), index.as_ref().map(Found::proof));
+        if let Some((index, proof)) = index.zip(proof).filter(|_| start == before.len()) {
+            indexed::extend(&file, index, proof, &header, &lines, start);
+        }
         if let (Some(line), Some(last), Some(uid)) = (lines.last(), messages.last(), uids.last()) {
             let at = end - last.size - line.len() as u64;
             self.driver.remember(&file, &header, at, uid.get());
@@ -213,11 +219,19 @@ impl Mbx {
     ///
     /// Messages before the one that an append of this process ended with have UIDs, as long as that one is still
     /// where it was: had anything before it gone, it would have moved.
-    fn settle_uids(&self, file: &MbxFile, lock: &NameLock, header: &mut Header) -> Result<u64> {
+    fn settle_uids(
+        &self,
+        file: &MbxFile,
+        lock: &NameLock,
+        header: &mut Header,
+        index: Option<&Found<'_>>,
+    ) -> Result<u64> {
         let size = torn::settle(file, lock, header, SIZE as u64, file.metadata()?.len())?;
         let mut start = SIZE as u64;
         let mut uids = Uids::new(header.uid_last);
-        if let Some((end, uid)) = self.recall(file, header) {
+        let indexed = index.filter(|index| index.head.uid_validity == header.uid_validity);
+        let indexed = indexed.map(|index| (indexed::end_of(index), header.uid_last));
+        if let Some((end, uid)) = indexed.or_else(|| self.recall(file, header)) {
             (start, uids.previous) = (end, uid);
         }
         let mut walk = Walk::new(file, start, size, uids);

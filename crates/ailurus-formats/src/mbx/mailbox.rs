@@ -4,13 +4,14 @@ use super::edit::MbxEdit;
 use super::fields;
 use super::file::MbxFile;
 use super::header::{Header, SIZE};
-use super::line::{FIELD, Field};
+use super::line::{FIELD, Field, Line};
 use super::torn;
 use super::uids::Uids;
 use super::walk::{Met, Step, Walk};
 use crate::ahead::Ahead;
 use crate::file_times::FileTimes;
 use crate::files::next_validity;
+use crate::index::{Proof, Stamp};
 use crate::lock::{Mode, NameLock, Wait, lock_file};
 use crate::window::Window;
 use ailurus_store::{
@@ -28,7 +29,7 @@ pub(super) struct Spot {
     /// Octets of the message, without the line.
     pub(super) size: u64,
     /// Octets of its header; [`UNKNOWN`] until somebody asks.
-    header: u64,
+    pub(super) header: u64,
     pub(super) line_len: u8,
     /// Another session expunged it; it stays readable until this session has been told.
     pub(super) hidden: bool,
@@ -37,6 +38,11 @@ pub(super) struct Spot {
 const UNKNOWN: u64 = u64::MAX;
 
 impl Spot {
+    /// Returns that of a message whose line is at `offset`.
+    pub(super) fn new(offset: u64, line: &Line) -> Self {
+        Self { offset, size: line.size, header: UNKNOWN, line_len: line.len, hidden: false }
+    }
+
     fn text(&self) -> u64 {
         self.offset + u64::from(self.line_len)
     }
@@ -66,7 +72,13 @@ pub(super) struct MbxMailbox {
     uids: Uids,
     /// The UID validity as it is in the file; ours differs where we may not write a new one.
     file_validity: u32,
-    times: FileTimes,
+    pub(super) times: FileTimes,
+    /// That what is known is what is in the file.
+    pub(super) proof: Option<Proof>,
+    /// Of which state there is an index.
+    pub(super) stored: Option<Stamp>,
+    /// A UID, or where the mailbox ends, is known to us only.
+    unwritten: bool,
     manner: Manner,
     /// The message read last: the next is probably it again, or the one behind.
     hint: usize,
@@ -105,15 +117,20 @@ impl MbxMailbox {
             lost: false,
             pending: Changes::default(),
             times: FileTimes::default(),
+            proof: None,
+            stored: None,
+            unwritten: false,
             manner,
             hint: 0,
             ahead: Ahead::default(),
         };
+        mailbox.take_index()?;
         mailbox.parse(&lock)?;
         if mailbox.holes {
             mailbox.reclaim(&lock, &UidSet::new())?;
         }
         mailbox.pending = Changes::default();
+        mailbox.keep();
         Ok(mailbox)
     }
 
@@ -124,6 +141,7 @@ impl MbxMailbox {
             // What is written here now nobody will find.
             return Err(self.file.replaced());
         }
+        self.check_proof();
         let times = FileTimes::of(&self.file.metadata()?);
         self.check_size(times.size)?;
         let mut header = self.file.header()?;
@@ -144,6 +162,7 @@ impl MbxMailbox {
             self.pending.expunged.insert(uid);
         }
         self.take_header();
+        self.hand_on()?;
         self.times = FileTimes::of(&self.file.metadata()?);
         Ok(if sweep { Sweep::Needed } else { Sweep::NotNeeded })
     }
@@ -183,11 +202,12 @@ impl MbxMailbox {
         let known = self.spots.len();
         let (end, uids) = (self.end, Uids { rebuilt: false, ..self.uids });
         let mut walk = Walk::new(&self.file, end, size, uids);
-        let (mut dirty, mut torn) = (false, None);
+        let (mut dirty, mut assigned, mut torn) = (false, false, None);
         let outcome = loop {
             match walk.step() {
                 Ok(Step::Message(met)) => {
-                    dirty |= met.settled.assigned || met.settled.adopted;
+                    assigned |= met.settled.assigned || met.settled.adopted;
+                    dirty |= assigned;
                     self.holes |= met.line.field.hidden;
                     if met.settled.invalid && self.manner == Manner::Session {
                         let (uid, number) = (met.line.field.uid, self.spots.len() + 1);
@@ -208,6 +228,7 @@ impl MbxMailbox {
             }
         };
         let (at, uids) = (walk.at, walk.uids);
+        self.unwritten |= !self.snapshot.writable && (assigned || uids.rebuilt || torn.is_some());
         if let Err(error) = outcome {
             self.snapshot.messages.truncate(known);
             self.spots.truncate(known);
@@ -231,7 +252,7 @@ impl MbxMailbox {
 
     /// Writes down UIDs given and who has been told. UIDLAST goes first, so that no UID is given twice whenever we
     /// die; nobody is told of a UID before the sync.
-    fn write_arrivals(&mut self, known: usize, dirty: bool) -> Result<()> {
+    pub(super) fn write_arrivals(&mut self, known: usize, dirty: bool) -> Result<()> {
         let arrived = self.spots.len() > known;
         if dirty {
             self.file_validity = self.header.uid_validity;
@@ -321,9 +342,19 @@ impl MbxMailbox {
 
     /// Remembers the times after a change of our own, and puts the access time behind it.
     pub(super) fn settle_times(&mut self) -> Result<()> {
-        self.file.touch(0, self.file.metadata()?.mtime());
+        self.proof = self.file.touch_signed(0, self.file.metadata()?.mtime(), self.proof.take());
         self.times = FileTimes::of(&self.file.metadata()?);
         Ok(())
+    }
+
+    /// Tells whether the next session would find the same in the file.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.holes && self.hidden == 0 && !self.unwritten
+    }
+
+    /// Goes on behind a message of this UID.
+    pub(super) fn take_uid(&mut self, uid: u32) {
+        self.uids.previous = uid;
     }
 
     pub(super) fn forget_ahead(&mut self) {
@@ -376,8 +407,7 @@ fn push(snapshot: &mut Snapshot, spots: &mut Vec<Spot>, met: &Met) {
     let mut message = MessageInfo::new(uid, line.field.flags, date, line.size);
     message.set_recent(settled.assigned || !line.field.old);
     snapshot.messages.push(message);
-    let (size, line_len) = (line.size, line.len);
-    spots.push(Spot { offset: *offset, size, header: UNKNOWN, line_len, hidden: false });
+    spots.push(Spot::new(*offset, line));
 }
 
 impl Mailbox for MbxMailbox {
@@ -446,6 +476,9 @@ impl Mailbox for MbxMailbox {
     fn close(mut self: Box<Self>) -> Result<()> {
         if self.holes && self.snapshot.writable {
             drop(self.refresh()?);
+        }
+        if self.snapshot.writable {
+            self.keep();
         }
         Ok(())
     }

@@ -61,6 +61,7 @@ mod edit;
 mod fields;
 mod file;
 mod header;
+mod indexed;
 mod line;
 mod mailbox;
 mod reclaim;
@@ -200,7 +201,9 @@ impl Driver for Mbx {
 
     fn delete(&self, at: &Location) -> Result<()> {
         let (file, _lock) = self.lock_alone(at)?;
-        files::remove(&*self.disk, at, &file.path)
+        files::remove(&*self.disk, at, &file.path)?;
+        file.forget_index();
+        Ok(())
     }
 
     fn rename(&self, from: &Location, to: &Location) -> Result<()> {
@@ -212,6 +215,9 @@ impl Driver for Mbx {
 
     fn status(&self, at: &Location) -> Result<Status> {
         let (file, _) = self.open_file(at, Access::ReadOnly)?;
+        if let Some(status) = file.quick_status()? {
+            return Ok(status);
+        }
         let mailbox = MbxMailbox::open(file, false, Manner::Silent)?;
         let snapshot = &mailbox.snapshot;
         Ok(Status::of(&snapshot.messages, snapshot.uid_next, snapshot.uid_validity))

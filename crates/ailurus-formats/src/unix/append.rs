@@ -1,6 +1,7 @@
 //! APPEND (spec/formats-unix.md §6): messages are collected first, then all are written at the end of the file.
 
 use super::dialect::{Dialect, MARK, has_mark_after};
+use super::indexed::Reached;
 use super::mailbox::{initial_error, is_same};
 use super::parse::{KEYWORDS, Scan};
 use super::render::{Base, Old, append_arrival_fields, append_block};
@@ -9,11 +10,14 @@ use super::{Shared, io_error, not_found_or};
 use crate::crlf::{DECIDING, Internal};
 use crate::files;
 use crate::from_line::{FROM, FromLine};
+use crate::index::{Found, Proof, Stamp, set_times_signed};
 use crate::journal::{BLOCK, Places, read_up_to, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::{Rewrite, RewriteError};
 use crate::spool::Spool;
-use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Manner, Place, Result};
+use ailurus_store::{
+    Access, Append, AppendMeta, Appended, Error, Level, Location, Manner, MessageInfo, Place, Result,
+};
 use ailurus_types::{Flags, InternalDate, Keyword, KeywordMask, Keywords, Uid, UidValidity};
 use memchr::{memchr2, memchr3};
 use std::fs::File;
@@ -117,7 +121,7 @@ impl Append for Appending<'_> {
         }
         let file = locked.file();
         let result = match session {
-            Some(_) => self.arrive_with_uids(file),
+            Some(_) => self.arrive_with_uids(file, Knowing::Enough),
             None => self.arrive(file).map(|()| Appended::default()),
         };
         drop(locked);
@@ -159,28 +163,18 @@ impl Appending<'_> {
             tail.push(b"\n");
             tail.text(&self.spool, message)?;
         }
-        tail.finish()
+        tail.finish(None).map(drop)
     }
 
     /// Adds the messages with all that a session would give them.
-    fn arrive_with_uids(&self, file: &File) -> Result<Appended> {
+    fn arrive_with_uids(&self, file: &File, knowing: Knowing) -> Result<Appended> {
         let Shared { disk, env, .. } = &**self.shared;
         let places = Places::of(&self.path, file, &env.home).map_err(Error::io("examine", &self.path))?;
         let rewriting = |error: RewriteError| io_error("rewrite", &self.path, error.into_io());
         if places.any() {
             recover(disk, &env.notices, &places, file).map_err(rewriting)?;
         }
-        let known = self.known(file)?.filter(|known| self.new_keywords(&known.keywords).next().is_none());
-        let is_known = known.is_some();
-        let mut scan = match known {
-            Some(scan) => scan,
-            None => {
-                let mut scan = Scan::new(self.shared.dialect);
-                scan.parse(file, env, Manner::Silent)
-                    .map_err(|error| initial_error(self.shared, &self.path, error))?;
-                scan
-            }
-        };
+        let Start { mut scan, is_known, index, proof } = self.start(file, knowing)?;
         if !is_known && scan.messages.is_empty() && scan.pseudo.is_none() {
             for keyword in &env.default_keywords {
                 scan.keywords.find_or_add(keyword, KEYWORDS).ok();
@@ -208,7 +202,7 @@ impl Appending<'_> {
             if is_known {
                 // What is known has no messages, which a rewrite needs.
                 self.remember(None);
-                return self.arrive_with_uids(file);
+                return self.arrive_with_uids(file, Knowing::All);
             }
             scan.mark_first();
             write_out(&target, &mut scan, &|_| false, Recent::Untold).map_err(rewriting)?;
@@ -225,7 +219,12 @@ impl Appending<'_> {
             tail.text(&self.spool, message)?;
             uids.extend(Uid::new(uid));
         }
-        tail.finish()?;
+        // What was supplied to the last message is not known of it.
+        let proof = if tail.is_supplied || !has_messages { None } else { proof };
+        let proof = tail.finish(proof)?;
+        if let Some(proof) = proof.filter(|_| index.is_some() || !is_known) {
+            self.index(file, &mut scan, index, proof, &uids);
+        }
         let uids = UidValidity::new(scan.uid_validity).map(|validity| (validity, uids));
         // The first message of a new mailbox has its digits elsewhere: that is left to the next parse.
         self.remember(if has_messages { Known::of(file, scan) } else { None });
@@ -245,6 +244,45 @@ impl Appending<'_> {
             keywords.find_or_add(keyword, KEYWORDS).ok();
         }
         *keywords != before
+    }
+
+    /// Finds out what there is to append to: by what our last append left, the index, or parsing the file.
+    fn start(&self, file: &File, knowing: Knowing) -> Result<Start<'_>> {
+        let stamp = Stamp::of_file(file).map_err(Error::io("examine", &self.path))?;
+        let indexes = self.shared.indexes().filter(|_| knowing == Knowing::Enough);
+        // A new keyword is written to the first message, whose place only a scan of all tells.
+        let is_enough = |scan: &Scan| self.new_keywords(&scan.keywords).next().is_none();
+        if let Some(index) = indexes.and_then(|indexes| indexes.find(stamp, Access::ReadWrite)) {
+            let scan = self.shared.scan_of_head(&index.head);
+            if is_enough(&scan) {
+                let proof = Some(index.proof());
+                return Ok(Start { scan, is_known: true, index: Some(index), proof });
+            }
+        }
+        if let Some(scan) = self.known(file)?.filter(is_enough) {
+            return Ok(Start { scan, is_known: true, index: None, proof: None });
+        }
+        let reached = self.shared.scan(file, Manner::Silent);
+        let Reached { scan, proof, .. } =
+            reached.map_err(|error| initial_error(self.shared, &self.path, error))?;
+        Ok(Start { scan, is_known: false, index: None, proof })
+    }
+
+    /// Brings the index to what the file is now, or makes one.
+    fn index(&self, file: &File, scan: &mut Scan, index: Option<Found<'_>>, proof: Proof, uids: &[Uid]) {
+        if scan.parse(file, &self.shared.env, Manner::Silent).is_err() {
+            return;
+        }
+        let known = scan.messages.len().saturating_sub(uids.len());
+        let are_ours = scan.messages[known..].iter().map(MessageInfo::uid).eq(uids.iter().copied());
+        if !are_ours || !scan.is_lasting() {
+            return;
+        }
+        match index {
+            Some(index) if known == 0 => drop(self.shared.keep_more(index, proof, file, scan)),
+            Some(_) => {}
+            None => drop(self.shared.keep(proof, file, scan, (&scan.messages, &scan.keywords))),
+        }
     }
 
     /// Overwrites the digits of the last UID in the first message; false where they are more now.
@@ -322,6 +360,24 @@ impl Appending<'_> {
     }
 }
 
+/// How much of a mailbox must be known before something is appended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Knowing {
+    /// Its UID state.
+    Enough,
+    /// Its messages too.
+    All,
+}
+
+/// What an append begins with.
+struct Start<'a> {
+    scan: Scan,
+    /// From what was known: without messages.
+    is_known: bool,
+    index: Option<Found<'a>>,
+    proof: Option<Proof>,
+}
+
 /// The UID state of a mailbox as an append left it: for who appends many messages one by one.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -358,6 +414,8 @@ struct Tail<'t> {
     start: u64,
     way: Way<'t>,
     times: (i64, i64, i64),
+    /// What was there before lacked its end.
+    is_supplied: bool,
     finished: bool,
 }
 
@@ -395,6 +453,7 @@ impl<'t> Tail<'t> {
             shared: appending.shared,
             path,
             file,
+            is_supplied: !supplied.is_empty(),
             out: supplied,
             start,
             way,
@@ -451,7 +510,8 @@ impl<'t> Tail<'t> {
         move |error| io_error("append to", &path, error.into_io())
     }
 
-    fn finish(mut self) -> Result<()> {
+    /// Syncs what was written; hands on the proof of what was there before.
+    fn finish(mut self, proof: Option<Proof>) -> Result<Option<Proof>> {
         let Shared { disk, env, .. } = self.shared;
         self.write().map_err(self.failed())?;
         match std::mem::replace(&mut self.way, Way::Written(self.start)) {
@@ -468,9 +528,8 @@ impl<'t> Tail<'t> {
             files::sync_parent(&**disk, self.path)?;
         }
         let now = env.clock.now();
-        // Only biff programs miss it.
-        disk.set_times(self.file, now - 1, now).ok();
-        Ok(())
+        // Only biff programs and the index miss it.
+        Ok(set_times_signed(&**disk, env, self.file, (now - 1, now), proof))
     }
 }
 

@@ -2,10 +2,12 @@
 
 use super::cursor::{Cursor, from_line};
 use super::edit::UnixEdit;
+use super::indexed::Reached;
 use super::parse::{KEYWORDS, ParseError, Scan, Slot};
 use super::write::{Recent, Target, WhenEmpty, write_out};
 use super::{Shared, io_error, settle_journal};
 use crate::files;
+use crate::index::{Proof, Stamp, set_times_signed};
 use crate::journal::{Places, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::RewriteError;
@@ -38,6 +40,10 @@ pub(super) struct UnixMailbox {
     /// failed.
     pub(super) pending: Changes,
     seen: Seen,
+    /// That what is known of the file, without what is in memory only, is what is in it.
+    proof: Option<Proof>,
+    /// Of which state there is an index.
+    stored: Option<Stamp>,
 }
 
 /// By what a read-only session knows that the file was changed. Rewrites set the time of modification, in whole seconds,
@@ -102,10 +108,10 @@ impl UnixMailbox {
         };
         let before = file.metadata().map_err(Error::io("examine", path))?;
         let places = Places::of(path, &file, &env.home).map_err(Error::io("examine", path))?;
-        let mut scan = Scan::new(shared.dialect);
         let opening = Opening { mode: Mode::Shared, manner, access: Access::ReadOnly };
         let locked = lock_settled(shared, path, &file, &places, lock.is_some(), opening)?;
-        scan.parse(&file, env, manner).map_err(|error| initial_error(shared, path, error))?;
+        let reached = shared.scan(&file, manner).map_err(|error| initial_error(shared, path, error))?;
+        let Reached { scan, proof, stored } = reached;
         let mut mailbox = Self {
             shared: Arc::clone(shared),
             path: path.into(),
@@ -119,10 +125,13 @@ impl UnixMailbox {
             cursor: Cursor::default(),
             pending: Changes::default(),
             seen: Seen::of(&before),
+            proof,
+            stored,
         };
         mailbox.tail = mailbox.read_tail()?;
         mailbox.publish();
         mailbox.settle_times(&before);
+        mailbox.keep_first();
         // Setting the times is a change as well.
         mailbox.seen = Seen::of(&mailbox.file.metadata().map_err(Error::io("examine", path))?);
         drop(locked);
@@ -248,6 +257,7 @@ impl UnixMailbox {
 
     fn lose(&mut self, what: String) -> Error {
         self.lock = None;
+        self.proof = None;
         self.snapshot.writable = false;
         self.snapshot.permanent = PermanentFlags::default();
         Error::Lost { path: self.path.clone(), what }
@@ -288,11 +298,16 @@ impl UnixMailbox {
     /// Parses the whole file anew under a lock, in a read-only session, whose neighbour may have moved everything.
     fn parse_anew(&mut self) -> Result<()> {
         let shared = Arc::clone(&self.shared);
-        let mut scan = Scan::new(shared.dialect);
-        scan.parse(&self.file, &shared.env, Manner::Silent).map_err(|error| {
-            let what = parse_text(&error);
-            self.lose(what)
-        })?;
+        let Reached { mut scan, proof, stored } =
+            shared.scan(&self.file, Manner::Silent).map_err(|error| {
+                let what = parse_text(&error);
+                self.lose(what)
+            })?;
+        (self.proof, self.stored) = (proof, stored);
+        if let Some(proof) = proof.filter(|proof| stored != Some(proof.stamp())) {
+            shared.keep(proof, &self.file, &scan, (&scan.messages, &scan.keywords));
+            self.stored = Some(proof.stamp());
+        }
         let found = self.file.metadata().map_err(Error::io("examine", &self.path))?;
         self.seen = Seen::of(&found);
         self.cursor = Cursor::default();
@@ -331,7 +346,10 @@ impl UnixMailbox {
         if !is_same(locked.file(), &self.file) {
             return Err(self.lose("Unexpected changes to mailbox (try restarting): it was replaced".into()));
         }
+        // What others did since may be more than an append.
+        self.proof = self.proof.and_then(|proof| proof.still(locked.file()));
         if self.places.any() {
+            self.proof = None;
             // Of an append that died: nothing else is journaled while this session has the lock.
             let done = recover(&shared.disk, &shared.env.notices, &self.places, locked.file());
             done.map_err(|error| io_error("recover", &self.path, error.into_io()))?;
@@ -350,6 +368,7 @@ impl UnixMailbox {
         let shared = Arc::clone(&self.shared);
         self.cursor = Cursor::default();
         let places = self.places.clone();
+        let proof = self.proof.take();
         let written = self.with_scan(|this| {
             let Shared { disk, env, .. } = &*shared;
             let (file, when_empty) = (locked.file(), WhenEmpty::Pseudo);
@@ -360,8 +379,9 @@ impl UnixMailbox {
             Ok(()) => {
                 self.tail = self.read_tail()?;
                 let now = shared.env.clock.now();
-                // Only the times are at stake: biff programs.
-                shared.disk.set_times(locked.file(), now, now - 1).ok();
+                // Only the times are at stake: biff programs, and the index.
+                let (disk, env) = (&*shared.disk, &shared.env);
+                self.proof = set_times_signed(disk, env, locked.file(), (now, now - 1), proof);
                 Ok(())
             }
             Err(RewriteError::Unchanged(error)) => Err(io_error("rewrite", &self.path, error)),
@@ -374,12 +394,16 @@ impl UnixMailbox {
     }
 
     /// Sets the file's times as after reading (spec/storage-common.md §7).
-    fn settle_times(&self, before: &Metadata) {
+    fn settle_times(&mut self, before: &Metadata) {
         let now = self.shared.env.clock.now();
         let (accessed, modified, changed) = (before.atime(), before.mtime(), before.ctime());
         let was_new = accessed < modified || accessed < changed;
         let has_recent = self.snapshot.messages.iter().any(ailurus_store::MessageInfo::is_recent);
-        let times = if self.lock.is_some() {
+        // One with an index is as the last session left it, and stays so.
+        let is_settled = self.stored.is_some() && !was_new && modified < accessed;
+        let times = if self.lock.is_some() && is_settled {
+            return;
+        } else if self.lock.is_some() {
             (now, modified.min(now - 1))
         } else if has_recent && !was_new {
             let modified = modified.min(now);
@@ -391,8 +415,37 @@ impl UnixMailbox {
         };
         if times != (accessed, modified) {
             // Who may only read cannot set them.
-            self.shared.disk.set_times(&self.file, times.0, times.1).ok();
+            let Shared { disk, env, .. } = &*self.shared;
+            let proof = self.proof.take().and_then(|proof| proof.still(&self.file));
+            self.proof = match set_times_signed(&**disk, env, &self.file, times, proof) {
+                // They are what they were.
+                None => proof.and_then(|proof| proof.still(&self.file)),
+                signed => signed,
+            };
         }
+    }
+
+    /// Keeps what is known of the file in an index, if there is none of its state. Changes of flags must not be in
+    /// memory only.
+    fn keep(&mut self) {
+        if let Some(proof) = self.proof.filter(|proof| self.stored != Some(proof.stamp())) {
+            let known = (&self.snapshot.messages[..], &self.snapshot.keywords);
+            self.shared.keep(proof, &self.file, &self.scan, known);
+            self.stored = Some(proof.stamp());
+        }
+    }
+
+    /// Keeps what was found when the mailbox was opened, of which there may be an index from before its times were set.
+    fn keep_first(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        if let (Some(proof), Some(stored), Some(indexes)) = (self.proof, self.stored, shared.indexes())
+            && proof.stamp() != stored
+            && let Some(found) = indexes.find(stored, Access::ReadWrite)
+        {
+            found.restamp(proof);
+            self.stored = Some(proof.stamp());
+        }
+        self.keep();
     }
 }
 
@@ -461,6 +514,11 @@ impl Mailbox for UnixMailbox {
             let changes = self.checkpoint()?;
             drop(changes);
         }
+        if self.lock.is_some() {
+            // They are told, and the file says so.
+            self.snapshot.messages.iter_mut().for_each(|message| message.set_recent(false));
+        }
+        self.keep();
         Ok(())
     }
 }

@@ -47,6 +47,7 @@ mod append;
 mod cursor;
 mod dialect;
 mod edit;
+mod indexed;
 mod mail_drop;
 mod mailbox;
 mod parse;
@@ -58,6 +59,7 @@ mod write;
 use crate::disk::Disk;
 use crate::files::{self, next_validity};
 use crate::from_line::FromLine;
+use crate::index::{Reading, Stamp};
 use crate::journal::{Places, read_up_to, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::RewriteError;
@@ -158,7 +160,7 @@ impl Driver for Unix {
         if found.len() == 0 {
             return Ok(Claim::Empty);
         }
-        let file = match files::open(path, Access::ReadOnly) {
+        let file = match files::open_unseen(path) {
             Ok(file) => file,
             Err(error) => return files::unclaimed("open", path, error),
         };
@@ -196,7 +198,11 @@ impl Driver for Unix {
     fn delete(&self, at: &Location) -> Result<()> {
         let path = self.file_of(at)?;
         let held = Held::take(&self.shared, at, &path)?;
+        let stamp = Stamp::of_file(held.locked.file());
         files::remove(&*self.shared.disk, at, &path)?;
+        if let (Some(indexes), Ok(stamp)) = (self.shared.indexes(), stamp) {
+            indexes.forget(stamp);
+        }
         drop(held);
         Ok(())
     }
@@ -215,25 +221,33 @@ impl Driver for Unix {
     fn status(&self, at: &Location) -> Result<Status> {
         let path = self.file_of(at)?;
         let env = &self.shared.env;
-        let mut scan = Scan::new(self.shared.dialect);
-        match files::open(&path, Access::ReadOnly) {
-            Ok(file) => {
-                let before = file.metadata().map_err(Error::io("examine", &path))?;
-                let places = Places::of(&path, &file, &env.home).map_err(Error::io("examine", &path))?;
-                let opening =
-                    Opening { mode: Mode::Shared, manner: Manner::Silent, access: Access::ReadOnly };
-                let locked = lock_settled(&self.shared, &path, &file, &places, false, opening)?;
-                scan.parse(&file, env, Manner::Silent)
-                    .map_err(|error| initial_error(&self.shared, &path, error))?;
-                drop(locked);
-                // Asking how much mail there is takes away nobody's notice of it.
-                files::restore_times(&*self.shared.disk, &file, &before);
-            }
+        let file = match files::open_unseen(&path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound && at.place == Place::Inbox => {
-                scan.uid_validity = next_validity(env, 0);
+                let validity = UidValidity::new(next_validity(env, 0)).unwrap_or(UidValidity::MIN);
+                return Ok(Status::of(&[], Some(Uid::MIN), validity));
             }
             Err(error) => return Err(not_found_or(at, &path, error)),
+        };
+        let before = file.metadata().map_err(Error::io("examine", &path))?;
+        let places = Places::of(&path, &file, &env.home).map_err(Error::io("examine", &path))?;
+        let opening = Opening { mode: Mode::Shared, manner: Manner::Silent, access: Access::ReadOnly };
+        let locked = lock_settled(&self.shared, &path, &file, &places, false, opening)?;
+        let stamp = Stamp::of_file(&file).map_err(Error::io("examine", &path))?;
+        let indexes = self.shared.indexes();
+        if let Some(found) = indexes.and_then(|indexes| indexes.find(stamp, Access::ReadOnly)) {
+            return Ok(found.head.status());
         }
+        let failed = |error| initial_error(&self.shared, &path, error);
+        let reading = Reading::begin(&file).map_err(Error::io("examine", &path))?;
+        let mut scan = Scan::new(self.shared.dialect);
+        scan.parse(&file, env, Manner::Silent).map_err(failed)?;
+        // Asking how much mail there is takes away nobody's notice of it.
+        files::restore_times(&*self.shared.disk, &file, &before);
+        if let Some(proof) = reading.end(&file) {
+            self.shared.keep(proof, &file, &scan, (&scan.messages, &scan.keywords));
+        }
+        drop(locked);
         let uid_next = Uid::new(scan.uid_last).map_or(Some(Uid::MIN), Uid::next);
         let uid_validity = UidValidity::new(scan.uid_validity).unwrap_or(UidValidity::MIN);
         Ok(Status::of(&scan.messages, uid_next, uid_validity))
@@ -262,7 +276,7 @@ impl Driver for Unix {
 
 /// All locks that keep others from a mailbox while it is deleted or renamed.
 struct Held {
-    _locked: LockedFile,
+    locked: LockedFile,
     _session: SessionLock,
 }
 
@@ -275,7 +289,7 @@ impl Held {
         let places = Places::of(path, &file, &env.home).map_err(Error::io("examine", path))?;
         let opening = Opening { mode: Mode::Exclusive, manner: Manner::Silent, access: Access::ReadOnly };
         let locked = lock_settled(shared, path, &file, &places, true, opening)?;
-        Ok(Self { _locked: locked, _session: session })
+        Ok(Self { locked, _session: session })
     }
 }
 

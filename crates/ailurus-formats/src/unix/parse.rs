@@ -35,7 +35,7 @@ pub(super) struct Slot {
     pub(super) header_len: u32,
     /// Length of the header's visible lines, as a rewrite would write them, without the empty line.
     pub(super) visible_len: u32,
-    bits: u8,
+    pub(super) bits: u8,
     /// Length of the empty line or MARK that ends the message.
     pub(super) separator_len: u8,
 }
@@ -113,9 +113,11 @@ pub(super) struct Scan {
     pub(super) unwritten_uids: bool,
     /// What is parsed ends with a MARK.
     pub(super) marked: bool,
-    distrusted: bool,
-    old_validity: u32,
-    in_file: u32,
+    /// The next parse would find or tell something else: there was a warning, or a date that is that of the file.
+    pub(super) passing: bool,
+    pub(super) distrusted: bool,
+    pub(super) old_validity: u32,
+    pub(super) in_file: u32,
 }
 
 /// Why a parse failed.
@@ -296,7 +298,8 @@ impl<'s> Parser<'s> {
         Ok(())
     }
 
-    fn tell(&self, level: Level, text: String) {
+    fn tell(&mut self, level: Level, text: String) {
+        self.scan.passing = true;
         if self.manner == Manner::Session {
             self.env.notices.tell(level, text);
         }
@@ -382,7 +385,10 @@ impl<'s> Parser<'s> {
                 })
             }
             None if dialect == Dialect::Unix => return Err(no_start(line)),
-            None => self.file_date,
+            None => {
+                self.scan.passing = true;
+                self.file_date
+            }
         };
         slot.from_len = u32::try_from(at - start).map_err(|_| ParseError::HeaderTooLong { at: start })?;
         Ok((slot, date))
@@ -444,7 +450,7 @@ impl<'s> Parser<'s> {
         Ok(header)
     }
 
-    fn discard_continuation(&self, shown: &str) {
+    fn discard_continuation(&mut self, shown: &str) {
         let number = self.scan.in_file;
         self.tell(Level::Warning, format!("Discarding bogus continuation in msg {number}: {shown}"));
     }

@@ -14,6 +14,7 @@ pub fn environment(directory: &Path) -> Environment {
     env.lock_dir = directory.join("locks");
     std::fs::create_dir_all(&env.lock_dir).unwrap();
     env.clock = Arc::new(Frozen { now: NOW, offset: 0 });
+    super::index_all(&mut env);
     env.kiss_tries = 1;
     env.dot_lock_timeout = 20;
     env

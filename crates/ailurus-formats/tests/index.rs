@@ -1,0 +1,826 @@
+//! Whatever becomes of an index, and whoever changes a mailbox, we see what is in the file; with a good one we do not read
+//! it all.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod support;
+
+use ailurus_formats::disk::{Disk, Os};
+use ailurus_formats::{Mbx, Unix};
+use ailurus_store::{
+    Access, Driver, Environment, Extent, Mailbox, Manner, MessageInfo, Notices, Status, SystemClock,
+};
+use ailurus_testkit::faulty::{Fault, FaultyDisk};
+use ailurus_testkit::random::Random;
+use ailurus_types::{FlagOp, SystemFlags, Uid, UidSet};
+use std::fs::{self, File, FileTimes};
+use std::io::Write;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use support::paths::{append, at, environment};
+use support::{change, expunge, mailutil_in, read_all, store};
+
+/// One mailbox, and two views of it: with an index, and without.
+struct Scene {
+    directory: tempfile::TempDir,
+    env: Environment,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    Unix,
+    Mmdf,
+    Mbx,
+}
+
+/// All that can be seen of a mailbox.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    validity: u32,
+    next: Option<Uid>,
+    keywords: Vec<(usize, String)>,
+    messages: Vec<MessageInfo>,
+    texts: Vec<(Vec<u8>, Vec<u8>)>,
+    status: Status,
+}
+
+impl Scene {
+    fn new(kind: Kind) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join("home");
+        fs::create_dir(&home).unwrap();
+        let mut env = environment(&home);
+        env.clock = Arc::new(SystemClock::default());
+        // Outside of the home, which a test gives away.
+        env.cache_dir = Some(directory.path().join("new/cache"));
+        env.index_from = 0;
+        Self { directory, env, kind }
+    }
+
+    fn with_mailbox(kind: Kind, messages: u32) -> Self {
+        let scene = Self::new(kind);
+        scene.fill("box", messages);
+        scene.settle("box");
+        scene
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.env.home.join(name)
+    }
+
+    fn cache(&self) -> &Path {
+        self.env.cache_dir.as_deref().unwrap()
+    }
+
+    /// The only index, or that of a mailbox.
+    fn index_of(&self, name: &str) -> PathBuf {
+        let found = self.path(name).metadata().unwrap();
+        self.cache().join(format!(".ailurus-index-{:x}-{:x}", found.dev(), found.ino()))
+    }
+
+    fn driver(&self) -> Box<dyn Driver> {
+        self.driver_on(&Os::shared())
+    }
+
+    fn driver_on(&self, disk: &Arc<dyn Disk>) -> Box<dyn Driver> {
+        driver(&self.env, disk, self.kind)
+    }
+
+    fn fill(&self, name: &str, messages: u32) {
+        let path = self.path(name);
+        fs::remove_file(&path).ok();
+        if self.kind == Kind::Mbx {
+            self.driver().create(&at(&path)).unwrap();
+        }
+        let messages: Vec<_> = (0..messages).map(|number| delivery(self.kind, number)).collect();
+        deliver(&path, &messages.concat());
+    }
+
+    /// A session that gives the messages their UIDs and is told of them, and one that sees them all old.
+    fn settle(&self, name: &str) {
+        for _ in 0..2 {
+            quiet();
+            self.session(name, |_| {});
+        }
+    }
+
+    fn session(&self, name: &str, act: impl FnOnce(&mut dyn Mailbox)) {
+        let mut mailbox =
+            self.driver().open(&at(&self.path(name)), Access::ReadWrite, Manner::Session).unwrap();
+        act(mailbox.as_mut());
+        mailbox.close().unwrap();
+        drop(self.env.notices.take());
+    }
+
+    /// What a driver without an index sees in a copy of the file.
+    fn truth(&self, name: &str) -> Seen {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut env = environment(scratch.path());
+        env.clock = Arc::clone(&self.env.clock);
+        env.cache_dir = None;
+        let (path, copy) = (self.path(name), scratch.path().join("copy"));
+        let before = path.metadata().unwrap();
+        fs::write(&copy, fs::read(&path).unwrap()).unwrap();
+        set_modified(&copy, &before);
+        seen(&*driver(&env, &Os::shared(), self.kind), &copy)
+    }
+
+    /// Fails if what is seen is not what is in the file.
+    #[track_caller]
+    fn check(&self, name: &str, what: &str) {
+        let truth = self.truth(name);
+        let ours = seen(&*self.driver(), &self.path(name));
+        assert_eq!(ours.messages.len(), truth.messages.len(), "{what}");
+        for (ours, truth) in ours.messages.iter().zip(&truth.messages) {
+            assert_eq!(ours, truth, "{what}");
+        }
+        assert!(ours == truth, "{what}:\n{:?}\n{:?}", ours.keywords, truth.keywords);
+    }
+
+    /// Tells how many octets we read to open the mailbox.
+    fn octets_read(&self, name: &str) -> u64 {
+        let (driver, path) = (self.driver(), at(&self.path(name)));
+        let before = read_so_far();
+        let mailbox = driver.open(&path, Access::ReadOnly, Manner::Silent).unwrap();
+        let after = read_so_far();
+        drop(mailbox);
+        after - before
+    }
+
+    #[track_caller]
+    fn assert_warm(&self, name: &str, is: bool, what: &str) {
+        let length = self.path(name).metadata().unwrap().len();
+        let read = self.octets_read(name);
+        assert_eq!(read < length / 2, is, "{what}: {read} octets read of {length}");
+    }
+}
+
+fn driver(env: &Environment, disk: &Arc<dyn Disk>, kind: Kind) -> Box<dyn Driver> {
+    let disk = Arc::clone(disk);
+    match kind {
+        Kind::Unix => Box::new(Unix::new(env.clone(), disk)),
+        Kind::Mmdf => Box::new(Unix::mmdf(env.clone(), disk)),
+        Kind::Mbx => Box::new(Mbx::new(Arc::new(env.clone()), disk)),
+    }
+}
+
+fn seen(driver: &dyn Driver, path: &Path) -> Seen {
+    let status = driver.status(&at(path)).unwrap();
+    let mut mailbox = driver.open(&at(path), Access::ReadOnly, Manner::Silent).unwrap();
+    let snapshot = mailbox.snapshot().clone();
+    let texts = snapshot
+        .messages
+        .iter()
+        .map(|message| {
+            let mut read = |extent| read_all(mailbox.as_mut(), message.uid(), extent, 10_000).unwrap();
+            (read(Extent::Header), read(Extent::Text))
+        })
+        .collect();
+    Seen {
+        validity: snapshot.uid_validity.get(),
+        next: snapshot.uid_next,
+        keywords: snapshot.keywords.iter().map(|(slot, word)| (slot, word.to_string())).collect(),
+        messages: snapshot.messages,
+        texts,
+        status,
+    }
+}
+
+/// What this thread has read from files so far.
+fn read_so_far() -> u64 {
+    let text = fs::read_to_string("/proc/thread-self/io").unwrap();
+    text.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+}
+
+/// Lets the last change become old enough to be told from the next.
+fn quiet() {
+    std::thread::sleep(Duration::from_millis(25));
+}
+
+fn set_modified(path: &Path, to: &fs::Metadata) {
+    let times = FileTimes::new().set_modified(to.modified().unwrap());
+    File::options().write(true).open(path).unwrap().set_times(times).unwrap();
+}
+
+/// A message as a program delivers it that knows no UIDs.
+fn delivery(kind: Kind, number: u32) -> Vec<u8> {
+    let ending = if number % 7 == 3 { "\r\n" } else { "\n" };
+    let body = format!("Text of {number}, with a line{ending}").repeat(1 + number as usize * 37 % 40);
+    let status = ["", "Status: RO\nX-Status: F\n", "Status: O\n"][number as usize % 3];
+    let head =
+        format!("From u{number}@example.com Wed Dec  2 05:53:{:02} 1992\nSubject: {number}\n", number % 60);
+    let message = format!("{head}{status}\n{body}");
+    let mark = "\x01\x01\x01\x01\n";
+    match kind {
+        Kind::Unix => format!("{message}\n"),
+        Kind::Mmdf => format!("{mark}{message}{mark}"),
+        Kind::Mbx => {
+            let text = format!("Subject: {number}\r\n\r\n{}", body.replace('\r', "").replace('\n', "\r\n"));
+            let flags = ["0000", "0014", "0010"][number as usize % 3];
+            let date = " 2-Dec-1992 05:53:22 -0700";
+            format!("{date},{};00000000{flags}-00000000\r\n{text}", text.len())
+        }
+    }
+    .into_bytes()
+}
+
+fn deliver(path: &Path, octets: &[u8]) {
+    File::options().append(true).create(true).open(path).unwrap().write_all(octets).unwrap();
+}
+
+/// Replaces the first octets of that kind from `from` on by as many others.
+fn overwrite(path: &Path, from: usize, old: &[u8], new: &[u8]) {
+    assert_eq!(old.len(), new.len());
+    let content = fs::read(path).unwrap();
+    let found = content[from..].windows(old.len()).position(|window| window == old).unwrap();
+    File::options().write(true).open(path).unwrap().write_all_at(new, (from + found) as u64).unwrap();
+}
+
+#[test]
+fn a_mailbox_with_an_index_is_not_read_again() {
+    for kind in [Kind::Unix, Kind::Mmdf, Kind::Mbx] {
+        let scene = Scene::with_mailbox(kind, 300);
+        scene.assert_warm("box", true, "after a session");
+        let found = scene.index_of("box").metadata().unwrap();
+        assert_eq!((found.mode() & 0o777, found.len()), (0o600, 4096 + 300 * 64));
+        assert_eq!(scene.cache().metadata().unwrap().mode() & 0o777, 0o700);
+        scene.check("box", "warm");
+
+        scene.session("box", |mailbox| {
+            let flags = change(FlagOp::Add, SystemFlags::ANSWERED, &["Work"]);
+            drop(
+                store(
+                    mailbox,
+                    &[(2, 4)].into_iter().flat_map(|(a, b)| a..=b).filter_map(Uid::new).collect(),
+                    &flags,
+                )
+                .unwrap(),
+            );
+        });
+        scene.assert_warm("box", true, "after a checkpoint");
+        scene.check("box", "after a checkpoint");
+
+        scene.session("box", |mailbox| {
+            drop(expunge(mailbox, &[3, 50].into_iter().filter_map(Uid::new).collect()).unwrap())
+        });
+        scene.assert_warm("box", true, "after an expunge");
+        scene.check("box", "after an expunge");
+
+        for number in 0..3 {
+            let text = format!("Subject: n{number}\r\n\r\ntext\r\n");
+            append(&*scene.driver(), &scene.path("box"), text.as_bytes(), SystemFlags::SEEN, &["Work"])
+                .unwrap();
+            scene.assert_warm("box", true, "after an append");
+        }
+        scene.check("box", "after appends");
+        scene.settle("box");
+        scene.assert_warm("box", true, "after a session that was told");
+        scene.check("box", "after a session that was told");
+
+        let before = read_so_far();
+        scene.driver().status(&at(&scene.path("box"))).unwrap();
+        assert!(read_so_far() - before < 6000);
+        let before = read_so_far();
+        append(&*scene.driver(), &scene.path("box"), b"Subject: x\r\n\r\nx\r\n", SystemFlags::NONE, &[])
+            .unwrap();
+        let read = read_so_far() - before;
+        assert!(read < 10_000, "{read}");
+    }
+}
+
+#[test]
+fn status_and_an_append_make_an_index_too() {
+    let scene = Scene::new(Kind::Unix);
+    scene.fill("box", 200);
+    let mut plain = scene.env.clone();
+    plain.cache_dir = None;
+    let mailbox = driver(&plain, &Os::shared(), Kind::Unix).open(
+        &at(&scene.path("box")),
+        Access::ReadWrite,
+        Manner::Silent,
+    );
+    mailbox.unwrap().close().unwrap();
+    quiet();
+    scene.driver().status(&at(&scene.path("box"))).unwrap();
+    scene.assert_warm("box", true, "after STATUS");
+    fs::remove_file(scene.index_of("box")).unwrap();
+    append(&*scene.driver(), &scene.path("box"), b"Subject: x\r\n\r\nx\r\n", SystemFlags::NONE, &[]).unwrap();
+    scene.assert_warm("box", true, "after an append");
+    scene.check("box", "after an append");
+}
+
+#[test]
+fn an_append_behind_what_lacks_its_end_is_seen_as_it_is() {
+    for kind in [Kind::Unix, Kind::Mmdf] {
+        for lacking in 0..14 {
+            let scene = Scene::with_mailbox(kind, 60);
+            let path = scene.path("box");
+            let length = path.metadata().unwrap().len();
+            File::options().write(true).open(&path).unwrap().set_len(length - lacking).unwrap();
+            quiet();
+            scene.driver().status(&at(&path)).unwrap();
+            let what = format!("{kind:?} without {lacking}");
+            scene.assert_warm("box", true, &what);
+            append(&*scene.driver(), &path, b"Subject: x\r\n\r\nx\r\n", SystemFlags::NONE, &[]).unwrap();
+            scene.check("box", &what);
+            scene.check("box", &what);
+            scene.settle("box");
+            scene.check("box", &what);
+        }
+    }
+}
+
+#[test]
+fn small_mailboxes_and_those_with_something_to_tell_get_none() {
+    let mut scene = Scene::with_mailbox(Kind::Unix, 20);
+    scene.env.index_from = 1024 * 1024;
+    fs::remove_file(scene.index_of("box")).unwrap();
+    scene.settle("box");
+    assert!(!scene.index_of("box").exists());
+
+    scene.env.index_from = 0;
+    overwrite(&scene.path("box"), 0, b"Status: RO\nX-Status: F", b"Status: RO\n bogus line");
+    quiet();
+    scene.env.notices = Notices::default();
+    let tells = || {
+        drop(scene.driver().open(&at(&scene.path("box")), Access::ReadOnly, Manner::Session).unwrap());
+        let told = scene.env.notices.take();
+        assert!(told.iter().any(|notice| notice.text.contains("bogus continuation")), "{told:?}");
+    };
+    tells();
+    quiet();
+    tells();
+}
+
+#[test]
+fn a_damaged_index_only_costs_time() {
+    for kind in [Kind::Unix, Kind::Mmdf, Kind::Mbx] {
+        let scene = Scene::with_mailbox(kind, 40);
+        let path = scene.index_of("box");
+        let good = fs::read(&path).unwrap();
+        let put = |octets: &[u8]| {
+            // A file that is not ours to write stays what it is.
+            fs::write(&path, octets).unwrap();
+        };
+        put(&good);
+        scene.assert_warm("box", true, "put back");
+        for length in
+            (0..good.len()).filter(|length| length % 61 == 0 || *length < 10 || *length + 3 > good.len())
+        {
+            put(&good[..length]);
+            scene.check("box", &format!("cut to {length}"));
+        }
+        // All of the head, and of the records' padding too, counts.
+        let mut random = Random::new(7);
+        for _ in 0..400 {
+            let at = if random.one_in(2) { random.below(400) } else { random.below(good.len()) };
+            let mut bad = good.clone();
+            bad[at] ^= 1 << random.below(8);
+            put(&bad);
+            scene.assert_warm("box", false, &format!("flipped at {at}"));
+            put(&bad);
+            scene.check("box", &format!("flipped at {at}"));
+        }
+        put(&good);
+        fs::remove_file(&path).unwrap();
+        scene.check("box", "deleted");
+        scene.assert_warm("box", true, "made again");
+    }
+}
+
+#[test]
+fn a_foreign_index_is_not_believed() {
+    let scene = Scene::with_mailbox(Kind::Unix, 40);
+    scene.fill("other", 41);
+    scene.settle("other");
+    let (one, other) = (fs::read(scene.index_of("box")).unwrap(), fs::read(scene.index_of("other")).unwrap());
+    fs::write(scene.index_of("box"), &other).unwrap();
+    fs::write(scene.index_of("other"), &one).unwrap();
+    scene.check("box", "that of another mailbox");
+    scene.check("other", "that of another mailbox");
+
+    // The same file, read as another format's: a MARK before each message is text in unix format.
+    let mut both = Scene::with_mailbox(Kind::Mmdf, 40);
+    let index = fs::read(both.index_of("box")).unwrap();
+    assert!(index.windows(4).any(|window| window == b"mmdf"));
+    both.kind = Kind::Unix;
+    assert!(both.driver().open(&at(&both.path("box")), Access::ReadOnly, Manner::Silent).is_err());
+
+    // A zone that the dates do not name is ours.
+    let mut abroad = Scene::with_mailbox(Kind::Unix, 40);
+    abroad.env.clock = Arc::new(SystemClock { local_offset: 120 });
+    abroad.check("box", "in another zone");
+    assert!(
+        seen(&*abroad.driver(), &abroad.path("box")).messages[0]
+            .internal_date()
+            .to_string()
+            .ends_with("+0200")
+    );
+}
+
+#[test]
+fn an_index_of_an_older_state_is_not_believed() {
+    let scene = Scene::with_mailbox(Kind::Unix, 40);
+    let flags = change(FlagOp::Add, SystemFlags::FLAGGED, &[]);
+    let mut states = Vec::new();
+    for number in 1..6 {
+        states.push(fs::read(scene.index_of("box")).unwrap());
+        scene.session("box", |mailbox| {
+            drop(store(mailbox, &UidSet::from_iter(Uid::new(number * 3)), &flags).unwrap());
+        });
+        if number == 4 {
+            append(&*scene.driver(), &scene.path("box"), b"Subject: x\r\n\r\nx\r\n", SystemFlags::SEEN, &[])
+                .unwrap();
+        }
+        for state in &states {
+            fs::write(scene.index_of("box"), state).unwrap();
+            scene.check("box", "an older state");
+            fs::write(scene.index_of("box"), state).unwrap();
+            assert!(scene.octets_read("box") > 20_000);
+        }
+    }
+}
+
+type Foreign = (&'static str, fn(&Scene, &Path));
+
+/// What old programs, editors and people do to a mailbox.
+const FOREIGN: &[Foreign] = &[
+    ("flags in place, time put back", |_, path| {
+        let before = path.metadata().unwrap();
+        overwrite(path, 3000, b"Status: RO\n", b"Status: O \n");
+        set_modified(path, &before);
+    }),
+    ("text in place, time put back", |_, path| {
+        let before = path.metadata().unwrap();
+        overwrite(path, 4000, b"Text of ", b"Text\nof ");
+        set_modified(path, &before);
+    }),
+    ("a message made of text in place, time put back", |_, path| {
+        let before = path.metadata().unwrap();
+        let line = b"\nFrom x Wed Dec  2 05:53:22 1992\n";
+        let text = fs::read(path).unwrap();
+        let at = text
+            .windows(60)
+            .position(|window| window.starts_with(b"\nText of ") && window[1..].contains(&b'\n'));
+        let end = at.unwrap() + 1 + memchr(&text[at.unwrap() + 1..]);
+        if end - at.unwrap() < line.len() {
+            overwrite(path, 0, b"with a line", b"With A Line");
+        } else {
+            File::options().write(true).open(path).unwrap().write_all_at(line, at.unwrap() as u64).unwrap();
+        }
+        set_modified(path, &before);
+    }),
+    ("a delivery", |scene, path| deliver(path, &delivery(scene.kind, 900))),
+    ("a delivery, time put back", |scene, path| {
+        let before = path.metadata().unwrap();
+        deliver(path, &delivery(scene.kind, 901));
+        set_modified(path, &before);
+    }),
+    ("flags in place, then a delivery", |scene, path| {
+        overwrite(path, 5000, b"Status: RO\n", b"Status: O \n");
+        deliver(path, &delivery(scene.kind, 902));
+    }),
+    ("a backup put back, with its time", |_, path| {
+        let (before, content) = (path.metadata().unwrap(), fs::read(path).unwrap());
+        let other = String::from_utf8_lossy(&content).replace("Subject: 1", "Subject: 2").into_bytes();
+        fs::remove_file(path).unwrap();
+        fs::write(path, other).unwrap();
+        set_modified(path, &before);
+    }),
+    ("replaced by name, with its time", |_, path| {
+        let (before, content) = (path.metadata().unwrap(), fs::read(path).unwrap());
+        let beside = path.with_extension("new");
+        fs::write(&beside, String::from_utf8_lossy(&content).replace("Text", "text")).unwrap();
+        set_modified(&beside, &before);
+        fs::rename(&beside, path).unwrap();
+    }),
+    ("cut short at a message", |scene, path| {
+        let content = fs::read(path).unwrap();
+        let start: &[u8] = if scene.kind == Kind::Mmdf { b"\x01\x01\x01\x01\n\x01" } else { b"\nFrom " };
+        let at = content.windows(start.len()).rposition(|window| window == start).unwrap();
+        let at = at + if scene.kind == Kind::Mmdf { 5 } else { 1 };
+        File::options().write(true).open(path).unwrap().set_len(at as u64).unwrap();
+    }),
+];
+
+fn memchr(octets: &[u8]) -> usize {
+    octets.iter().position(|octet| *octet == b'\n').unwrap()
+}
+
+#[test]
+fn what_others_do_is_seen() {
+    for kind in [Kind::Unix, Kind::Mmdf] {
+        for (what, act) in FOREIGN {
+            let scene = Scene::with_mailbox(kind, 60);
+            scene.assert_warm("box", true, what);
+            act(&scene, &scene.path("box"));
+            scene.check("box", what);
+            scene.check("box", what);
+            scene.settle("box");
+            scene.check("box", what);
+            scene.assert_warm("box", true, what);
+        }
+    }
+}
+
+#[test]
+fn what_others_do_during_a_session_is_seen_by_the_next() {
+    for (what, act) in FOREIGN.iter().filter(|(what, _)| {
+        !what.contains("cut") && !what.contains("put back, with") && !what.contains("replaced")
+    }) {
+        let scene = Scene::with_mailbox(Kind::Unix, 60);
+        let path = scene.path("box");
+        let mut mailbox = scene.driver().open(&at(&path), Access::ReadWrite, Manner::Session).unwrap();
+        act(&scene, &path);
+        drop(mailbox.refresh());
+        let flags = change(FlagOp::Add, SystemFlags::FLAGGED, &[]);
+        drop(store(mailbox.as_mut(), &UidSet::from_iter(Uid::new(1)), &flags));
+        drop(mailbox.close());
+        scene.check("box", what);
+    }
+}
+
+/// What others do to an mbx mailbox.
+const FOREIGN_MBX: &[Foreign] = &[
+    ("flags in place, time put back", |_, path| {
+        let before = path.metadata().unwrap();
+        overwrite(path, 3000, b";000000000010-", b";000000000011-");
+        set_modified(path, &before);
+    }),
+    ("a delivery", |scene, path| deliver(path, &delivery(scene.kind, 900))),
+    ("flags in place, then a delivery", |scene, path| {
+        overwrite(path, 3000, b";000000000010-", b";000000000014-");
+        deliver(path, &delivery(scene.kind, 902));
+    }),
+    ("another UID validity value", |_, path| {
+        let before = path.metadata().unwrap();
+        File::options().write(true).open(path).unwrap().write_all_at(b"0000abcd", 7).unwrap();
+        set_modified(path, &before);
+    }),
+    ("a message hidden", |_, path| overwrite(path, 3000, b";000000000010-", b";000000008010-")),
+];
+
+#[test]
+fn what_others_do_to_an_mbx_mailbox_is_seen() {
+    for (what, act) in FOREIGN_MBX {
+        let scene = Scene::with_mailbox(Kind::Mbx, 60);
+        scene.assert_warm("box", true, what);
+        act(&scene, &scene.path("box"));
+        scene.check("box", what);
+        scene.check("box", what);
+        scene.settle("box");
+        scene.check("box", what);
+        scene.assert_warm("box", true, what);
+    }
+}
+
+#[test]
+fn the_references_program_is_seen() {
+    let scene = Scene::with_mailbox(Kind::Unix, 60);
+    fs::set_permissions(scene.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let home = scene.env.home.clone();
+    let Some(_) = mailutil_in(&home, &["check", "box"]) else { return };
+    scene.check("box", "check");
+    for arguments in [
+        &["prune", "box", "SUBJECT 3"][..],
+        &["append", "box", "copy"],
+        &["append", "copy", "box"],
+        &["prune", "box", "SUBJECT 2"],
+    ] {
+        scene.session("box", |_| {});
+        if arguments[1] == "box" && arguments[0] == "append" {
+            mailutil_in(&home, &["create", "copy"]);
+        }
+        mailutil_in(&home, arguments).unwrap();
+        scene.check("box", arguments[0]);
+        scene.check("box", arguments[0]);
+    }
+}
+
+#[test]
+fn a_cache_that_others_can_write_to_is_not_used() {
+    let scene = Scene::with_mailbox(Kind::Unix, 40);
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for path in [scene.cache(), &scene.index_of("box")] {
+        let before = path.metadata().unwrap().mode();
+        mode(path, 0o777);
+        let index = fs::read(scene.index_of("box")).unwrap();
+        scene.assert_warm("box", false, "others can write");
+        mode(path, before & 0o777);
+        fs::write(scene.index_of("box"), index).unwrap();
+        mode(&scene.index_of("box"), 0o600);
+    }
+    scene.assert_warm("box", true, "others cannot write");
+    let (index, elsewhere) = (scene.index_of("box"), scene.directory.path().join("elsewhere"));
+    fs::rename(&index, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &index).unwrap();
+    scene.assert_warm("box", false, "a link");
+    assert!(elsewhere.exists());
+    fs::remove_file(&index).ok();
+    fs::hard_link(&elsewhere, &index).unwrap();
+    scene.assert_warm("box", false, "a second name");
+    fs::remove_dir_all(scene.cache()).unwrap();
+    fs::write(scene.cache(), "no directory").unwrap();
+    scene.check("box", "no directory");
+}
+
+#[test]
+fn the_cache_is_bounded_and_forgets_what_is_deleted() {
+    let scene = Scene::with_mailbox(Kind::Unix, 10);
+    let index = scene.index_of("box");
+    assert!(index.exists());
+    for number in 0..2100 {
+        fs::write(scene.cache().join(format!(".ailurus-index-0-{number:x}")), "").unwrap();
+    }
+    let stale = scene.cache().join(".ailurus-index-0-1.77.0");
+    fs::write(&stale, "").unwrap();
+    let long_ago = FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+    for path in [&stale, &index] {
+        File::options().write(true).open(path).unwrap().set_times(long_ago).unwrap();
+    }
+    fs::write(scene.cache().join("not ours"), "").unwrap();
+    scene.fill("other", 10);
+    scene.settle("other");
+    let count = fs::read_dir(scene.cache()).unwrap().count();
+    assert!(count <= 2001, "{count}");
+    assert!(!index.exists() && !stale.exists() && scene.index_of("other").exists());
+    assert!(scene.cache().join("not ours").exists());
+    let index = scene.index_of("other");
+    scene.driver().delete(&at(&scene.path("other"))).unwrap();
+    assert!(!index.exists());
+}
+
+/// Sessions and appends of ours with the disk failing at each change, which may be one of the index.
+#[test]
+fn a_cut_within_a_change_of_an_index_never_matters() {
+    for kind in [Kind::Unix, Kind::Mbx] {
+        cut_within(kind);
+    }
+}
+
+fn cut_within(kind: Kind) {
+    let original = Scene::with_mailbox(kind, 12);
+    let (content, index) = (fs::read(original.path("box")).unwrap(), original.index_of("box"));
+    assert!(index.exists());
+    let faults: [fn(usize) -> Fault; 3] =
+        [Fault::KillBefore, Fault::TearAt, |n| Fault::FullAfter(n as u64 * 300)];
+    for fault in faults {
+        for n in 0..60 {
+            let mut scene = Scene::new(kind);
+            scene.env.dot_lock_timeout = 0;
+            fs::write(scene.path("box"), &content).unwrap();
+            quiet();
+            scene.session("box", |_| {});
+            let disk = Arc::new(FaultyDisk::new(scene.directory.path(), fault(n)));
+            let shared: Arc<dyn Disk> = Arc::clone(&disk) as Arc<dyn Disk>;
+            let driver = scene.driver_on(&shared);
+            let path = scene.path("box");
+            drop(append(&*driver, &path, b"Subject: a\r\n\r\na\r\n", SystemFlags::NONE, &[]));
+            if let Ok(mut mailbox) = driver.open(&at(&path), Access::ReadWrite, Manner::Silent) {
+                let flags = change(FlagOp::Add, SystemFlags::DRAFT, &["New"]);
+                drop(store(mailbox.as_mut(), &UidSet::all(), &flags));
+                drop(mailbox.close());
+            }
+            drop(append(&*driver, &path, b"Subject: b\r\n\r\nb\r\n", SystemFlags::SEEN, &[]));
+            let done = !disk.is_dead();
+            // The locks of a dead process are those of its descriptors.
+            drop(driver);
+            for entry in fs::read_dir(&scene.env.home).unwrap().flatten() {
+                if entry.file_name().to_string_lossy().ends_with(".lock") {
+                    fs::remove_file(entry.path()).unwrap();
+                }
+            }
+            scene.session("box", |_| {});
+            scene.check("box", &format!("cut at {n}"));
+            scene.check("box", &format!("cut at {n}"));
+            if done && n > 40 {
+                break;
+            }
+        }
+    }
+}
+
+/// One thing that happens, by us or by others.
+fn happen(
+    scene: &Scene,
+    random: &mut Random,
+    open: &mut Option<Box<dyn Mailbox>>,
+    number: u32,
+) -> &'static str {
+    let path = scene.path("box");
+    let some = |mailbox: &dyn Mailbox, random: &mut Random| {
+        let messages = &mailbox.snapshot().messages;
+        let mut set = UidSet::new();
+        for _ in 0..3 {
+            if !messages.is_empty() {
+                set.insert(messages[random.below(messages.len())].uid());
+            }
+        }
+        set
+    };
+    match random.below(11) {
+        0 => {
+            let access = if random.one_in(4) { Access::ReadOnly } else { Access::ReadWrite };
+            *open = scene.driver().open(&at(&path), access, Manner::Session).ok();
+            "open"
+        }
+        1 | 2 => {
+            if let Some(mailbox) = open.take() {
+                drop(mailbox.close());
+            }
+            "close"
+        }
+        3 => {
+            if let Some(mailbox) = open {
+                let set = some(mailbox.as_ref(), random);
+                let flags = *random.pick(&[SystemFlags::SEEN, SystemFlags::FLAGGED, SystemFlags::DELETED]);
+                let op = *random.pick(&[FlagOp::Add, FlagOp::Remove]);
+                let keywords: &[&str] = if random.one_in(3) { &["Work"] } else { &[] };
+                drop(store(mailbox.as_mut(), &set, &change(op, flags, keywords)));
+            }
+            "store"
+        }
+        4 => {
+            if let Some(mailbox) = open {
+                let set = some(mailbox.as_ref(), random);
+                drop(expunge(mailbox.as_mut(), &set));
+            }
+            "expunge"
+        }
+        5 => {
+            if let Some(mailbox) = open {
+                drop(mailbox.refresh());
+                drop(mailbox.checkpoint());
+            }
+            "checkpoint"
+        }
+        6 | 7 => {
+            let body = "x\r\n".repeat(random.below(300));
+            let text = format!("Subject: a{number}\r\n\r\n{body}");
+            let keywords: &[&str] = if random.one_in(2) { &["Work"] } else { &[] };
+            append(&*scene.driver(), &path, text.as_bytes(), SystemFlags::SEEN, keywords).ok();
+            "append"
+        }
+        8 => {
+            deliver(&path, &delivery(scene.kind, 1000 + number));
+            "delivery"
+        }
+        9 => {
+            // A program without our session lock changes what it can without moving anything.
+            let content = fs::read(&path).unwrap();
+            let mbx: [(&[u8], &[u8]); 3] = [
+                (b";000000000010-", b";000000000014-"),
+                (b";000000000014-", b";000000000011-"),
+                (b"Text of", b"text of"),
+            ];
+            let fields: [(&[u8], &[u8]); 3] = [
+                (b"Status: RO\n", b"Status: O \n"),
+                (b"Text of", b"text of"),
+                (b"X-Status: F", b"X-Status:  "),
+            ];
+            let (old, new) = *random.pick(if scene.kind == Kind::Mbx { &mbx } else { &fields });
+            let places: Vec<_> =
+                content.windows(old.len()).enumerate().filter(|(_, window)| *window == old).collect();
+            if !places.is_empty() {
+                let before = path.metadata().unwrap();
+                let (at, _) = places[random.below(places.len())];
+                File::options().write(true).open(&path).unwrap().write_all_at(new, at as u64).unwrap();
+                set_modified(&path, &before);
+            }
+            "rewrite in place"
+        }
+        _ => {
+            let found = scene.driver().status(&at(&path));
+            assert!(found.is_ok() || open.is_some());
+            "status"
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_the_file_is_what_is_seen() {
+    let seeds: Vec<u64> = match std::env::var("AILURUS_SEED") {
+        Ok(seed) => vec![seed.parse().unwrap()],
+        Err(_) => (0..18).collect(),
+    };
+    for seed in seeds {
+        let scene =
+            Scene::with_mailbox([Kind::Unix, Kind::Mmdf, Kind::Mbx][usize::try_from(seed % 3).unwrap()], 30);
+        let mut random = Random::new(seed);
+        let mut sessions = [None, None];
+        let mut did = Vec::new();
+        for number in 0..60 {
+            let session = random.below(2);
+            did.push((session, happen(&scene, &mut random, &mut sessions[session], number)));
+            if random.one_in(5) {
+                quiet();
+            }
+            let writes = sessions.iter().flatten().any(|mailbox| mailbox.snapshot().writable);
+            if !writes || random.one_in(3) {
+                scene.check("box", &format!("seed {seed}: {did:?}"));
+            }
+        }
+    }
+}
