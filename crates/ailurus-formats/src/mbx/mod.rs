@@ -64,6 +64,7 @@ mod header;
 mod line;
 mod mailbox;
 mod reclaim;
+mod salvage;
 mod torn;
 mod uids;
 mod walk;

@@ -1,0 +1,326 @@
+//! Repair of damaged mailboxes: what is readable stays, no octet is lost, and what was written is a mailbox.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod support;
+
+use ailurus_formats::disk::Disk;
+use ailurus_formats::repair::{Action, Outcome, Repaired, Severity, Workshop};
+use ailurus_formats::{Mbx, Mtx, Unix};
+use ailurus_store::{Access, Driver, Extent, Mailbox, Manner};
+use ailurus_testkit::faulty::NoSync;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use support::*;
+
+fn home() -> Home {
+    let directory = tempfile::tempdir().unwrap();
+    let locks = directory.path().join("locks");
+    std::fs::create_dir(&locks).unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(NoSync);
+    Home::at(directory, disk, |environment| environment.lock_dir = locks)
+}
+
+fn workshop(home: &Home) -> Workshop {
+    Workshop::new(home.environment.clone(), home.disk.clone())
+}
+
+fn driver(format: &str, home: &Home) -> Box<dyn Driver> {
+    let (env, disk) = (home.environment.clone(), home.disk.clone());
+    match format {
+        "mbx" => Box::new(Mbx::new(env, disk)),
+        "mtx" => Box::new(Mtx::new(env, disk)),
+        "tenex" => Box::new(Mtx::tenex(env, disk)),
+        "unix" => Box::new(Unix::new(env.as_ref().clone(), disk)),
+        "mmdf" => Box::new(Unix::mmdf(env.as_ref().clone(), disk)),
+        _ => panic!("{format}"),
+    }
+}
+
+/// A message, as a person knows it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Seen {
+    uid: u32,
+    system: String,
+    keywords: Vec<String>,
+    date: String,
+    text: Vec<u8>,
+}
+
+fn seen(mailbox: &mut dyn Mailbox) -> Vec<Seen> {
+    let snapshot = mailbox.snapshot().clone();
+    let each = snapshot.messages.iter().map(|message| Seen {
+        uid: message.uid().get(),
+        system: format!("{:?}", message.flags().system),
+        keywords: snapshot
+            .keywords
+            .named(message.flags().keywords)
+            .map(|name| name.as_str().into())
+            .collect(),
+        date: message.internal_date().to_string(),
+        text: read_all(mailbox, message.uid(), Extent::Whole, 100_000).unwrap(),
+    });
+    each.collect()
+}
+
+fn open_read_only(format: &str, home: &Home, name: &str) -> Box<dyn Mailbox> {
+    let opened = driver(format, home).open(&home.at_name(name), Access::ReadOnly, Manner::Silent);
+    opened.unwrap_or_else(|error| panic!("{name} does not open: {error}"))
+}
+
+/// The ranges of the messages of a healthy file.
+fn ranges(format: &str, content: &[u8]) -> Vec<Range<usize>> {
+    let mut starts = Vec::new();
+    match format {
+        "unix" => {
+            let text = String::from_utf8_lossy(content);
+            starts.extend(text.match_indices("From ").map(|(at, _)| at).filter(|at| {
+                (*at == 0 || content[at - 1] == b'\n')
+                    && text[*at..].lines().next().unwrap().contains(" 2025")
+            }));
+        }
+        "mmdf" => {
+            let text = String::from_utf8_lossy(content);
+            let marks: Vec<_> = text.match_indices("\u{1}\u{1}\u{1}\u{1}\n").map(|(at, _)| at).collect();
+            starts.extend(marks.iter().step_by(2));
+        }
+        _ => {
+            let newline = if format == "tenex" { "\n" } else { "\r\n" };
+            let mut at = if format == "mbx" { 2048 } else { 0 };
+            while at < content.len() {
+                starts.push(at);
+                let line = &content[at..][..content.len().min(at + 80) - at];
+                let line = String::from_utf8_lossy(line);
+                let line = line.split(newline).next().unwrap().to_owned();
+                let size: usize = line.split([',', ';']).nth(1).unwrap().parse().unwrap();
+                at += line.len() + newline.len() + size;
+            }
+        }
+    }
+    let ends = starts.iter().skip(1).copied().chain([content.len()]).collect::<Vec<_>>();
+    starts.into_iter().zip(ends).map(|(start, end)| start..end).collect()
+}
+
+/// Repairs a file; asserts what holds whatever was damaged. Returns what the mailbox holds afterwards.
+fn salvage(format: &str, damaged: &[u8], what: &str) -> (Repaired, Vec<Seen>) {
+    let home = home();
+    home.put("box", damaged);
+    prepare_sidecar(format, &home, damaged);
+    salvage_in(home, format, what)
+}
+
+fn salvage_in(home: Home, format: &str, what: &str) -> (Repaired, Vec<Seen>) {
+    let (damaged, at) = (home.get("box"), home.at_name("box"));
+    let verified = workshop(&home).verify(format, &at).unwrap();
+    let repaired = workshop(&home).repair(format, &at, Action::Show);
+    let repaired = repaired.unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(home.get("box") == damaged, "{what}: the damaged file was changed");
+    assert_eq!(verified.damaged() > 0, repaired.findings.damaged() > 0, "{what}");
+    let name = match repaired.outcome {
+        Outcome::Nothing => {
+            assert_eq!(verified.damaged(), 0, "{what}: {:?}", verified.list());
+            "box"
+        }
+        Outcome::Shown => "box.salvaged",
+        Outcome::Applied => panic!("{what}: not asked for"),
+    };
+    if let Some(leftover) = &repaired.leftover {
+        let ranges = repaired.left.iter().map(|(start, end)| *start as usize..*end as usize);
+        let wanted: Vec<u8> = ranges.flat_map(|range| damaged[range].to_vec()).collect();
+        assert!(std::fs::read(leftover).unwrap() == wanted, "{what}");
+    }
+    let salvaged = home.get(name);
+    let again = workshop(&home).repair(format, &home.at_name(name), Action::Show).unwrap();
+    let list = again.findings.list();
+    assert_eq!(
+        again.outcome,
+        Outcome::Nothing,
+        "{what}: {name} needs repair again: {list:?} {:?}",
+        again.notes
+    );
+    assert_eq!(workshop(&home).verify(format, &home.at_name(name)).unwrap().damaged(), 0, "{what}");
+    // In the place that it is for, with what is beside that.
+    home.put("box", &salvaged);
+    if salvaged.is_empty() {
+        return (repaired, Vec::new());
+    }
+    let mut mailbox = open_read_only(format, &home, "box");
+    let seen = seen(&mut *mailbox);
+    (repaired, seen)
+}
+
+/// What a session of ours knew of the mailbox before it was damaged.
+fn prepare_sidecar(format: &str, home: &Home, damaged: &[u8]) {
+    if matches!(format, "mtx" | "tenex") {
+        home.put("box", &sample(format));
+        open(&*driver(format, home), &home.at_name("box")).unwrap().close().unwrap();
+        std::fs::write(home.path("box"), damaged).unwrap();
+    }
+}
+
+fn sample(format: &str) -> Vec<u8> {
+    fixture(&format!("{format}/03-flags-keywords"))
+}
+
+fn healthy(format: &str) -> Vec<Seen> {
+    let home = home();
+    home.put("box", &sample(format));
+    prepare_sidecar(format, &home, &sample(format));
+    let mut mailbox = open_read_only(format, &home, "box");
+    seen(&mut *mailbox)
+}
+
+/// What need not be as it was, because what was damaged is not the message alone.
+#[derive(Clone, Copy, Default)]
+struct MayDiffer {
+    /// Names of keywords.
+    names: bool,
+    /// UIDs.
+    uids: bool,
+}
+
+/// Asserts that each of these messages is there.
+fn assert_there(wanted: &[&Seen], found: &[Seen], may_differ: MayDiffer, what: &str) {
+    for message in wanted {
+        let same = |found: &&Seen| {
+            let keywords = match may_differ.names {
+                true => found.keywords.len() == message.keywords.len(),
+                false => found.keywords == message.keywords,
+            };
+            let this = (&found.system, &found.date, &found.text);
+            keywords
+                && this == (&message.system, &message.date, &message.text)
+                && (found.uid == message.uid || may_differ.uids)
+        };
+        let text = |message: &Seen| {
+            let Seen { uid, system, keywords, date, text } = message;
+            format!("{uid} {system} {keywords:?} {date} {}", text.escape_ascii().to_string().len())
+        };
+        assert!(
+            found.iter().any(|message| same(&message)),
+            "{what}: lost {}\nof {:#?}",
+            text(message),
+            found.iter().map(text).collect::<Vec<_>>()
+        );
+    }
+}
+
+const SINGLE: [&str; 3] = ["mbx", "mtx", "tenex"];
+
+fn formats() -> impl Iterator<Item = &'static str> {
+    SINGLE.into_iter()
+}
+
+#[test]
+fn a_healthy_mailbox_is_left_alone() {
+    for format in formats() {
+        for name in ["01-created", "02-appended", "03-flags-keywords", "04-expunged-one", "05-expunged-all"] {
+            let home = home();
+            home.put("box", &fixture(&format!("{format}/{name}")));
+            let before: Vec<_> = std::fs::read_dir(home.directory.path()).unwrap().count().to_string().into();
+            let found = workshop(&home).verify(format, &home.at_name("box")).unwrap();
+            assert!(found.is_empty(), "{format}/{name}: {:?}", found.list());
+            let repaired = workshop(&home).repair(format, &home.at_name("box"), Action::Apply).unwrap();
+            assert_eq!(repaired.outcome, Outcome::Nothing, "{format}/{name}");
+            let after: Vec<_> = std::fs::read_dir(home.directory.path()).unwrap().count().to_string().into();
+            assert_eq!(before, after);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_was_cut_keeps_all_whole_messages() {
+    for format in formats() {
+        let (content, healthy) = (sample(format), healthy(format));
+        let ranges = ranges(format, &content);
+        assert_eq!(ranges.len(), healthy.len() + usize::from(has_pseudo(&content)), "{format}");
+        let offset = ranges.len() - healthy.len();
+        for len in 0..content.len() {
+            let what = format!("{format} cut to {len}");
+            let (_, found) = salvage(format, &content[..len], &what);
+            let whole = healthy.iter().zip(&ranges[offset..]).filter(|(_, range)| range.end <= len);
+            let whole: Vec<_> = whole.map(|(message, _)| message).collect();
+            assert_there(&whole, &found, MayDiffer::default(), &what);
+        }
+    }
+}
+
+fn has_pseudo(content: &[u8]) -> bool {
+    memchr::memmem::find(content, b"\nX-IMAP: ").is_some()
+}
+
+#[test]
+fn a_flipped_bit_costs_no_other_message() {
+    for format in formats() {
+        let (content, healthy) = (sample(format), healthy(format));
+        let ranges = ranges(format, &content);
+        let offset = ranges.len() - healthy.len();
+        let mut seen = HashMap::new();
+        for at in 0..content.len() {
+            // NULs of a header are all alike.
+            if content[at] == 0 && at % 97 != 0 {
+                continue;
+            }
+            for bit in [(at * 5) % 8] {
+                let mut damaged = content.clone();
+                damaged[at] ^= 1 << bit;
+                let what = format!(
+                    "{format}: bit {bit} of octet {at} flipped ({})",
+                    (damaged[at] as char).escape_default()
+                );
+                let (repaired, found) = salvage(format, &damaged, &what);
+                *seen.entry(format!("{:?}", repaired.outcome)).or_insert(0) += 1;
+                let whole = healthy.iter().zip(&ranges[offset..]).filter(|(_, range)| !range.contains(&at));
+                let whole: Vec<_> = whole.map(|(message, _)| message).collect();
+                let first = ranges.first().map_or(0, |first| first.start);
+                let base = matches!(format, "unix" | "mmdf") && ranges[0].contains(&at);
+                // What is another message now, and yet a good one, only the sidecar can tell from the one before: it then
+                // takes all that follow for new, too.
+                // A size that ends at a line of the text by chance leaves its message as good as any.
+                let in_size = ranges.iter().any(|range| (26..30).contains(&at.saturating_sub(range.start)));
+                let uids =
+                    matches!(format, "mtx" | "tenex") && (repaired.outcome == Outcome::Nothing || in_size);
+                assert_there(&whole, &found, MayDiffer { names: at < first || base, uids }, &what);
+            }
+        }
+        println!("{format}: {seen:?}");
+    }
+}
+
+/// Everything that the reference refuses is found where it says, and everything that it opens has no damage.
+#[test]
+fn offsets_are_the_references() {
+    let mut refused = 0;
+    for format in formats() {
+        for entry in std::fs::read_dir(fixtures(format)).unwrap() {
+            let path = entry.unwrap().path();
+            let Some(sample) = path.to_str().unwrap().strip_suffix(".expect") else { continue };
+            let expect = std::fs::read_to_string(&path).unwrap();
+            let home = home();
+            home.put("box", &std::fs::read(sample).unwrap());
+            let found = workshop(&home).verify(format, &home.at_name("box")).unwrap();
+            let damage: Vec<_> = found.list().iter().filter(|one| one.severity == Severity::Damage).collect();
+            let faults = || expect.lines().filter_map(|line| line.strip_prefix("log ERROR: "));
+            let fault = faults().find_map(|fault| Some((fault, offset_in(fault)?)));
+            match fault {
+                Some((fault, offset)) => {
+                    refused += 1;
+                    let first = damage.first().unwrap_or_else(|| panic!("{sample}: not found: {fault}"));
+                    assert_eq!(first.offset, offset, "{sample}: {first}");
+                    assert!(first.what.starts_with(fault.trim_end()), "{sample}: {first}\n{fault}");
+                }
+                None if expect.contains("driver=phile") => assert!(!damage.is_empty(), "{sample}"),
+                None => assert!(damage.is_empty(), "{sample}: {damage:?}"),
+            }
+            salvage_in(home, format, sample);
+        }
+    }
+    assert!(refused > 10, "{refused}");
+}
+
+/// The offset in a text of the reference.
+fn offset_in(fault: &str) -> Option<u64> {
+    let (_, after) = fault.split_once("at ")?;
+    after.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+}
