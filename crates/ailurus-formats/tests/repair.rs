@@ -76,8 +76,7 @@ fn ranges(format: &str, content: &[u8]) -> Vec<Range<usize>> {
         "unix" => {
             let text = String::from_utf8_lossy(content);
             starts.extend(text.match_indices("From ").map(|(at, _)| at).filter(|at| {
-                (*at == 0 || content[at - 1] == b'\n')
-                    && text[*at..].lines().next().unwrap().contains(" 2025")
+                (*at == 0 || content[at - 1] == b'\n') && text[*at..].lines().next().unwrap().contains(" 202")
             }));
         }
         "mmdf" => {
@@ -184,10 +183,7 @@ struct MayDiffer {
 fn assert_there(wanted: &[&Seen], found: &[Seen], may_differ: MayDiffer, what: &str) {
     for message in wanted {
         let same = |found: &&Seen| {
-            let keywords = match may_differ.names {
-                true => found.keywords.len() == message.keywords.len(),
-                false => found.keywords == message.keywords,
-            };
+            let keywords = may_differ.names || found.keywords == message.keywords;
             let this = (&found.system, &found.date, &found.text);
             keywords
                 && this == (&message.system, &message.date, &message.text)
@@ -206,7 +202,7 @@ fn assert_there(wanted: &[&Seen], found: &[Seen], may_differ: MayDiffer, what: &
     }
 }
 
-const SINGLE: [&str; 3] = ["mbx", "mtx", "tenex"];
+const SINGLE: [&str; 5] = ["mbx", "mtx", "tenex", "unix", "mmdf"];
 
 fn formats() -> impl Iterator<Item = &'static str> {
     SINGLE.into_iter()
@@ -229,64 +225,84 @@ fn a_healthy_mailbox_is_left_alone() {
     }
 }
 
-#[test]
-fn a_file_that_was_cut_keeps_all_whole_messages() {
-    for format in formats() {
-        let (content, healthy) = (sample(format), healthy(format));
-        let ranges = ranges(format, &content);
-        assert_eq!(ranges.len(), healthy.len() + usize::from(has_pseudo(&content)), "{format}");
-        let offset = ranges.len() - healthy.len();
-        for len in 0..content.len() {
-            let what = format!("{format} cut to {len}");
-            let (_, found) = salvage(format, &content[..len], &what);
-            let whole = healthy.iter().zip(&ranges[offset..]).filter(|(_, range)| range.end <= len);
-            let whole: Vec<_> = whole.map(|(message, _)| message).collect();
-            assert_there(&whole, &found, MayDiffer::default(), &what);
+fn a_file_that_was_cut_keeps_all_whole_messages(format: &str) {
+    let (content, healthy) = (sample(format), healthy(format));
+    let ranges = ranges(format, &content);
+    assert_eq!(ranges.len(), healthy.len() + usize::from(has_pseudo(&content)), "{format}");
+    let offset = ranges.len() - healthy.len();
+    for len in (0..content.len()).step_by(step()) {
+        // So little of a From_ line can be text just as well.
+        if format == "unix" && ranges.iter().any(|range| (1..5).contains(&len.saturating_sub(range.start))) {
+            continue;
         }
+        let what = format!("{format} cut to {len}");
+        let (_, found) = salvage(format, &content[..len], &what);
+        let whole = healthy.iter().zip(&ranges[offset..]).filter(|(_, range)| range.end <= len);
+        let whole: Vec<_> = whole.map(|(message, _)| message).collect();
+        assert_there(&whole, &found, MayDiffer::default(), &what);
     }
+}
+
+/// Every octet takes a minute or two: that is for long runs.
+fn step() -> usize {
+    if std::env::var_os("AILURUS_LONG").is_some() { 1 } else { 7 }
 }
 
 fn has_pseudo(content: &[u8]) -> bool {
     memchr::memmem::find(content, b"\nX-IMAP: ").is_some()
 }
 
-#[test]
-fn a_flipped_bit_costs_no_other_message() {
-    for format in formats() {
-        let (content, healthy) = (sample(format), healthy(format));
-        let ranges = ranges(format, &content);
-        let offset = ranges.len() - healthy.len();
-        let mut seen = HashMap::new();
-        for at in 0..content.len() {
-            // NULs of a header are all alike.
-            if content[at] == 0 && at % 97 != 0 {
-                continue;
+fn a_flipped_bit_costs_no_other_message(format: &str) {
+    let (content, healthy) = (sample(format), healthy(format));
+    let ranges = ranges(format, &content);
+    let offset = ranges.len() - healthy.len();
+    let mut seen = HashMap::new();
+    for at in (0..content.len()).step_by(step()) {
+        // NULs of a header are all alike.
+        if content[at] == 0 && at % 97 != 0 {
+            continue;
+        }
+        for bit in [(at * 5) % 8] {
+            let mut damaged = content.clone();
+            damaged[at] ^= 1 << bit;
+            let what = format!(
+                "{format}: bit {bit} of octet {at} flipped ({})",
+                (damaged[at] as char).escape_default()
+            );
+            let (repaired, found) = salvage(format, &damaged, &what);
+            *seen.entry(format!("{:?}", repaired.outcome)).or_insert(0) += 1;
+            let whole = healthy.iter().zip(&ranges[offset..]).filter(|(_, range)| !range.contains(&at));
+            let whole: Vec<_> = whole.map(|(message, _)| message).collect();
+            let first = ranges.first().map_or(0, |first| first.start);
+            let base = matches!(format, "unix" | "mmdf") && ranges[0].contains(&at);
+            // What is another message now, and yet a good one, only the sidecar can tell from the one before: it then
+            // takes all that follow for new, too.
+            // A size that ends at a line of the text by chance leaves its message as good as any.
+            let in_size = ranges.iter().any(|range| (26..30).contains(&at.saturating_sub(range.start)));
+            let uids = matches!(format, "mtx" | "tenex") && (repaired.outcome == Outcome::Nothing || in_size);
+            assert_there(&whole, &found, MayDiffer { names: at < first || base, uids }, &what);
+        }
+    }
+    println!("{format}: {seen:?}");
+}
+
+macro_rules! each_octet {
+    ($($format:ident)*) => {$(
+        mod $format {
+            #[test]
+            fn a_file_that_was_cut_keeps_all_whole_messages() {
+                super::a_file_that_was_cut_keeps_all_whole_messages(stringify!($format));
             }
-            for bit in [(at * 5) % 8] {
-                let mut damaged = content.clone();
-                damaged[at] ^= 1 << bit;
-                let what = format!(
-                    "{format}: bit {bit} of octet {at} flipped ({})",
-                    (damaged[at] as char).escape_default()
-                );
-                let (repaired, found) = salvage(format, &damaged, &what);
-                *seen.entry(format!("{:?}", repaired.outcome)).or_insert(0) += 1;
-                let whole = healthy.iter().zip(&ranges[offset..]).filter(|(_, range)| !range.contains(&at));
-                let whole: Vec<_> = whole.map(|(message, _)| message).collect();
-                let first = ranges.first().map_or(0, |first| first.start);
-                let base = matches!(format, "unix" | "mmdf") && ranges[0].contains(&at);
-                // What is another message now, and yet a good one, only the sidecar can tell from the one before: it then
-                // takes all that follow for new, too.
-                // A size that ends at a line of the text by chance leaves its message as good as any.
-                let in_size = ranges.iter().any(|range| (26..30).contains(&at.saturating_sub(range.start)));
-                let uids =
-                    matches!(format, "mtx" | "tenex") && (repaired.outcome == Outcome::Nothing || in_size);
-                assert_there(&whole, &found, MayDiffer { names: at < first || base, uids }, &what);
+
+            #[test]
+            fn a_flipped_bit_costs_no_other_message() {
+                super::a_flipped_bit_costs_no_other_message(stringify!($format));
             }
         }
-        println!("{format}: {seen:?}");
-    }
+    )*};
 }
+
+each_octet!(mbx mtx tenex unix mmdf);
 
 /// Everything that the reference refuses is found where it says, and everything that it opens has no damage.
 #[test]
@@ -310,7 +326,12 @@ fn offsets_are_the_references() {
                     assert_eq!(first.offset, offset, "{sample}: {first}");
                     assert!(first.what.starts_with(fault.trim_end()), "{sample}: {first}\n{fault}");
                 }
-                None if expect.contains("driver=phile") => assert!(!damage.is_empty(), "{sample}"),
+                None if expect.contains("driver=phile") => {
+                    // Spaces before the first From_ line make it none, and yet are no damage.
+                    assert!(!damage.is_empty() || sample.ends_with("leading-spaces"), "{sample}");
+                }
+                // The reference takes the second message for a part of the first one's header.
+                None if sample.ends_with("unix/20-j-noblank") => assert_eq!(damage[0].offset, 58, "{sample}"),
                 None => assert!(damage.is_empty(), "{sample}: {damage:?}"),
             }
             salvage_in(home, format, sample);
@@ -323,4 +344,131 @@ fn offsets_are_the_references() {
 fn offset_in(fault: &str) -> Option<u64> {
     let (_, after) = fault.split_once("at ")?;
     after.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// Damages a mailbox of each format so that something of it is left over.
+pub fn damaged(format: &str) -> Vec<u8> {
+    let mut content = sample(format);
+    let second = ranges(format, &content)[2].clone();
+    let (range, octets) = match format {
+        "unix" => (0..0, &b"something before\n"[..]),
+        "mmdf" => (second.start..second.start + 5, &b"\x01x\x01\x01\n"[..]),
+        _ => (second.start..second.start, &b"these octets are of no message\0"[..]),
+    };
+    content.splice(range, octets.iter().copied());
+    content
+}
+
+#[test]
+fn applied_the_salvaged_mailbox_has_the_name_and_the_damaged_one_is_kept() {
+    use std::os::unix::fs::PermissionsExt;
+    for format in formats() {
+        let home = home();
+        prepare_sidecar(format, &home, &damaged(format));
+        home.put("box", &damaged(format));
+        std::fs::set_permissions(home.path("box"), std::fs::Permissions::from_mode(0o640)).unwrap();
+        home.put("box.damaged", b"of somebody else");
+        let at = home.at_name("box");
+        let repaired = workshop(&home).repair(format, &at, Action::Apply).unwrap();
+        assert_eq!(repaired.outcome, Outcome::Applied, "{format}");
+        assert_eq!(repaired.damaged, Some(home.path("box.damaged1")), "{format}");
+        assert_eq!(repaired.salvaged, None);
+        assert!(
+            home.get("box.damaged1") == damaged(format) && home.get("box.damaged") == b"of somebody else"
+        );
+        assert!(!home.path("box.salvaged").exists());
+        let mode = std::fs::metadata(home.path("box")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640, "{format}");
+        let mut mailbox = open_read_only(format, &home, "box");
+        assert_there(
+            &healthy(format).iter().collect::<Vec<_>>(),
+            &seen(&mut *mailbox),
+            MayDiffer::default(),
+            format,
+        );
+        drop(mailbox);
+        let again = workshop(&home).repair(format, &at, Action::Apply).unwrap();
+        assert_eq!(again.outcome, Outcome::Nothing, "{format}");
+    }
+}
+
+/// A file that others know by another name, or that is not ours to make, is rewritten in place.
+#[test]
+fn a_file_with_two_names_is_rewritten_in_place() {
+    use std::os::unix::fs::MetadataExt;
+    for format in formats() {
+        let home = home();
+        prepare_sidecar(format, &home, &damaged(format));
+        home.put("box", &damaged(format));
+        std::fs::hard_link(home.path("box"), home.path("other")).unwrap();
+        std::os::unix::fs::symlink(home.path("box"), home.path("link")).unwrap();
+        let inode = home.path("box").metadata().unwrap().ino();
+        let repaired = workshop(&home).repair(format, &home.at_name("link"), Action::Apply).unwrap();
+        assert_eq!(repaired.outcome, Outcome::Applied, "{format}");
+        assert_eq!(home.path("box").metadata().unwrap().ino(), inode, "{format}");
+        assert!(home.get("box.damaged") == damaged(format), "{format}");
+        assert!(home.get("other") == home.get("box"));
+        assert!(!home.path("box.salvaged").exists());
+        let mut mailbox = open_read_only(format, &home, "box");
+        assert_there(
+            &healthy(format).iter().collect::<Vec<_>>(),
+            &seen(&mut *mailbox),
+            MayDiffer::default(),
+            format,
+        );
+    }
+}
+
+#[test]
+fn a_mailbox_that_is_open_is_not_repaired() {
+    for format in formats() {
+        let home = home();
+        home.put("box", &sample(format));
+        let session = open(&*driver(format, &home), &home.at_name("box")).unwrap();
+        let refused = workshop(&home).repair(format, &home.at_name("box"), Action::Show);
+        assert!(matches!(refused, Err(ailurus_store::Error::InUse { .. })), "{format}: {refused:?}");
+        assert!(workshop(&home).verify(format, &home.at_name("box")).unwrap().damaged() == 0, "{format}");
+        drop(session);
+    }
+}
+
+/// To look changes nothing, not even a time.
+#[test]
+fn to_verify_changes_nothing() {
+    use std::os::unix::fs::MetadataExt;
+    for format in formats() {
+        for content in [sample(format), damaged(format)] {
+            let home = home();
+            home.put("box", &content);
+            let state = |home: &Home| {
+                let found = home.path("box").metadata().unwrap();
+                let times = (
+                    found.atime(),
+                    found.atime_nsec(),
+                    found.mtime_nsec(),
+                    found.ctime(),
+                    found.ctime_nsec(),
+                );
+                let directory = home.directory.path().metadata().unwrap();
+                let locks = std::fs::read_dir(home.path("locks")).unwrap().count();
+                (times, directory.mtime(), directory.mtime_nsec(), locks)
+            };
+            let before = state(&home);
+            workshop(&home).verify(format, &home.at_name("box")).unwrap();
+            assert_eq!(state(&home), before, "{format}");
+        }
+    }
+}
+
+/// The reference reads what was salvaged of its own formats.
+#[test]
+fn the_reference_opens_what_was_salvaged() {
+    for format in ["mbx", "mtx", "unix", "mmdf", "tenex"] {
+        let home = home();
+        home.put("box", &damaged(format));
+        workshop(&home).repair(format, &home.at_name("box"), Action::Apply).unwrap();
+        let Some((good, said)) = mailutil_in(home.directory.path(), &["check", "box"]) else { return };
+        let count = healthy(format).len();
+        assert!(good && said.contains(&format!("{count} total")), "{format}: {said}");
+    }
 }

@@ -130,6 +130,8 @@ impl Workshop {
             "mbx" => crate::Mbx::new(env(), disk()).salvage(at)?,
             "mtx" => crate::Mtx::new(env(), disk()).salvage(at)?,
             "tenex" => crate::Mtx::tenex(env(), disk()).salvage(at)?,
+            "unix" => crate::Unix::new(self.environment.as_ref().clone(), disk()).salvage(at)?,
+            "mmdf" => crate::Unix::mmdf(self.environment.as_ref().clone(), disk()).salvage(at)?,
             _ => return Ok(None),
         }))
     }
