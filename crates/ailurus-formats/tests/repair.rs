@@ -125,7 +125,8 @@ fn salvage_in(home: Home, format: &str, what: &str) -> (Repaired, Vec<Seen>) {
         Outcome::Applied => panic!("{what}: not asked for"),
     };
     if let Some(leftover) = &repaired.leftover {
-        let ranges = repaired.left.iter().map(|(start, end)| *start as usize..*end as usize);
+        let octet = |at: u64| usize::try_from(at).unwrap();
+        let ranges = repaired.left.iter().map(|(start, end)| octet(*start)..octet(*end));
         let wanted: Vec<u8> = ranges.flat_map(|range| damaged[range].to_vec()).collect();
         assert!(std::fs::read(leftover).unwrap() == wanted, "{what}");
     }
@@ -248,6 +249,12 @@ fn step() -> usize {
     if std::env::var_os("AILURUS_LONG").is_some() { 1 } else { 7 }
 }
 
+/// Which bits of an octet are flipped.
+fn bits(at: usize) -> Vec<usize> {
+    let all = [at * 5 % 8, (at * 5 + 3) % 8];
+    if std::env::var_os("AILURUS_LONG").is_some() { all.into() } else { all[..1].into() }
+}
+
 fn has_pseudo(content: &[u8]) -> bool {
     memchr::memmem::find(content, b"\nX-IMAP: ").is_some()
 }
@@ -262,7 +269,7 @@ fn a_flipped_bit_costs_no_other_message(format: &str) {
         if content[at] == 0 && at % 97 != 0 {
             continue;
         }
-        for bit in [(at * 5) % 8] {
+        for bit in bits(at) {
             let mut damaged = content.clone();
             damaged[at] ^= 1 << bit;
             let what = format!(

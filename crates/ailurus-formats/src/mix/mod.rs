@@ -71,6 +71,7 @@ mod merge;
 mod meta;
 mod reclaim;
 mod repair;
+mod salvage;
 mod scan;
 mod status;
 mod text;

@@ -30,7 +30,7 @@
 //! A program that waits for the flock of the damaged file alone, and takes no dot-lock, adds its mail there when we are done: that is
 //! so whenever a mailbox is renamed. It is seen only if it happens at once.
 
-mod beside;
+pub(crate) mod beside;
 mod finding;
 pub(crate) mod lines;
 pub(crate) mod plan;
@@ -107,7 +107,10 @@ impl Workshop {
         if let Some((path, salvage)) = self.single(format, at)? {
             return self.of(path, &*salvage)?.verify();
         }
-        Err(unknown(format))
+        match format {
+            "mix" => self.mix().verify(at),
+            _ => Err(unknown(format)),
+        }
     }
 
     /// Salvages the mailbox of this format at a location, which nobody else may have open: [`Error::InUse`].
@@ -115,7 +118,14 @@ impl Workshop {
         if let Some((path, salvage)) = self.single(format, at)? {
             return self.of(path, &*salvage)?.repair(action);
         }
-        Err(unknown(format))
+        match format {
+            "mix" => self.mix().salvage(at, action),
+            _ => Err(unknown(format)),
+        }
+    }
+
+    fn mix(&self) -> crate::Mix {
+        crate::Mix::new(Arc::clone(&self.environment), Arc::clone(&self.disk))
     }
 
     fn of<'s>(&'s self, path: PathBuf, salvage: &'s dyn Salvage) -> Result<Single<'s>> {
