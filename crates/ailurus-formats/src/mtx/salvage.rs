@@ -4,9 +4,14 @@
 //! make all behind it new ones. So it goes to the end: it alone gets a new UID. Damage that leaves a line as good as any is
 //! not seen: a digit of a date that is another one, a size that happens to end with a line of the text.
 
+use super::align::IDENTITY;
 use super::line::{FLAGS, Field, Line, MOST};
 use super::walk::{HEAD, key};
 use super::{Dialect, Mtx};
+use crate::disk::Disk;
+use crate::journal::Places;
+use crate::repair::Findings;
+use crate::repair::folder::look_at_sidecar;
 use crate::repair::lines::{DATE, Grammar, Spot, State, Step, Walk};
 use crate::repair::single::{Locking, Salvage, Survey};
 use ailurus_store::{Location, Result};
@@ -14,17 +19,22 @@ use ailurus_types::InternalDate;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 impl Mtx {
     /// Returns what salvages a mailbox, and its file.
     pub(crate) fn salvage(&self, at: &Location) -> Result<(PathBuf, Box<dyn Salvage>)> {
         let offset = self.environment.clock.local_offset();
-        Ok((self.path(at)?, Box::new(MtxSalvage { dialect: self.dialect, offset })))
+        Ok((
+            self.path(at)?,
+            Box::new(MtxSalvage { dialect: self.dialect, disk: Arc::clone(&self.disk), offset }),
+        ))
     }
 }
 
 struct MtxSalvage {
     dialect: &'static Dialect,
+    disk: Arc<dyn Disk>,
     offset: i16,
 }
 
@@ -89,6 +99,13 @@ impl Salvage for MtxSalvage {
             survey.plan.copy(spot.text()..spot.end);
         }
         Ok(survey)
+    }
+
+    fn look_beside(&self, file: &File, path: &Path, home: &Path, findings: &mut Findings) {
+        let Ok(places) = Places::of_sidecar(path, file, home) else { return };
+        for path in places.paths() {
+            look_at_sidecar::<IDENTITY>(&self.disk, path, findings);
+        }
     }
 
     fn locking(&self) -> Locking {

@@ -32,6 +32,8 @@
 
 pub(crate) mod beside;
 mod finding;
+pub(crate) mod folder;
+mod guess;
 pub(crate) mod lines;
 pub(crate) mod plan;
 pub(crate) mod single;
@@ -40,7 +42,7 @@ pub(crate) mod uids;
 pub use finding::{Finding, Findings, Severity};
 
 use crate::disk::Disk;
-use ailurus_store::{Environment, Error, Location, Result};
+use ailurus_store::{Environment, Error, Location, Place, Result};
 use single::{Salvage, Single};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -109,6 +111,12 @@ impl Workshop {
         }
         match format {
             "mix" => self.mix().verify(at),
+            "mx" => crate::Mx::new(Arc::clone(&self.environment), Arc::clone(&self.disk)).verify(at),
+            "mh" => crate::Mh::new(Arc::clone(&self.environment), Arc::clone(&self.disk)).verify(at),
+            "news" => crate::News::new(Arc::clone(&self.environment), Arc::clone(&self.disk)).verify(at),
+            "phile" => verify_phile(at),
+            // What stands in for a mailbox without mail.
+            "dummy" => self.verify_dummy(at),
             _ => Err(unknown(format)),
         }
     }
@@ -122,6 +130,14 @@ impl Workshop {
             "mix" => self.mix().salvage(at, action),
             _ => Err(unknown(format)),
         }
+    }
+
+    fn verify_dummy(&self, at: &Location) -> Result<Findings> {
+        let path = at.path().unwrap_or(&self.environment.spool);
+        if path.is_dir() {
+            return Err(Error::NotSelectable(at.name.clone()));
+        }
+        Ok(Findings::default())
     }
 
     fn mix(&self) -> crate::Mix {
@@ -140,6 +156,11 @@ impl Workshop {
             "mbx" => crate::Mbx::new(env(), disk()).salvage(at)?,
             "mtx" => crate::Mtx::new(env(), disk()).salvage(at)?,
             "tenex" => crate::Mtx::tenex(env(), disk()).salvage(at)?,
+            "mbox" => {
+                let place = Place::Path(self.environment.mailbox_dir.join("mbox"));
+                let at = Location { name: at.name.clone(), place };
+                crate::Unix::new(self.environment.as_ref().clone(), disk()).salvage(&at)?
+            }
             "unix" => crate::Unix::new(self.environment.as_ref().clone(), disk()).salvage(at)?,
             "mmdf" => crate::Unix::mmdf(self.environment.as_ref().clone(), disk()).salvage(at)?,
             _ => return Ok(None),
@@ -147,6 +168,19 @@ impl Workshop {
     }
 }
 
+/// Any file is a message of this format, also one that was a mailbox before it was damaged.
+fn verify_phile(at: &Location) -> Result<Findings> {
+    let Some(path) = at.path() else { return Err(Error::NotFound(at.name.clone())) };
+    let file = single::open_quietly(path).map_err(Error::io("open", path))?;
+    let mut findings = Findings::default();
+    if let Some(format) = guess::format(&file).map_err(Error::io("read", path))? {
+        let what =
+            "no format knows this file, and it is shown as one message; it looks like a damaged mailbox of";
+        findings.damage(path, 0, format!("{what} {format} format: '#driver.{format}/{}'", at.name));
+    }
+    Ok(findings)
+}
+
 fn unknown(format: &str) -> Error {
-    Error::Refused(format!("mailboxes of {format} format cannot be repaired"))
+    Error::Refused(format!("a mailbox of {format} format cannot be repaired; `ailurus verify` looks it over"))
 }

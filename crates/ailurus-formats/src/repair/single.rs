@@ -50,6 +50,11 @@ pub(crate) trait Salvage {
     /// Looks at all of a file.
     fn survey(&self, file: &File, path: &Path, len: u64) -> io::Result<Survey>;
 
+    /// Looks at what is beside the file.
+    fn look_beside(&self, file: &File, path: &Path, home: &Path, findings: &mut Findings) {
+        let _ = (file, path, home, findings);
+    }
+
     /// Whose locks it has.
     fn locking(&self) -> Locking;
 }
@@ -101,6 +106,7 @@ impl Single<'_> {
             }
         }
         self.note_journal(&file, &mut found)?;
+        self.salvage.look_beside(&file, &self.path, &self.environment.home, &mut found);
         Ok(found)
     }
 
