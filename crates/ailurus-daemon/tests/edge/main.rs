@@ -8,4 +8,5 @@ mod demo;
 mod host;
 mod packaging;
 mod personal;
+mod repair;
 mod support;

@@ -20,7 +20,7 @@ use crate::files;
 use crate::lock::{Mode, Wait, lock_file};
 use crate::repair::beside::{Output, make_free, names, write_left, write_salvaged};
 use crate::repair::plan::Plan;
-use crate::repair::single::{messages, open_quietly, wait_for};
+use crate::repair::single::{open_quietly, wait_for};
 use crate::repair::{Action, Findings, Outcome, Repaired};
 use ailurus_store::{Access, Error, Location, Result};
 use std::collections::HashMap;
@@ -268,9 +268,12 @@ impl Survey {
         let disk = &*directory.disk;
         let parents = [directory.path.parent().unwrap_or(Path::new(".")).to_path_buf()];
         let mode = directory.path.metadata().map_or(0o700, |found| found.permissions().mode() & 0o7777);
-        let make = |ending| {
+        let make = |ending| -> Result<PathBuf> {
             let made = make_free(names(&directory.path, &parents, ending), |path| disk.make_dir(path, mode));
-            made.map(|(path, ())| path).map_err(Error::io("make a directory beside", &directory.path))
+            let (path, ()) = made.map_err(Error::io("make a directory beside", &directory.path))?;
+            // What is synced in it must not go with it.
+            files::sync_parent(disk, &path)?;
+            Ok(path)
         };
         let salvaged = Directory { path: make("salvaged")?, ..directory.clone() };
         let mut leftover = None;
@@ -340,9 +343,10 @@ impl Survey {
             "Of {total} octets in data files, {in_messages} are in the salvaged mailbox and {left_over} are left over (messages \
              that were expunged are among them)."
         ));
-        repaired.notes.push(format!("{} in the salvaged mailbox as they were.", messages(self.whole)));
+        repaired.notes.push(format!("Messages kept as they were: {}.", self.whole));
         if self.kept.len() > self.whole {
-            repaired.notes.push(format!("{} with a new record.", messages(self.kept.len() - self.whole)));
+            let others = self.kept.len() - self.whole;
+            repaired.notes.push(format!("Messages with a record that had to be written anew: {others}."));
         }
         disk.sync_dir(&salvaged.path).map_err(Error::io("sync", &salvaged.path))?;
         files::sync_parent(disk, &salvaged.path)

@@ -128,6 +128,10 @@ impl Workshop {
         }
         match format {
             "mix" => self.mix().salvage(at, action),
+            "phile" => match verify_phile(at)?.list().first() {
+                Some(finding) => Err(Error::Refused(finding.what.clone())),
+                None => Err(unknown(format)),
+            },
             _ => Err(unknown(format)),
         }
     }

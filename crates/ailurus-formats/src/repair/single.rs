@@ -359,24 +359,18 @@ impl Survey {
         let mut all = vec![format!(
             "Of {len} octets, {copied} are in the salvaged mailbox with {new} new ones, and {left} are left over."
         )];
-        all.push(format!("{} in the salvaged mailbox as they were.", messages(whole)));
-        if mended > 0 {
-            all.push(format!(
-                "{} with a header line of the format that had to be written anew.",
-                messages(mended)
-            ));
-        }
-        if resized > 0 {
-            let what = "of another length than it says: the end is missing, or its size was damaged";
-            all.push(format!("{} {what}.", messages(resized)));
+        for (count, what) in [
+            (whole, "kept as they were"),
+            (mended, "with a line of the format that had to be written anew"),
+            (resized, "of another length than they say (the end is missing, or their size was damaged)"),
+        ] {
+            if count > 0 || what.starts_with("kept") {
+                all.push(format!("Messages {what}: {count}."));
+            }
         }
         all.extend(self.notes.iter().cloned());
         all
     }
-}
-
-pub(crate) fn messages(count: usize) -> String {
-    if count == 1 { "1 message is".into() } else { format!("{count} messages are") }
 }
 
 /// Opens a file to read without a trace: not even the time of access changes, where we own it.
