@@ -479,3 +479,116 @@ fn the_reference_opens_what_was_salvaged() {
         assert!(good && said.contains(&format!("{count} total")), "{format}: {said}");
     }
 }
+
+/// As in the spool: the user may write the file, and make none beside it.
+#[test]
+fn a_file_in_a_closed_directory_is_rewritten_in_place() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    const NOBODY: u32 = 65534;
+    let home = home();
+    let spool = home.path("spool.d");
+    std::fs::create_dir(&spool).unwrap();
+    std::fs::write(spool.join("alice"), damaged("unix")).unwrap();
+    if rustix::process::geteuid().is_root() {
+        for path in [home.directory.path(), &home.path("locks"), &spool.join("alice")] {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+    }
+    let mode = |mode| std::fs::set_permissions(&spool, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o555);
+    let inode = spool.join("alice").metadata().unwrap().ino();
+    let at = home.at_name("spool.d/alice");
+    let workshop = workshop(&home);
+    let repaired = as_user(NOBODY, NOBODY, || workshop.repair("unix", &at, Action::Apply)).unwrap();
+    mode(0o755);
+    assert_eq!((repaired.outcome, repaired.damaged), (Outcome::Applied, Some(home.path("alice.damaged"))));
+    assert_eq!(spool.join("alice").metadata().unwrap().ino(), inode);
+    assert!(home.get("alice.damaged") == damaged("unix") && !home.path("alice.salvaged").exists());
+    let mut mailbox = open_read_only("unix", &home, "spool.d/alice");
+    assert_there(
+        &healthy("unix").iter().collect::<Vec<_>>(),
+        &seen(&mut *mailbox),
+        MayDiffer::default(),
+        "spool",
+    );
+}
+
+#[test]
+fn mailboxes_of_one_file_a_message_are_looked_over() {
+    for name in ["01-created", "02-appended", "03-flags-keywords", "04-expunged-one", "05-expunged-all"] {
+        let home = home();
+        let from = fixtures("mx").join(name);
+        std::fs::create_dir(home.path("box")).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), home.path("box").join(entry.file_name())).unwrap();
+        }
+        let found = workshop(&home).verify("mx", &home.at_name("box")).unwrap();
+        assert!(found.is_empty(), "{name}: {:?}", found.list());
+        if name != "03-flags-keywords" {
+            continue;
+        }
+        let index = home.get("box/.mxindex");
+        let record = index.iter().position(|octet| *octet == b'M').unwrap();
+        for at in [record + 3, record + 9, record + 18] {
+            let mut damaged = index.clone();
+            damaged[at] = b'?';
+            home.put("box/.mxindex", &damaged);
+            let found = workshop(&home).verify("mx", &home.at_name("box")).unwrap();
+            assert_eq!(found.damaged(), 1, "octet {at}");
+            assert_eq!(found.list()[0].offset, record as u64, "octet {at}: {}", found.list()[0]);
+        }
+        let refused = workshop(&home).repair("mx", &home.at_name("box"), Action::Show);
+        assert!(matches!(refused, Err(ailurus_store::Error::Refused(_))), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_file_of_no_format_is_told_from_a_damaged_mailbox() {
+    let home = home();
+    home.put("text", b"plain text\n");
+    home.put("mail", &damaged("unix"));
+    assert!(workshop(&home).verify("phile", &home.at_name("text")).unwrap().is_empty());
+    let found = workshop(&home).verify("phile", &home.at_name("mail")).unwrap();
+    assert!(
+        found.damaged() == 1 && found.list()[0].what.contains("'#driver.unix/mail'"),
+        "{:?}",
+        found.list()
+    );
+}
+
+/// A change that was cut off is finished first, and not without being asked for.
+#[test]
+fn an_unfinished_change_is_finished_when_the_repair_is_applied() {
+    use ailurus_formats::disk::Os;
+    use ailurus_testkit::faulty::{Fault, FaultyDisk};
+    use ailurus_types::{FlagOp, SystemFlags, UidSet};
+    for number in 0..60 {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("box"), sample("mbx")).unwrap();
+        let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::KillBefore(number)));
+        let home = Home::at(directory, disk, |_| {});
+        let cut = (|| {
+            let mut mailbox = open(&*driver("mbx", &home), &home.at_name("box"))?;
+            drop(store(&mut *mailbox, &UidSet::all(), &change(FlagOp::Add, SystemFlags::SEEN, &[]))?);
+            drop(expunge(&mut *mailbox, &uids(&[1]))?);
+            mailbox.close()
+        })();
+        let journal = home.path(".box.ailurus-journal").exists();
+        if cut.is_ok() || !journal {
+            continue;
+        }
+        let home = Home::at(home.directory, Os::shared(), |_| {});
+        let before = home.get("box");
+        let found = workshop(&home).verify("mbx", &home.at_name("box")).unwrap();
+        assert!(found.list().iter().any(|finding| finding.what.contains("journal")), "{number}");
+        let shown = workshop(&home).repair("mbx", &home.at_name("box"), Action::Show).unwrap();
+        assert_eq!(shown.outcome, Outcome::Shown, "{number}");
+        assert!(home.get("box") == before && journal);
+        let applied = workshop(&home).repair("mbx", &home.at_name("box"), Action::Apply).unwrap();
+        assert_eq!(applied.outcome, Outcome::Nothing, "{number}: {:?}", applied.findings.list());
+        assert!(workshop(&home).verify("mbx", &home.at_name("box")).unwrap().is_empty(), "{number}");
+        return;
+    }
+    panic!("no journal was left behind");
+}

@@ -17,10 +17,10 @@ use super::scan::scan;
 use super::status::Record;
 use super::text::{End, Lines, Sequence, shown};
 use crate::files;
-use crate::lock::{Mode, Wait, lock_file};
+use crate::lock::Mode;
 use crate::repair::beside::{Output, make_free, names, write_left, write_salvaged};
 use crate::repair::plan::Plan;
-use crate::repair::single::{open_quietly, wait_for};
+use crate::repair::single::{lock_alone, open_quietly, wait_for};
 use crate::repair::{Action, Findings, Outcome, Repaired};
 use ailurus_store::{Access, Error, Location, Result};
 use std::collections::HashMap;
@@ -106,8 +106,8 @@ impl Held {
     fn alone(directory: &Directory) -> Result<Self> {
         Self::with(directory, |path| {
             let file = directory.open(path, true).map_err(Error::io("open", path))?;
-            let locked = lock_file(&file, Mode::Exclusive, Wait::No).map_err(Error::io("lock", path))?;
-            if locked { Ok(file) } else { Err(Error::InUse { path: path.into() }) }
+            lock_alone(&file, path)?;
+            Ok(file)
         })
     }
 

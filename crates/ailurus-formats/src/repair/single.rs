@@ -307,9 +307,7 @@ impl Single<'_> {
                     }
                 };
                 // Who has it open knows where messages are.
-                if !lock_file(&file, Mode::Exclusive, Wait::No).map_err(self.io("lock"))? {
-                    return Err(in_use());
-                }
+                lock_alone(&file, &self.path)?;
                 Ok(Guard::Shared { file, _lock: lock })
             }
         }
@@ -400,6 +398,19 @@ pub(crate) fn wait_for<'f>(file: &'f File, path: &Path) -> Result<&'f File> {
         std::thread::sleep(LOOK_AGAIN);
     }
     Ok(file)
+}
+
+/// Takes the exclusive flock of a file that nobody may have open. Who just looked in lets go of it at once.
+pub(crate) fn lock_alone(file: &File, path: &Path) -> Result<()> {
+    const A_MOMENT: Duration = Duration::from_millis(500);
+    let begun = Instant::now();
+    while !lock_file(file, Mode::Exclusive, Wait::No).map_err(Error::io("lock", path))? {
+        if begun.elapsed() >= A_MOMENT {
+            return Err(Error::InUse { path: path.into() });
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    Ok(())
 }
 
 /// Tells whether nothing was done to a file in between.

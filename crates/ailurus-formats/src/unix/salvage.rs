@@ -274,8 +274,9 @@ impl Scan<'_> {
                 break;
             }
             match Internal::of(&line) {
+                // In another letter case it is none to the reference.
+                Some(Internal::Bogus) | None => self.note_rough_base(&line, range),
                 Some(field) => self.field(field, &line, range),
-                None => self.note_rough_base(&line, range),
             }
         }
         Ok(at)
