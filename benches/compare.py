@@ -5,11 +5,14 @@
 
 A SERVER is a comma-separated description:
 
-    name=ours,port=1143,user=me,password=secret,file=/home/me/bench,mailbox=bench,pid=1234[,clean=COMMAND][,mail=FILE]
+    name=ours,port=1143,user=me,password=secret,file=/home/me/bench,mailbox=bench,pid=1234[,clean=COMMAND]
+        [,mail=FILE][,create=NAME]
 
-`file` is where the server finds the mailbox named `mailbox`; before each measured row it is replaced by a fresh copy
-of --mail (or of `mail`, for another format) and `clean` is run, so that every row is cold: no index, no cache. `pid`
-is the server's root process: the CPU that it and its descendants use is what counts, taken from /proc in
+`file` is where the server finds the mailbox named `mailbox`, a file or a directory; before each measured row it is
+replaced by a fresh copy of --mail (or of `mail`, for another format) and `clean` is run, so that every row is cold: no
+index, no cache. With `create`, the mailbox to copy is made first: by CREATE of that name, and APPENDs of what is in
+--mail. With --warm, a session that is not measured opens each copy first and asks for what a mail program asks for.
+`pid` is the server's root process: the CPU that it and its descendants use is what counts, taken from /proc in
 nanoseconds, divided by the number of messages. Rounds go through the servers in turn (A B A B ...), the median
 round is printed, and the ratio of every server to the first one.
 
@@ -17,6 +20,7 @@ Needs nothing but Python 3 and Linux. Talks to 127.0.0.1 only.
 """
 
 import argparse
+import mailbox
 import os
 import random
 import shutil
@@ -24,6 +28,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 
@@ -63,6 +68,13 @@ class Imap:
                 if not line.startswith(tag + b" OK"):
                     raise SystemExit(f"not OK: {line!r}")
                 return total, line
+
+    def append_all(self, mailbox, messages):
+        self.tag += 1
+        tag = b"x%d" % self.tag
+        octets = b"".join(b" {%d+}\r\n" % len(message) + message for message in messages)
+        self.socket.sendall(tag + b" APPEND " + mailbox + octets + b"\r\n")
+        self.finish(tag)
 
     def append(self, mailbox, message):
         self.tag += 1
@@ -111,17 +123,46 @@ class Server:
         self.user, self.password = fields["user"], fields["password"]
         self.file, self.mailbox = fields["file"], fields.get("mailbox", "bench").encode()
         self.clean, self.mail = fields.get("clean"), fields.get("mail", mail)
+        if "create" in fields:
+            self.make(fields["create"].encode(), mail)
+
+    def make(self, name, mail):
+        """Makes the mailbox that is copied for each row."""
+        client = self.login()
+        client.command(b"CREATE " + name)
+        messages = [m.as_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") for m in mailbox.mbox(mail)]
+        for first in range(0, len(messages), 200):
+            client.append_all(self.mailbox, messages[first : first + 200])
+        client.socket.close()
+        time.sleep(0.5)
+        self.mail = os.path.join(tempfile.mkdtemp(prefix="ailurus-bench.", dir=os.path.dirname(mail)), "mail")
+        subprocess.run(["cp", "-a", self.file, self.mail], check=True)
 
     def fresh(self):
         if self.clean:
             subprocess.run(self.clean, shell=True, check=True)
         owner = os.stat(os.path.dirname(self.file))
         # The same inode each time would hide what a server does with a new file; a new one is what a copy is.
+        if os.path.isdir(self.mail):
+            shutil.rmtree(self.file, ignore_errors=True)
+            subprocess.run(["cp", "-a", self.mail, self.file], check=True)
+            return
         if os.path.exists(self.file):
             os.unlink(self.file)
         shutil.copyfile(self.mail, self.file)
         os.chmod(self.file, 0o600)
         os.chown(self.file, owner.st_uid, owner.st_gid)
+
+    def warm(self):
+        """A session that leaves behind what the server remembers of a mailbox."""
+        client = self.login()
+        client.command(b"SELECT " + self.mailbox)
+        client.command(b"FETCH 1:* (UID FLAGS ENVELOPE BODYSTRUCTURE)")
+        client.command(b"CLOSE")
+        client.command(b"LOGOUT")
+        client.socket.close()
+        # What was written within the last moment is not trusted by everybody.
+        time.sleep(0.2)
 
     def login(self):
         client = Imap(self.port)
@@ -228,6 +269,7 @@ def main():
     parser.add_argument("--mail", required=True, help="the mailbox that every row starts from")
     parser.add_argument("--count", type=int, required=True, help="how many messages it has")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--warm", action="store_true", help="every mailbox was opened before")
     parser.add_argument("--only", help="rows whose name has this")
     parser.add_argument("server", nargs="+")
     arguments = parser.parse_args()
@@ -243,6 +285,8 @@ def main():
                     continue
                 try:
                     server.fresh()
+                    if arguments.warm:
+                        server.warm()
                     client = server.login()
                     prepare(client, server)
                     taken[server.name].append(server.measure(lambda: work(client, server)))

@@ -1,9 +1,11 @@
 #!/bin/bash
-# The whole comparison in one go: corpora, our server on mbox and on mbx, Debian's dovecot-imapd on mbox, row by row.
+# The whole comparison in one go: corpora, servers, and row by row what each of them takes.
 #
-#   compare.sh [COUNT [ARGUMENTS OF compare.py]]
+#   [SERVERS="ours/mbox ours/mbx dovecot/mbox"] compare.sh [COUNT [ARGUMENTS OF compare.py]]
 #
-# Needs root, Debian's dovecot-imapd, and room for three copies of the mail under ${TMPDIR:-/tmp}.
+# SERVERS names what is compared, each as PROGRAM/FORMAT: `ours` in any format that mailboxes can be made in, `dovecot`
+# (Debian's dovecot-imapd) in mbox or maildir. Needs root, and room for two copies of the mail for each of them under
+# ${TMPDIR:-/tmp}.
 set -euo pipefail
 count=${1:-10000}
 shift || true
@@ -31,11 +33,14 @@ described() {
     echo "no server: $1" >&2
     exit 1
 }
-"$here/ours.sh" "$work/ours" 21431 mbox > "$work/ours.txt" & started+=($!)
-"$here/ours.sh" "$work/mbx" 21433 mbx > "$work/mbx.txt" & started+=($!)
-"$here/dovecot.sh" "$work/dovecot" 21435 mbox > "$work/dovecot.txt" & started+=($!)
-ours=$(described "$work/ours.txt")
-mbx=$(described "$work/mbx.txt")
-dovecot=$(described "$work/dovecot.txt")
+port=21431 descriptions=()
+for server in ${SERVERS:-ours/mbox ours/mbx dovecot/mbox}; do
+    name=${server/\//-}
+    "$here/${server%/*}.sh" "$work/$name" $port "${server#*/}" > "$work/$name.txt" & started+=($!)
+    port=$((port + 2))
+    description=$(described "$work/$name.txt")
+    if [ "$server" = ours/mbx ]; then description+=,mail=$work/mail.mbx; fi
+    descriptions+=("$description")
+done
 sleep 1
-"$here/compare.py" --mail "$work/mail.mbox" --count "$count" "$@" "$ours" "$mbx,mail=$work/mail.mbx" "$dovecot"
+"$here/compare.py" --mail "$work/mail.mbox" --count "$count" "$@" "${descriptions[@]}"

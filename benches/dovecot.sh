@@ -47,8 +47,12 @@ touch "$directory/inbox"
 chown nobody:nogroup "$directory/inbox"
 mkdir -p "$directory/index"
 chown nobody:nogroup "$directory/index"
+file=$directory/mail/bench create=
+if [ "$format" = maildir ]; then
+    file=$directory/mail/.bench create=,create=bench
+fi
 dovecot -F -c "$directory/dovecot.conf" &
 server=$!
-trap 'kill $server; wait $server' EXIT INT TERM
-echo "name=dovecot,port=$port,user=bench,password=secret,pid=$server,file=$directory/mail/bench,mailbox=bench,clean=find $directory/index -mindepth 1 -delete"
+trap 'kill $server 2> /dev/null; wait $server' EXIT INT TERM
+echo "name=dovecot-$format,port=$port,user=bench,password=secret,pid=$server,file=$file,mailbox=bench$create,clean=find $directory/index -mindepth 1 -delete"
 wait $server

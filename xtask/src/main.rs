@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 const USAGE: &str = "usage: cargo run -p xtask -- CHORE
   check                            everything that a change should pass
   corpus FORMAT COUNT SEED FILE    write a mailbox (mbox or mbx) of realistic mail
-  man                              write the man pages from the declarations of the command lines
+  man                              write the man pages and the example of settings from what the code declares
   fuzz TARGET [SECONDS]            the long form of a fuzz target (60 s); use --release where cargo-fuzz is not installed
   crash [--long]                   the crash tests; with --long at every point, not only at some";
 

@@ -1,20 +1,24 @@
-//! Man pages, made from the declarations of the command lines.
+//! Man pages and the example of a configuration file, made from the declarations of the command lines and of the settings.
 
 use ailurus_testkit::fuzz::checkout;
 use clap_mangen::Man;
 use std::fs;
 use std::path::PathBuf;
 
-/// Writes the pages to docs/man.
+/// Writes the pages to docs/man, and the example to packaging.
 pub(crate) fn write() -> Result<(), String> {
     let folder = folder();
     fs::create_dir_all(&folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
-    for (name, text) in pages() {
-        let file = folder.join(&name);
+    let pages = pages().into_iter().map(|(name, text)| (folder.join(name), text));
+    for (file, text) in pages.chain([(example(), ailurus_daemon::settings::example().into_bytes())]) {
         fs::write(&file, text).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
         println!("{}", file.display());
     }
     Ok(())
+}
+
+fn example() -> PathBuf {
+    checkout().join("packaging/ailurus.toml")
 }
 
 fn folder() -> PathBuf {
@@ -31,6 +35,7 @@ fn pages() -> Vec<(String, Vec<u8>)> {
         pages.push(page(task.clone(), &format!("ailurus-{}", task.get_name()), "8"));
     }
     pages.push(page(ailurus, "ailurus", "8"));
+    pages.push(("ailurus.toml.5".into(), ailurus_daemon::settings::man_page().into_bytes()));
     pages.sort();
     pages
 }
@@ -60,5 +65,10 @@ mod tests {
             let kept = fs::read(folder().join(&name)).unwrap();
             assert!(kept == text, "docs/man/{name} is out of date: run `cargo run -p xtask -- man`");
         }
+        let kept = fs::read_to_string(example()).unwrap();
+        assert!(
+            kept == ailurus_daemon::settings::example(),
+            "packaging/ailurus.toml is out of date: likewise"
+        );
     }
 }

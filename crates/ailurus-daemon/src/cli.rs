@@ -190,13 +190,15 @@ struct Connection {
     spool: Option<PathBuf>,
     #[arg(long)]
     state: Option<PathBuf>,
+    #[arg(long, requires = "user")]
+    sample: bool,
 }
 
 impl Connection {
     fn run(self) -> ExitCode {
         let role = match (self.user, self.home, self.spool, self.state) {
             (Some(user), Some(home), Some(spool), Some(state)) => {
-                Role::Personal(Personal { user, home, spool, state })
+                Role::Personal(Personal { user, home, spool, state, sample: self.sample })
             }
             _ => Role::Host,
         };
@@ -229,9 +231,9 @@ Files:
       How PAM checks passwords. Without it shadow is used.
   /etc/cram-md5.pwd
       While it exists, all passwords are checked against it.
-  /etc/c-client.cf
-      Settings of UW IMAP, if there are any. What of them is not
-      obeyed is logged, and shown by ailurus check.
+  /etc/ailurus.toml, /etc/c-client.cf
+      Settings, if there are any: see ailurus.toml(5). Mistakes are
+      logged, and shown by ailurus check.
   /etc/nologin
       Nobody is served while it exists, and sessions end.
   /etc/imapd.alert, ~/.imapalert

@@ -149,7 +149,7 @@ fn priority_of(priority: server::Priority) -> Priority {
 mod tests {
     use super::*;
     use crate::login::Door;
-    use crate::settings::Settings;
+    use crate::settings::{Confinement, Settings};
     use crate::surroundings::{self, Surroundings};
     use ailurus_server::{Config, Login, LoginFailure, Start};
     use std::path::Path;
@@ -174,7 +174,7 @@ mod tests {
             host: "h".into(),
             shared: Default::default(),
         };
-        let environment = surroundings::environment(surroundings, &Settings::default());
+        let environment = surroundings::environment(surroundings, &Settings::default(), Confinement::Names);
         let mailboxes = surroundings::mailboxes(environment.expect("no black box"));
         let start = Start::PreAuthenticated { user: "ada".into(), mailboxes };
         Session::new(Config::new("h", "p", "d", "c"), start, now)

@@ -4,6 +4,7 @@ use crate::client::Client;
 use crate::imapd::{Personal, Role};
 use crate::serve::{Listener, Server};
 use crate::{logging, personal};
+use ailurus_formats::CREATABLE;
 use ailurus_sys::signals::{Signal, SignalPipe};
 use ailurus_sys::users;
 use std::fs;
@@ -18,9 +19,12 @@ use std::thread;
 
 /// Mail that was delivered, as it lies in the spool: unix format.
 const INBOX: &[u8] = include_bytes!("sample/inbox.mbox");
-/// One message each for a mailbox of mbx and of unix format.
+/// For a mailbox in mbx format.
 const ARCHIVE: &str = include_str!("sample/archive.eml");
+/// For one mailbox in each format.
 const LIST: &str = include_str!("sample/list.eml");
+/// A newsgroup, whose only article is [`LIST`].
+const GROUP: &str = "local.mail";
 const USER: &str = "demo";
 
 /// Runs the demonstration; until interrupted, unless it is to end after reading back.
@@ -42,6 +46,7 @@ fn run(once: bool) -> Result<(), String> {
         home: scratch.0.join("home"),
         spool: scratch.0.join("spool").join(USER),
         state: scratch.0.join("state"),
+        sample: true,
     };
     fill(&own).map_err(|error| format!("cannot write the sample mail: {error}"))?;
     let password = personal::prepare(&own)?.ok_or("the scratch home is not new")?;
@@ -92,7 +97,16 @@ fn fill(own: &Personal) -> io::Result<()> {
     for directory in [own.home.as_path(), own.spool.parent().unwrap_or(Path::new("/"))] {
         fs::DirBuilder::new().mode(0o700).create(directory)?;
     }
-    fs::write(&own.spool, INBOX)
+    fs::write(&own.spool, INBOX)?;
+    // Without it, nobody has folders of mh.
+    fs::write(own.home.join(".mh_profile"), "Path: formats/mh\n")?;
+    fs::DirBuilder::new().mode(0o700).create(own.home.join("formats"))?;
+    fs::DirBuilder::new().mode(0o700).create(own.home.join("formats/mh"))?;
+    fs::write(own.home.join("formats/phile"), LIST)?;
+    let group = own.news().join(GROUP.replace('.', "/"));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&group)?;
+    fs::write(group.join("1"), LIST)?;
+    fs::write(own.news().join("active"), format!("{GROUP} 0000000001 0000000001 y\n"))
 }
 
 /// Gives the scratch home to `nobody` if we are root: sessions never run as root. Returns whom they run as.
@@ -156,13 +170,16 @@ impl Tour {
         let mut guide = Guide(client);
         println!("C: LOGIN {USER} ...");
         guide.0.command(&format!("LOGIN {USER} {}", self.password))?;
-        headline("Make a mailbox of mbx format and one of unix format, and put a message into each");
+        headline("Make a mailbox of mbx format, and put a message into it");
         guide.run("CREATE #driver.mbx/archive")?;
         guide.append("archive", r"(\Seen $Filed)", ARCHIVE)?;
-        guide.run("CREATE lists/imap-uw")?;
-        guide.append("lists/imap-uw", "()", LIST)?;
+        headline("Make one mailbox in each format, and read back what went into it");
+        read_every_format(&mut guide)?;
         headline("What is there");
-        guide.run("LIST \"\" \"*\"")?;
+        guide.run("LIST \"\" \"%\"")?;
+        guide.run("LIST \"\" \"formats/%\"")?;
+        guide.run("LIST \"\" \"#mh/*\"")?;
+        guide.run("LIST \"\" \"#news.*\"")?;
         guide.run("STATUS archive (MESSAGES UIDNEXT UNSEEN)")?;
         headline("Read the spool, as delivered");
         guide.run("SELECT INBOX")?;
@@ -177,14 +194,43 @@ impl Tour {
         guide.run("EXAMINE archive")?;
         let read = guide.run("FETCH 1 (FLAGS BODY[TEXT])")?;
         guide.run("LOGOUT")?;
-        let body = ARCHIVE.split_once("\n\n").map_or("", |(_, body)| body).replace('\n', "\r\n");
-        let same = read.iter().any(|response| contains(response, body.as_bytes()));
+        let same = read.iter().any(|response| contains(response, body_of(ARCHIVE).as_bytes()));
         match (same, found) {
             (true, true) => Ok(()),
             (false, _) => Err(io::Error::other("the message differs from the one that was appended")),
             (_, false) => Err(io::Error::other("the search did not find message 2")),
         }
     }
+}
+
+/// Makes the mailboxes that can be made; the others are there.
+fn read_every_format(guide: &mut Guide) -> io::Result<()> {
+    let made = CREATABLE.map(|format| match format {
+        "mh" => (format, "#mh/box".to_owned(), "#mh/box".to_owned()),
+        _ => (format, format!("formats/{format}"), format!("#driver.{format}/formats/{format}")),
+    });
+    for (_, name, create) in &made {
+        guide.run(&format!("CREATE {create}"))?;
+        guide.append(name, r"(\Seen)", LIST)?;
+    }
+    let found = [("phile", "formats/phile".to_owned()), ("news", format!("#news.{GROUP}"))];
+    for (format, name) in made.map(|(format, name, _)| (format, name)).into_iter().chain(found) {
+        guide.run(&format!("STATUS {name} (MESSAGES UIDNEXT UIDVALIDITY)"))?;
+        guide.quietly(&format!("EXAMINE {name}"))?;
+        // A file that is no mailbox is a message without a header.
+        let part = if format == "phile" { "TEXT" } else { "" };
+        let read = guide.quietly(&format!("FETCH 1 BODY.PEEK[{part}]"))?;
+        if !read.iter().any(|response| contains(response, body_of(LIST).as_bytes())) {
+            return Err(io::Error::other(format!("the message in {name} differs from the one put there")));
+        }
+    }
+    println!("   Each of them holds the message as it was put there.");
+    Ok(())
+}
+
+/// Returns the text of a message as IMAP gives it.
+fn body_of(message: &str) -> String {
+    message.split_once("\n\n").map_or("", |(_, body)| body).replace('\n', "\r\n")
 }
 
 /// The client, with its words printed.
@@ -199,6 +245,10 @@ impl Guide {
         }
         show(b'S', format!("OK {}", done.text).as_bytes());
         Ok(done.untagged)
+    }
+
+    fn quietly(&mut self, command: &str) -> io::Result<Vec<Vec<u8>>> {
+        self.0.command(command).map(|done| done.untagged)
     }
 
     fn append(&mut self, mailbox: &str, flags: &str, message: &str) -> io::Result<()> {

@@ -10,7 +10,7 @@ use crate::connection::Connection;
 use crate::logging;
 use crate::login::{Door, HostDoor, Passwords, PersonalDoor, SecretFile};
 use crate::peer::{Ends, Names, Service};
-use crate::settings::{CONFIG_FILE, Settings};
+use crate::settings::{Confinement, Files, Gravity, Settings};
 use crate::surroundings::{self, Surroundings};
 use crate::tls::{CertificateStore, server_config};
 use crate::transport::{Ending, Engine, HandshakeError, ProcessSignals, Request, Signal, Transport};
@@ -34,7 +34,7 @@ pub const CERTIFICATE_NAME: &str = "imapd";
 #[must_use]
 pub fn imapd() -> ExitCode {
     let program = program_name();
-    let one = One::begin(&program);
+    let one = One::begin(&program, Settings::read(&Files::of_host()));
     let service = Service::of(&one.ends, &program);
     if let Some(line) = &service.line {
         one.say(Priority::Debug, line);
@@ -69,6 +69,8 @@ pub struct Personal {
     pub spool: PathBuf,
     /// Where password and certificate are.
     pub state: PathBuf,
+    /// The mail is a sample, which the settings of the host do not concern.
+    pub sample: bool,
 }
 
 impl Personal {
@@ -76,6 +78,12 @@ impl Personal {
     #[must_use]
     pub fn password_file(&self) -> PathBuf {
         self.state.join("password")
+    }
+
+    /// Returns where newsgroups are, which only a sample has to itself.
+    #[must_use]
+    pub fn news(&self) -> PathBuf {
+        self.home.with_file_name("news")
     }
 
     /// Returns where the certificate is.
@@ -88,7 +96,11 @@ impl Personal {
 /// Serves one accepted connection on standard input and output.
 #[must_use]
 pub fn connection(role: &Role, tls_first: bool) -> ExitCode {
-    let one = One::begin("imapd");
+    let settings = match role {
+        Role::Personal(personal) if personal.sample => Settings::of_sample(&personal.news()),
+        _ => Settings::read(&Files::of_host()),
+    };
+    let one = One::begin("imapd", settings);
     let remote = one.ends.remote.map_or_else(|| "UNKNOWN".into(), |address| address.to_string());
     let kind = if tls_first { "imaps SSL" } else { "imap" };
     one.say(Priority::Debug, &format!("{kind} service init from {remote}"));
@@ -112,16 +124,16 @@ pub fn program_name() -> String {
 /// One connection, from its start to its end.
 struct One {
     ends: Ends,
-    log: Log,
+    log: Arc<Log>,
     settings: Settings,
     signals: &'static SignalPipe,
 }
 
 impl One {
-    fn begin(program: &str) -> Self {
+    fn begin(program: &str, settings: Settings) -> Self {
         logging::close_stderr_on_connection();
         process::settle_umask();
-        let log = logging::open(program);
+        let log = Arc::new(logging::open(program));
         // SIGUSR1, which would end us, is what people send the original for its status file: taken, and nothing done.
         let wanted = [
             SystemSignal::Terminate,
@@ -137,16 +149,17 @@ impl One {
                 std::process::exit(1);
             }
         };
-        let settings = Settings::read(Path::new(CONFIG_FILE));
-        for line in settings.complaint_lines() {
-            log.emit(Facility::Mail, Priority::Warning, &line);
+        for mistake in settings.mistakes() {
+            let fatal = mistake.gravity == Gravity::Fatal;
+            let priority = if fatal { Priority::Alert } else { Priority::Warning };
+            log.emit(Facility::Mail, priority, &mistake.to_string());
         }
         let names = if settings.reverse_dns == Some(false) { Names::AddressesOnly } else { Names::Resolve };
         let mut ends = Ends::of(std::io::stdin().as_fd(), names);
-        if let Some(host) = &settings.local_host {
+        if let Some(host) = &settings.host_name {
             ends.host.clone_from(host);
         }
-        log_panics(program, &ends.client);
+        log_panics(Arc::clone(&log), &ends.client);
         Self { ends, log, settings, signals }
     }
 
@@ -176,10 +189,14 @@ impl One {
         if let Some(home) = home_of_environment() {
             surroundings.home = home;
         }
-        let environment = match surroundings::environment(surroundings, &self.settings) {
+        let environment = surroundings::environment(surroundings, &self.settings, Confinement::Names);
+        let mut environment = match environment {
             Ok(environment) => environment,
             Err(error) => return self.fail(&error),
         };
+        for complaint in self.settings.read_users(&mut environment) {
+            self.say(Priority::Warning, &format!("{complaint}, user={}", user.name));
+        }
         std::env::set_current_dir(&environment.home).ok();
         let mailboxes = surroundings::mailboxes(environment);
         let start = Start::PreAuthenticated { user: user.name, mailboxes };
@@ -226,7 +243,7 @@ impl One {
         };
         let config = self.config(tls_state, secrets);
         let tls: &mut dyn FnMut() -> _ = &mut || certificate.clone().ok_or("no certificate".to_owned());
-        let ending = if Path::new(NOLOGIN).exists() {
+        let ending = if Path::new(NOLOGIN).exists() || self.settings.refusal().is_some() {
             let line = format!("Logout user=??? host={}", self.ends.client);
             let mut farewell = Farewell::new(&config);
             let ending = transport.run(&mut farewell, &mut signals, tls);
@@ -303,11 +320,11 @@ impl One {
 
 /// Sends the text of a panic to the log: it is a fault of ours, and standard error may be nowhere. Unwinding then lets go
 /// of locks and ends the process.
-fn log_panics(program: &str, client: &str) {
-    let (program, client) = (program.to_owned(), client.to_owned());
+fn log_panics(log: Arc<Log>, client: &str) {
+    let client = client.to_owned();
     std::panic::set_hook(Box::new(move |panic| {
         let line = format!("Fatal error host={client}: {panic}");
-        logging::open(&program).emit(Facility::Mail, Priority::Alert, &line);
+        log.emit(Facility::Mail, Priority::Alert, &line);
     }));
 }
 
@@ -331,7 +348,8 @@ impl Door for NoDoor {
     }
 }
 
-/// The greeting of a host that serves nobody at the time.
+/// The greeting of a host that serves nobody at the time: its administrator says so, or has made a mistake in the
+/// settings.
 struct Farewell {
     text: Vec<u8>,
     closed: bool,

@@ -4,12 +4,12 @@
 //! all that is root's, for good (§2), and from there on acts with the user's rights alone. A [`PersonalDoor`] is
 //! that of a person's own server: one user, one password in a file, no rights to give up.
 
-use crate::settings::Settings;
+use crate::settings::{Confinement, Settings};
 use crate::surroundings::{self, Surroundings};
 use ailurus_auth::identity::{names_to_try, passwords_to_try};
 use ailurus_auth::{CheckError, CramDatabase, Identity, PasswordCheck, SecretLookup, Verdict};
 use ailurus_server::{Login, LoginFailure};
-use ailurus_store::Level;
+use ailurus_store::{Level, Mode};
 use ailurus_sys::syslog::{Facility, Log, Priority, field};
 use ailurus_sys::{User, pam, privileges, shadow, users};
 use ailurus_types::Secret;
@@ -168,16 +168,21 @@ impl HostDoor<'_> {
     fn enter(&mut self, identity: &Identity, checked: Checked) -> Result<Login, LoginFailure> {
         let user = self.entitled(identity).map_err(|why| self.refuse(identity, &why))?;
         let surroundings = Surroundings::of_user(&user, &self.host);
+        let home = surroundings.home.clone();
         // While this is still root's process: after a refusal others may log in.
-        let environment = surroundings::environment(surroundings, self.settings)
+        let mut environment = surroundings::environment(surroundings, self.settings, Confinement::Chroot)
             .map_err(|why| self.refuse(identity, &why))?;
-        if let Err(error) = privileges::become_user(&user) {
+        let jail = (environment.mode == Mode::ClosedBox).then_some(home.as_path());
+        if let Err(error) = privileges::become_user(&user, jail) {
             // Neither root nor the user: nothing may go on from here.
             self.say(Facility::Mail, Priority::Alert, &format!("cannot become user={}: {error}", user.name));
             std::process::exit(1);
         }
         self.session = checked.session;
         std::env::set_current_dir(&environment.home).ok();
+        for complaint in self.settings.read_users(&mut environment) {
+            self.say(Facility::Mail, Priority::Warning, &format!("{complaint}, user={}", user.name));
+        }
         Ok(surroundings::login(environment, checked.alerts))
     }
 
@@ -292,8 +297,11 @@ impl Door for PersonalDoor<'_> {
         if !own(&identity.authcid) || !own(identity.user()) {
             return Err(LoginFailure::Refused);
         }
-        let environment = surroundings::environment(self.surroundings.clone(), self.settings);
-        let environment = environment.map_err(|_| LoginFailure::Unavailable)?;
+        let surroundings = self.surroundings.clone();
+        let mut environment = surroundings::environment(surroundings, self.settings, Confinement::Names)
+            .map_err(|_| LoginFailure::Unavailable)?;
+        // What is wrong with the user's own file, `ailurus check` tells its owner.
+        drop(self.settings.read_users(&mut environment));
         Ok(surroundings::login(environment, Vec::new()))
     }
 }

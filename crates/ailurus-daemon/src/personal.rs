@@ -21,7 +21,7 @@ pub fn own() -> Result<Personal, String> {
     let user = user.ok_or("nobody in the user database has this process's user id")?;
     let home = home_of_environment().unwrap_or(user.home);
     let state = state_directory(&home);
-    Ok(Personal { spool: spool_of(&user.name), user: user.name, home, state })
+    Ok(Personal { spool: spool_of(&user.name), user: user.name, home, state, sample: false })
 }
 
 /// Returns where password and certificate are kept: `$XDG_STATE_HOME/ailurus`, else `~/.local/state/ailurus`.
@@ -103,6 +103,7 @@ mod tests {
             home: scratch.into(),
             spool: scratch.join("spool"),
             state: scratch.join("state/ailurus"),
+            sample: false,
         }
     }
 

@@ -1,6 +1,6 @@
 //! `ailurus verify` and `ailurus repair`: mailboxes of the user who calls.
 
-use crate::settings::{CONFIG_FILE, Settings};
+use crate::settings::{Confinement, Files, Settings};
 use crate::{personal, surroundings};
 use ailurus_formats::disk::Os;
 use ailurus_formats::repair::{Action, Findings, Outcome, Repaired, Workshop};
@@ -8,7 +8,6 @@ use ailurus_store::{Error, Level, Mailboxes};
 use ailurus_types::MailboxName;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -81,7 +80,12 @@ impl Own {
                 host: "localhost".into(),
                 shared: Default::default(),
             };
-            surroundings::environment(surroundings, &Settings::read(Path::new(CONFIG_FILE)))
+            let settings = Settings::read(&Files::of_host());
+            let mut environment = surroundings::environment(surroundings, &settings, Confinement::Names)?;
+            for complaint in settings.read_users(&mut environment) {
+                eprintln!("ailurus {task}: {complaint}");
+            }
+            Ok(environment)
         });
         match environment {
             Ok(environment) => {

@@ -4,6 +4,7 @@
 use crate::imapd::{CERTIFICATE_NAME, Personal, Role};
 use crate::logging::{self, server_line};
 use crate::personal;
+use crate::settings::{Files, Settings};
 use crate::tls::CertificateStore;
 use ailurus_sys::signals::{Signal, SignalPipe};
 use ailurus_sys::syslog::{Log, Priority};
@@ -97,8 +98,10 @@ pub fn serve(plain: &[SocketAddr], tls: &[SocketAddr]) -> ExitCode {
 }
 
 fn serve_host(plain: &[SocketAddr], tls: &[SocketAddr]) -> Result<(), String> {
+    let settings = sound_settings()?;
     let listeners = listeners(plain, tls, &host_addresses)?;
     let log = logging::open("ailurus");
+    warn(&log, &settings);
     if CertificateStore::system(CERTIFICATE_NAME).all().is_empty() {
         let text = "there is no certificate: no TLS, and passwords are taken from this host only (see ailurus check)";
         server_line(&log, Priority::Warning, text);
@@ -108,12 +111,28 @@ fn serve_host(plain: &[SocketAddr], tls: &[SocketAddr]) -> Result<(), String> {
 
 fn serve_person(plain: &[SocketAddr], tls: &[SocketAddr]) -> Result<(), String> {
     let own = personal::own()?;
+    let settings = sound_settings()?;
     // Before anything is made: a second start beside the first fails without a trace.
     let listeners = listeners(plain, tls, &person_addresses)?;
     let password = personal::prepare(&own)?;
     announce(&own, &listeners, password.as_deref());
     let log = logging::open("ailurus");
+    warn(&log, &settings);
     Server::new(listeners, Role::Personal(own), log, MOST_SESSIONS.1).run(install()?, None)
+}
+
+/// Returns the settings; every session reads them anew, but a server that serves nobody does not start.
+fn sound_settings() -> Result<Settings, String> {
+    let settings = Settings::read(&Files::of_host());
+    let Some(refusal) = settings.refusal() else { return Ok(settings) };
+    let mistakes: String = settings.mistakes().map(|mistake| format!("\n{mistake}")).collect();
+    Err(format!("{refusal}:{mistakes}"))
+}
+
+fn warn(log: &Log, settings: &Settings) {
+    for mistake in settings.mistakes() {
+        server_line(log, Priority::Warning, &mistake.to_string());
+    }
 }
 
 fn announce(own: &Personal, listeners: &[Listener], password: Option<&str>) {
@@ -376,6 +395,9 @@ impl Server {
         if let Role::Personal(personal) = &self.role {
             command.arg("--user").arg(&personal.user).arg("--home").arg(&personal.home);
             command.arg("--spool").arg(&personal.spool).arg("--state").arg(&personal.state);
+            if personal.sample {
+                command.arg("--sample");
+            }
         }
         if let Some((uid, gid)) = self.run_as {
             command.uid(uid).gid(gid);

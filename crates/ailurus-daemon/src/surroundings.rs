@@ -1,6 +1,6 @@
 //! From an account to its mailboxes.
 
-use crate::settings::Settings;
+use crate::settings::{Confinement, Settings};
 use ailurus_server::Login;
 use ailurus_store::{Environment, Homes, Level, Mailboxes, SharedHomes, SystemClock};
 use ailurus_sys::{User, users};
@@ -59,14 +59,18 @@ pub fn spool_directory() -> &'static Path {
 ///
 /// # Errors
 ///
-/// The settings send this user to a directory that does not exist.
-pub fn environment(surroundings: Surroundings, settings: &Settings) -> Result<Environment, String> {
+/// The settings have mistakes, or send this user to a directory that does not exist.
+pub fn environment(
+    surroundings: Surroundings,
+    settings: &Settings,
+    confinement: Confinement,
+) -> Result<Environment, String> {
     let Surroundings { user, home, spool, host, shared } = surroundings;
     let mut environment = Environment::new(&user, home, spool, &host);
     environment.shared = shared;
     environment.homes = Arc::new(SystemHomes);
     environment.clock = Arc::new(SystemClock { local_offset: local_offset() });
-    settings.apply(&mut environment)?;
+    settings.apply(&mut environment, confinement)?;
     Ok(environment)
 }
 
@@ -130,7 +134,8 @@ mod tests {
     fn other_users_homes_are_those_of_the_system() {
         let root = users::by_name(b"root").expect("asked").expect("there is one");
         let surroundings = Surroundings::of_user(&root, "mail.example");
-        let homes = environment(surroundings, &Settings::default()).expect("no black box").homes;
+        let environment = environment(surroundings, &Settings::default(), Confinement::Names);
+        let homes = environment.expect("no black box").homes;
         assert_eq!(homes.home("root"), Some(root.home));
         assert_eq!(homes.home("ailurus-nobody-has-this"), None);
     }

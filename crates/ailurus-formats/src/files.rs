@@ -4,6 +4,7 @@ use crate::disk::Disk;
 use crate::journal::read_up_to;
 use crate::sidecar::Sidecar;
 use ailurus_store::{Access, Claim, Environment, Error, Location, Rejection, Result};
+use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -161,6 +162,19 @@ pub(crate) fn open_as_allowed(path: &Path, access: Access) -> io::Result<(File, 
         }
     }
     open(path, Access::ReadOnly).map(|file| (file, false))
+}
+
+/// Returns the paths of those entries of a directory whose names are `wanted`.
+pub(crate) fn entries(directory: &Path, wanted: impl Fn(&OsStr) -> bool) -> Result<Vec<PathBuf>> {
+    let io = |error| Error::io("read", directory)(error);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        if wanted(&entry.file_name()) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
 }
 
 /// Returns the first octets of a file to tell its format, at most so many; `None` if it is no file with content. Puts

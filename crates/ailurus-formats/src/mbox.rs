@@ -11,6 +11,7 @@ use ailurus_store::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, Location, Mailbox, Manner, Mode, Place,
     Rejection, Result, Status,
 };
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The driver of an INBOX in `~/mbox`.
@@ -85,6 +86,10 @@ impl Driver for Mbox {
 
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {
         self.unix.open(&self.file_or(at, "Can't open this name")?, access, manner)
+    }
+
+    fn content_files(&self, at: &Location) -> Result<Vec<PathBuf>> {
+        self.unix.content_files(&self.file_or(at, "Can't open this name")?)
     }
 
     fn append<'d>(&'d self, at: &Location) -> Result<Box<dyn Append + 'd>> {

@@ -94,6 +94,13 @@ pub enum CommandBody {
     List(ListArgs),
     /// RFC 2193 §4.1
     Rlist(ListArgs),
+    /// The reference's own (spec/imapd.md §6): LIST of mailboxes whose files hold a text.
+    Scan {
+        /// What LIST is given.
+        names: ListArgs,
+        /// What is searched for.
+        text: Vec<u8>,
+    },
     /// RFC 3501 §6.3.9
     Lsub(ListArgs),
     /// RFC 2193 §4.2
@@ -244,6 +251,7 @@ impl Parser<'_> {
             CommandName::Unsubscribe => self.subscription().map(Body::Unsubscribe),
             CommandName::List => self.list().map(Body::List),
             CommandName::Rlist => self.list().map(Body::Rlist),
+            CommandName::Scan => self.scan(),
             CommandName::Lsub => self.list().map(Body::Lsub),
             CommandName::Rlsub => self.list().map(Body::Rlsub),
             CommandName::Find => self.find().map(Body::Find),
@@ -312,10 +320,21 @@ impl Parser<'_> {
     }
 
     fn list(mut self) -> Result<ListArgs, Stop> {
+        let names = self.names()?;
+        self.end()?;
+        Ok(names)
+    }
+
+    fn names(&mut self) -> Result<ListArgs, Stop> {
         let reference = self.astring()?.into_owned();
         let pattern = self.pattern()?;
-        self.end()?;
         Ok(ListArgs { reference, pattern })
+    }
+
+    fn scan(mut self) -> Result<CommandBody, Stop> {
+        let names = self.names()?;
+        let text = self.astring()?.into_owned();
+        self.alone(CommandBody::Scan { names, text })
     }
 
     fn find(mut self) -> Result<Find, Stop> {

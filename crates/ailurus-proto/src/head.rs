@@ -101,6 +101,7 @@ commands! {
     Rename "RENAME",
     Rlist "RLIST",
     Rlsub "RLSUB",
+    Scan "SCAN",
     Search "SEARCH",
     Select "SELECT",
     StartTls "STARTTLS",

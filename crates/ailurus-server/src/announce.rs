@@ -29,6 +29,7 @@ impl Style {
                 | Name::Capability
                 | Name::Append
                 | Name::List
+                | Name::Scan
                 | Name::Rlist
                 | Name::Lsub
                 | Name::Rlsub

@@ -10,8 +10,8 @@ use ailurus_proto::{
     AppendMessage, AppendSizeError, AppendStart, AppendTail, CommandName, Stop, Synchronizing, SyntaxError,
     Tag,
 };
-use ailurus_store::{Append, AppendMeta, Appended, Mailboxes, MessageInfo, Result};
-use ailurus_types::{InternalDate, MailboxName, Uid};
+use ailurus_store::{Append, AppendMeta, Appended, Mailboxes, MessageInfo, Result, make_keywords};
+use ailurus_types::{InternalDate, Keyword, MailboxName, Uid};
 use std::sync::Arc;
 
 /// An APPEND whose messages are coming.
@@ -94,6 +94,7 @@ impl Session {
             Err(error) => return self.append_failed(Outcome::no(error.to_string())),
         };
         let (system, keywords) = self.read_flags(&message.flags);
+        self.make_selected_keywords(&keywords);
         let Work::Append(append) = &mut self.work else { return };
         let mut meta =
             AppendMeta { system, keywords, internal_date: None, size: size.into(), from_line: None };
@@ -117,6 +118,18 @@ impl Session {
         }
         self.splitter.stream_literal();
         self.expect_more();
+    }
+
+    /// Makes the keywords of a message known if it comes to the selected mailbox. Where that fails it comes without them.
+    fn make_selected_keywords(&mut self, keywords: &[Keyword]) {
+        let Work::Append(append) = &self.work else { return };
+        let State::Selected(_, selected) = &mut self.state else { return };
+        if selected.is_named(&append.mailbox)
+            && selected.is_writable()
+            && let Ok(changes) = make_keywords(&mut *selected.mailbox, keywords)
+        {
+            selected.note(&changes);
+        }
     }
 
     /// The literal of a message has ended.

@@ -175,6 +175,7 @@ impl Session {
             CommandBody::Subscribe(mailbox) => self.subscribe(tag, &account, &mailbox),
             CommandBody::Unsubscribe(mailbox) => self.unsubscribe(tag, &account, &mailbox),
             CommandBody::List(args) | CommandBody::Rlist(args) => self.list(tag, name, &account, args),
+            CommandBody::Scan { names, text } => self.scan(tag, &account, names, text),
             CommandBody::Lsub(args) | CommandBody::Rlsub(args) => self.lsub(tag, name, &account, &args),
             CommandBody::Find(find) => self.find(tag, &account, find),
             CommandBody::Namespace => self.namespace(tag, &account),

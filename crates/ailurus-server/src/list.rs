@@ -1,18 +1,21 @@
-//! LIST, LSUB, their kin, FIND, NAMESPACE (RFC 3501 §6.3.8, §6.3.9; RFC 2193; RFC 2342).
+//! LIST, LSUB, their kin, SCAN, FIND, NAMESPACE (RFC 3501 §6.3.8, §6.3.9; RFC 2193; RFC 2342).
 
 use crate::session::{Account, Session, Step, Task};
 use crate::tagged::Outcome;
 use crate::wording;
 use ailurus_proto::response::{self, ListAttributes, ListKind};
 use ailurus_proto::{CommandName, Find, ListArgs, Tag};
-use ailurus_store::{Attributes, Error, Listed, Listing, Result};
+use ailurus_store::{Attributes, Error, Listed, Listing, Mailboxes, Result};
 use ailurus_types::MailboxName;
+use std::sync::Arc;
 
-/// A LIST or FIND ALL.MAILBOXES under way.
+/// A LIST, SCAN or FIND ALL.MAILBOXES under way.
 pub(crate) struct List {
     name: CommandName,
     pattern: Vec<u8>,
     listing: Listing,
+    /// What mailboxes have to hold to be told, and who can say.
+    wanted: Option<(Arc<Mailboxes>, Vec<u8>)>,
 }
 
 /// How many names are told before others have their turn.
@@ -21,9 +24,28 @@ const SLICE: usize = 100;
 impl Session {
     /// LIST and RLIST, which are the same where no name is another server's.
     pub(crate) fn list(&mut self, tag: Tag, name: CommandName, account: &Account, args: ListArgs) {
-        let ListArgs { reference, pattern } = args;
+        self.start_list(tag, name, account, args, None);
+    }
+
+    /// SCAN, of the reference: LIST of those mailboxes whose files hold a text.
+    pub(crate) fn scan(&mut self, tag: Tag, account: &Account, names: ListArgs, text: Vec<u8>) {
+        let wanted = Some((Arc::clone(&account.mailboxes), text));
+        self.start_list(tag, CommandName::Scan, account, names, wanted);
+    }
+
+    fn start_list(
+        &mut self,
+        tag: Tag,
+        name: CommandName,
+        account: &Account,
+        names: ListArgs,
+        wanted: Option<(Arc<Mailboxes>, Vec<u8>)>,
+    ) {
+        let ListArgs { reference, pattern } = names;
         match account.mailboxes.listing(&reference, &pattern) {
-            Ok(listing) => self.run(tag, name, Task::List(Box::new(List { name, pattern, listing }))),
+            Ok(listing) => {
+                self.run(tag, name, Task::List(Box::new(List { name, pattern, listing, wanted })));
+            }
             Err(error) => self.listed(tag, name, &pattern, Err(error)),
         }
     }
@@ -83,9 +105,10 @@ impl List {
             if out.len() >= limit {
                 return Step::Continue;
             }
-            match self.listing.next() {
-                Some(Ok(listed)) if self.name == CommandName::Find => append_found(out, &listed),
-                Some(Ok(listed)) => append_listed(out, ListKind::List, &listed),
+            match self.next() {
+                Some(Ok(None)) => return Step::Yield,
+                Some(Ok(Some(listed))) if self.name == CommandName::Find => append_found(out, &listed),
+                Some(Ok(Some(listed))) => append_listed(out, ListKind::List, &listed),
                 Some(Err(error)) => {
                     return Step::Next(Task::Refresh(failure(&error, self.name, &self.pattern)));
                 }
@@ -93,6 +116,24 @@ impl List {
             }
         }
         Step::Yield
+    }
+
+    /// Returns the next name; `Ok(None)`: one that does not hold what is wanted, though that took its time to find out.
+    fn next(&mut self) -> Option<Result<Option<Listed>>> {
+        let listed = match self.listing.next()? {
+            Ok(listed) => listed,
+            Err(error) => return Some(Err(error)),
+        };
+        let Some((mailboxes, text)) = &self.wanted else { return Some(Ok(Some(listed))) };
+        if listed.attributes.contains(Attributes::NO_SELECT) {
+            return Some(Ok(None));
+        }
+        match mailboxes.holds(&MailboxName::new(listed.name.as_slice()), text) {
+            Ok(true) => Some(Ok(Some(listed))),
+            // One that is gone again or may not be read is none that could be selected.
+            Ok(false) | Err(Error::Io { .. } | Error::NotFound(_)) => Some(Ok(None)),
+            Err(error) => Some(Err(error)),
+        }
     }
 }
 

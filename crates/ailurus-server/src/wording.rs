@@ -114,7 +114,7 @@ fn verb(command: CommandName) -> &'static str {
         Name::Copy | Name::UidCopy | Name::Move | Name::UidMove => "copy to",
         Name::Store | Name::UidStore | Name::Expunge | Name::UidExpunge => "write to",
         Name::Fetch | Name::UidFetch | Name::Search | Name::UidSearch => "read",
-        Name::List | Name::Rlist | Name::Lsub | Name::Rlsub | Name::Find => "list",
+        Name::List | Name::Rlist | Name::Scan | Name::Lsub | Name::Rlsub | Name::Find => "list",
         _ => "open",
     }
 }

@@ -55,6 +55,12 @@ pub trait Driver: Send + Sync {
         Ok(())
     }
 
+    /// Returns the files that hold the messages of the mailbox as they are, for SCAN; [`crate::Error::Refused`] where
+    /// mailboxes of this format are not searched that way.
+    fn content_files(&self, at: &Location) -> Result<Vec<PathBuf>> {
+        Ok(at.path().map(Path::to_path_buf).into_iter().collect())
+    }
+
     /// Begins or ends a subscription where this format has its own place for it (`.newsrc`); `false` where it has none, and
     /// the common file is the place.
     fn subscribe(&self, name: &MailboxName, subscription: Subscription) -> Result<bool> {

@@ -8,14 +8,17 @@
 //! Drivers know neither each other nor any session; sessions know no driver.
 #![forbid(unsafe_code)]
 
+mod contents;
 mod driver;
 mod environment;
 mod error;
+mod keywords;
 mod list;
 mod location;
 mod mailboxes;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory;
+mod moving;
 mod namespaces;
 mod notice;
 mod pattern;
@@ -34,6 +37,7 @@ pub use environment::{
     SystemClock,
 };
 pub use error::{Error, Result};
+pub use keywords::make_keywords;
 pub use list::{Attributes, ListQuery, Listed, Listing};
 pub use location::{Location, Place};
 pub use mailboxes::Mailboxes;

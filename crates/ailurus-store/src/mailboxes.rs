@@ -3,6 +3,8 @@
 //! Formats are asked in the order in which they were given; the first that claims a location has it
 //! (spec/storage-common.md §2, §4).
 
+use crate::contents::file_holds;
+use crate::moving::{Moving, Route};
 use crate::resolve::{Forced, forced_format};
 use crate::standin::StandIn;
 use crate::subscriptions::Subscriptions;
@@ -50,7 +52,17 @@ impl Mailboxes {
     ///
     /// [`Error::NotFound`] where no mailbox is, also for names that may not be used: the difference is nobody's
     /// business. [`Error::NotSelectable`] for a directory.
+    ///
+    /// `#move` and two names open the second; mail of the first is moved there.
     pub fn select(&self, name: &MailboxName, access: Access) -> Result<Box<dyn Mailbox>> {
+        if let Some(route) = Route::parse(name) {
+            let target = self.select_plain(&route.target, access)?;
+            return Ok(Box::new(Moving::open(target, self.clone(), route)?));
+        }
+        self.select_plain(name, access)
+    }
+
+    fn select_plain(&self, name: &MailboxName, access: Access) -> Result<Box<dyn Mailbox>> {
         let at = self.existing(name)?;
         let driver = self.claimant(&at)?;
         let mailbox = driver.open(&at, access, Manner::Session)?;
@@ -74,6 +86,29 @@ impl Mailboxes {
             Some(path) if driver.has_files() && fs::metadata(path).is_err() => Err(Error::NotFound(plain)),
             _ => Ok((at, driver.name())),
         }
+    }
+
+    /// Opens a mailbox for a passing need of our own.
+    pub(crate) fn open_silently(&self, name: &MailboxName, access: Access) -> Result<Box<dyn Mailbox>> {
+        let at = self.existing(name)?;
+        self.claimant(&at)?.open(&at, access, Manner::Silent)
+    }
+
+    /// Tells whether the files of a mailbox hold a text, in any case of its ASCII letters (SCAN).
+    ///
+    /// [`Error::Refused`] where mailboxes of the format are not searched that way.
+    pub fn holds(&self, name: &MailboxName, text: &[u8]) -> Result<bool> {
+        let at = self.existing(name)?;
+        let driver = self.claimant(&at)?;
+        if driver.stands_in() {
+            return Ok(false);
+        }
+        for file in driver.content_files(&at)? {
+            if file_holds(&file, text)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Makes a mailbox with the directories above it; only a directory when the name ends in `/`.

@@ -38,7 +38,7 @@ pub(crate) fn mailbox_file(environment: &Environment, name: &[u8]) -> Option<Pla
     if name.is_empty() || name.len() > MAX_NAME || name.contains(&0) || name[0] == b'{' {
         return None;
     }
-    if (name[0] == b'#' || is_confined(environment)) && leaves_its_directory(name) {
+    if (name[0] == b'#' || environment.is_confined()) && leaves_its_directory(name) {
         return None;
     }
     match name[0] {
@@ -71,6 +71,17 @@ impl Environment {
             None => (protections.mailbox, protections.directory),
         }
     }
+
+    /// Tells whether some rule keeps this user to certain directories. Files of the user's own, which may have come by an
+    /// APPEND, must not lead out of them.
+    #[must_use]
+    pub fn is_confined(&self) -> bool {
+        let restrictions = self.restrictions;
+        matches!(self.mode, Mode::BlackBox(_) | Mode::Anonymous)
+            || restrictions.no_root
+            || restrictions.no_other_users
+            || restrictions.no_dots
+    }
 }
 
 /// Tells whether the entry of a directory is a file of our own, which is nobody's mailbox.
@@ -98,15 +109,6 @@ pub(crate) fn forced_format(name: &[u8]) -> Forced<'_> {
         Some(end) if end > 0 => Forced::Format(&rest[..end], &rest[end + 1..]),
         _ => Forced::Bad,
     }
-}
-
-/// Tells whether some rule keeps this user to certain directories.
-fn is_confined(environment: &Environment) -> bool {
-    let restrictions = environment.restrictions;
-    matches!(environment.mode, Mode::BlackBox(_) | Mode::Anonymous)
-        || restrictions.no_root
-        || restrictions.no_other_users
-        || restrictions.no_dots
 }
 
 fn leaves_its_directory(name: &[u8]) -> bool {
@@ -221,6 +223,7 @@ fn after_prefix<'n>(name: &'n [u8], prefix: &[u8]) -> Option<&'n [u8]> {
 /// Returns `directory/rest`. Not `Path::join`, for which a `rest` that starts with `/` would be absolute.
 fn below(directory: &Path, rest: &[u8]) -> PathBuf {
     let directory = directory.as_os_str().as_bytes();
+    let directory = directory.strip_suffix(b"/").unwrap_or(directory);
     path(&[directory, b"/", rest].concat())
 }
 
@@ -358,11 +361,16 @@ mod tests {
     #[test]
     fn a_closed_box_is_its_own_root() {
         let mut environment = alice();
-        (environment.mode, environment.mailbox_dir) = (Mode::ClosedBox, PathBuf::new());
-        assert_eq!(file(&environment, "INBOX"), "/INBOX");
-        assert_eq!(file(&environment, "x/y"), "/x/y");
-        assert_eq!(file(&environment, "/x/y"), "/x/y");
-        assert_eq!(file(&environment, "~bob/x"), "INVALID");
+        for root in ["/", ""] {
+            (environment.mode, environment.mailbox_dir) = (Mode::ClosedBox, root.into());
+            assert_eq!(file(&environment, "INBOX"), "/INBOX");
+            assert_eq!(file(&environment, "x/y"), "/x/y");
+            assert_eq!(file(&environment, "/x/y"), "/x/y");
+            assert_eq!(file(&environment, "~/x"), "/x");
+            assert_eq!(file(&environment, "~bob/x"), "INVALID");
+        }
+        environment.spool = "/INBOX".into();
+        assert_eq!(file(&environment, "INBOX"), "(driver-selected)");
     }
 
     #[test]

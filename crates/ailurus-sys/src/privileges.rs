@@ -1,6 +1,7 @@
 //! Becoming the user who logged in, for good.
 
 use std::ffi::CString;
+use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::users::User;
@@ -11,6 +12,9 @@ use crate::users::User;
 /// A process that runs as that user already keeps its groups. Any other process must be root's. User id 0 is refused
 /// before anything is changed.
 ///
+/// With a `jail` that directory becomes the root of the file system for the process, which must be root's. Groups are looked
+/// up before that: inside, the user could have put a group file of their own, or a library that looks groups up.
+///
 /// The memory of the process (which may hold root's secrets, such as the key of the host) stays closed to the user: it is
 /// neither dumped nor shown to debuggers.
 ///
@@ -20,7 +24,7 @@ use crate::users::User;
 /// # Errors
 ///
 /// If anything fails. The process may then have some ids of the one and some of the other, and **must exit**.
-pub fn become_user(user: &User) -> Result<()> {
+pub fn become_user(user: &User, jail: Option<&Path>) -> Result<()> {
     if user.uid == 0 {
         return Err(Error::Refused("nobody becomes root"));
     }
@@ -28,9 +32,15 @@ pub fn become_user(user: &User) -> Result<()> {
     if effective != 0 && effective != user.uid {
         return Err(Error::Refused("only root becomes another user"));
     }
+    if effective != 0 && jail.is_some() {
+        return Err(Error::Refused("only root confines"));
+    }
     if effective == 0 {
         take_groups(user)?;
         set_gid(user.gid)?;
+    }
+    if let Some(jail) = jail {
+        confine(jail)?;
     }
     set_uid(user.uid)?;
     if effective == 0 {
@@ -45,6 +55,15 @@ fn close_memory() -> Result<()> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .map_err(Error::os("close the memory of the process"))?;
     Ok(())
+}
+
+/// Leaves nothing outside within reach but what is open already.
+fn confine(jail: &Path) -> Result<()> {
+    let failed =
+        |op| move |error: rustix::io::Errno| Error::Path { op, path: jail.into(), source: error.into() };
+    rustix::process::chdir(jail).map_err(failed("enter"))?;
+    rustix::process::chroot(".").map_err(failed("be confined to"))?;
+    rustix::process::chdir("/").map_err(failed("enter"))
 }
 
 fn take_groups(user: &User) -> Result<()> {
@@ -100,6 +119,6 @@ mod tests {
     #[test]
     fn nobody_becomes_root() {
         let root = User { name: "root".into(), uid: 0, gid: 0, home: "/".into(), shell: "".into() };
-        assert!(matches!(become_user(&root), Err(Error::Refused(_))));
+        assert!(matches!(become_user(&root, None), Err(Error::Refused(_))));
     }
 }

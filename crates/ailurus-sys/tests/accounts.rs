@@ -243,7 +243,7 @@ fn child_becomes_the_user() {
         asked.recv().expect("it is asked");
         ids_of_this_thread()
     });
-    privileges::become_user(&user).expect("root can");
+    privileges::become_user(&user, None).expect("root can");
     ask.send(()).expect("it waits");
     let expected = (format!("{0}\t{0}\t{0}\t{0}", user.uid), format!("{0}\t{0}\t{0}\t{0}", user.gid));
     assert_eq!(ids_of_this_thread(), expected);
@@ -262,9 +262,9 @@ fn child_becomes_the_user() {
     assert_eq!(groups.len(), 2, "its own and the supplementary one: {groups:?}");
     assert!(fs::read("/etc/shadow").is_err());
 
-    privileges::become_user(&user).expect("it is that user already");
+    privileges::become_user(&user, None).expect("it is that user already");
     let nobody = User { uid: user.uid + 1, ..user.clone() };
-    privileges::become_user(&nobody).expect_err("no longer root");
+    privileges::become_user(&nobody, None).expect_err("no longer root");
     assert_eq!(users::current().expect("the database answers").map(|user| user.uid), Some(user.uid));
     println!("{DONE}");
 }

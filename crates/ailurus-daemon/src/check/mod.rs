@@ -5,7 +5,7 @@ mod passwords;
 
 use crate::imapd::CERTIFICATE_NAME;
 use crate::login::Passwords;
-use crate::settings::{CONFIG_FILE, Settings};
+use crate::settings::{Confinement, Files, Gravity, Settings};
 use crate::tls::CertificateStore;
 use crate::{personal, surroundings};
 use ailurus_formats::lock::LOCK_PROGRAMS;
@@ -93,15 +93,17 @@ pub fn check() -> ExitCode {
 /// Looks over everything that the mail server of the host depends on.
 #[must_use]
 pub fn of_host() -> Vec<Finding> {
-    let settings = Settings::read(Path::new(CONFIG_FILE));
+    let files = Files::of_host();
+    let settings = Settings::read(&files);
     let mut findings =
         certificates(&CertificateStore::system(CERTIFICATE_NAME), jiff::Timestamp::now().as_second());
     findings.extend(passwords());
     findings.extend(plaintext(&settings, &Passwords::of_host()));
     findings.extend(lock_directory(Path::new("/tmp")));
-    findings.push(spool_directory(surroundings::spool_directory()));
+    findings.extend(spool_of_host(&settings));
     findings.push(mlock());
-    findings.extend(config_file(Path::new(CONFIG_FILE), &settings));
+    findings.extend(configuration(&files, &settings));
+    findings.extend(access(&files.toml));
     findings.extend([143, 993].map(port));
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     findings.extend(accounts(&passwd));
@@ -140,18 +142,24 @@ pub fn of_person() -> Vec<Finding> {
             "`ailurus serve` makes a password and a certificate",
         ));
     }
+    let files = Files::of_host();
+    let settings = Settings::read(&files);
+    findings.extend(configuration(&files, &settings));
     findings.extend(lock_directory(Path::new("/tmp")));
-    findings.push(spool_directory(own.spool.parent().unwrap_or(Path::new("/"))));
+    let spool = settings.spool.as_ref().map(|spool| spool.of(&own.user, &own.home));
+    let spool = spool.as_ref().unwrap_or(&own.spool);
+    findings.push(spool_directory(spool.parent().unwrap_or(Path::new("/"))));
     findings.push(mlock());
     findings.extend([1143, 1993].map(port));
     findings.extend(mbox_inbox(&own.user, &own.home.join("mbox")));
-    findings.extend(mailboxes(surroundings::Surroundings {
+    let surroundings = surroundings::Surroundings {
         user: own.user,
         home: own.home,
         spool: own.spool,
         host: "localhost".into(),
         shared: Default::default(),
-    }));
+    };
+    findings.extend(mailboxes(surroundings, &settings));
     findings
 }
 
@@ -242,16 +250,48 @@ fn mlock() -> Finding {
     }
 }
 
-/// The original's configuration file: what of it is not obeyed.
-fn config_file(path: &Path, settings: &Settings) -> Vec<Finding> {
-    if !path.exists() {
-        return Vec::new();
+/// Looks at where new mail is, unless that is in the homes.
+fn spool_of_host(settings: &Settings) -> Option<Finding> {
+    match &settings.spool {
+        None => Some(spool_directory(surroundings::spool_directory())),
+        Some(spool) => spool.directory().map(spool_directory),
     }
-    if settings.complaints.is_empty() {
-        return vec![Finding::good(format!("{} is obeyed", path.display()))];
+}
+
+/// The configuration files: all that is wrong with them.
+fn configuration(files: &Files, settings: &Settings) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in [&files.toml, &files.cf] {
+        if file.exists() && !settings.mistakes().any(|mistake| mistake.file == *file) {
+            findings.push(Finding::good(format!("{} is obeyed", file.display())));
+        }
     }
-    let complain = |line| Finding::problem(line, "correct the line, or remove it if the default suits you");
-    settings.complaint_lines().map(complain).collect()
+    for complaint in &settings.complaints {
+        let what = complaint.to_string();
+        findings.push(match complaint.gravity {
+            Gravity::Fatal => Finding::problem(what, "correct it: nobody is served until then"),
+            Gravity::Mistake => {
+                Finding::problem(what, "correct the line, or remove it if the default suits you")
+            }
+            Gravity::Note => Finding::note(what, "remove the one that is not meant"),
+        });
+    }
+    findings
+}
+
+/// Who can read and change a file of settings: sessions that users start themselves read it with their own rights.
+fn access(file: &Path) -> Option<Finding> {
+    let mode = fs::metadata(file).ok()?.mode();
+    let remedy = format!("chmod 644 {}", file.display());
+    if mode & 0o022 != 0 {
+        let what = format!("others than root can change {} (mode {:o})", file.display(), mode & 0o7777);
+        return Some(Finding::problem(what, remedy));
+    }
+    let what = format!(
+        "users cannot read {}: sessions that they start themselves (over ssh) are refused",
+        file.display()
+    );
+    (mode & 0o004 == 0).then(|| Finding::note(what, remedy))
 }
 
 fn port(port: u16) -> Finding {
@@ -320,19 +360,22 @@ fn mbox_inbox(user: &str, mbox: &Path) -> Option<Finding> {
 }
 
 /// Opens every mailbox for reading.
-fn mailboxes(surroundings: surroundings::Surroundings) -> Vec<Finding> {
-    let settings = Settings::read(Path::new(CONFIG_FILE));
-    let mailboxes = match surroundings::environment(surroundings, &settings) {
-        Ok(environment) => surroundings::mailboxes(environment),
+fn mailboxes(surroundings: surroundings::Surroundings, settings: &Settings) -> Vec<Finding> {
+    let mut environment = match surroundings::environment(surroundings, settings, Confinement::Names) {
+        Ok(environment) => environment,
         Err(error) => return vec![Finding::problem(error, "ask the administrator")],
     };
+    let complaints = settings.read_users(&mut environment);
+    let complain =
+        |complaint: &crate::settings::Complaint| Finding::problem(complaint.to_string(), "correct the line");
+    let mut findings: Vec<_> = complaints.iter().map(complain).collect();
+    let mailboxes = surroundings::mailboxes(environment);
     let mut names = vec![MailboxName::inbox()];
     let mut found = |listed: ailurus_store::Listed| names.push(MailboxName::new(listed.name));
     if let Err(error) = mailboxes.lsub(b"", b"*", &mut found) {
         return vec![Finding::problem(format!("cannot list mailboxes: {error}"), "check the home directory")];
     }
     names.dedup_by(|a, b| a.is_inbox() && b.is_inbox());
-    let mut findings = Vec::new();
     let mut opened = 0;
     for name in names {
         match mailboxes.select(&name, Access::ReadOnly) {

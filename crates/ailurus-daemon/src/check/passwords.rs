@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::login::{PAM_DIRECTORIES, PAM_SERVICE, Passwords};
-use crate::settings::{CONFIG_FILE, Settings};
+use crate::settings::Settings;
 use ailurus_auth::CramDatabase;
 use ailurus_auth::cram_database::suspect_lines;
 use ailurus_server::Plaintext;
@@ -80,8 +80,8 @@ pub(super) fn plaintext(settings: &Settings, passwords: &Passwords) -> Option<Fi
     let never = settings.plaintext == Some(Plaintext::Never) && settings.plaintext_clients.is_empty();
     (never && passwords.secrets().is_none()).then(|| {
         Finding::problem(
-            format!("{CONFIG_FILE} forbids passwords even inside TLS, and there is no other way to log in"),
-            "set disable-plaintext 2 (inside TLS only), or make CRAM-MD5 secrets with `ailurus passwd USER`",
+            "the settings forbid passwords even inside TLS, and there is no other way to log in",
+            "set plaintext = \"tls\" (disable-plaintext 2), or make CRAM-MD5 secrets with `ailurus passwd USER`",
         )
     })
 }
@@ -185,9 +185,11 @@ mod tests {
 
     #[test]
     fn a_host_where_nobody_can_log_in_is_told() {
-        let never = Settings::parse(b"set disable-plaintext 1\n");
-        assert!(plaintext(&never, &Passwords::Shadow).is_some());
-        assert!(plaintext(&never, &Passwords::Database("/x".into())).is_none());
-        assert!(plaintext(&Settings::parse(b"set disable-plaintext 2\n"), &Passwords::Shadow).is_none());
+        let mut settings = Settings::default();
+        settings.plaintext = Some(Plaintext::Never);
+        assert!(plaintext(&settings, &Passwords::Shadow).is_some());
+        assert!(plaintext(&settings, &Passwords::Database("/x".into())).is_none());
+        settings.plaintext = Some(Plaintext::OnlyTls);
+        assert!(plaintext(&settings, &Passwords::Shadow).is_none());
     }
 }

@@ -21,9 +21,15 @@ fn the_demonstration_shows_the_main_job_and_cleans_up() {
     let mut text = String::new();
     demo.stdout().read_to_string(&mut text).expect("text");
     assert_eq!(demo.wait().code(), Some(0), "{text}\n{}", demo.log());
-    for sign in
-        ["* 4 EXISTS", "* SEARCH 2", "The moth is out of relay 70", "mill.png", "curl ", "openssl s_client"]
-    {
+    for sign in [
+        "* 4 EXISTS",
+        "* SEARCH 2",
+        "The moth is out of relay 70",
+        "mill.png",
+        "curl ",
+        "openssl s_client",
+        "Each of them holds",
+    ] {
         assert!(text.contains(sign), "{sign:?} is missing:\n{text}");
     }
     let home = field(&text, "sample mail is at ").trim_end_matches("/home");

@@ -11,11 +11,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Returns a host whose users have two messages each.
-fn host() -> Option<Bottle> {
+pub(crate) fn host() -> Option<Bottle> {
     Bottle::new(crate::alone::MAIL)
 }
 
-fn serve(host: &Bottle) -> (Program, SocketAddr, SocketAddr) {
+pub(crate) fn serve(host: &Bottle) -> (Program, SocketAddr, SocketAddr) {
     let mut command = host.command(program("ailurus"));
     command.args(["serve", "--listen", "127.0.0.1:0", "--tls-listen", "127.0.0.1:0"]).stdout(Stdio::null());
     let server = Program::start(&mut command);
@@ -23,7 +23,7 @@ fn serve(host: &Bottle) -> (Program, SocketAddr, SocketAddr) {
     (server, plain, tls.expect("asked for"))
 }
 
-fn login(address: SocketAddr, line: &str, answer: &str) -> Talk<std::net::TcpStream> {
+pub(crate) fn login(address: SocketAddr, line: &str, answer: &str) -> Talk<std::net::TcpStream> {
     let mut talk = connect(address);
     talk.expect("* OK");
     talk.command(line, answer);
@@ -31,7 +31,7 @@ fn login(address: SocketAddr, line: &str, answer: &str) -> Talk<std::net::TcpStr
 }
 
 /// Returns the lines of a process's status that say whose rights it has.
-fn rights(pid: u32) -> Vec<String> {
+pub(crate) fn rights(pid: u32) -> Vec<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a living process");
     let wanted =
         |line: &&str| ["Uid:", "Gid:", "Groups:", "CapEff:", "CapPrm:"].iter().any(|w| line.starts_with(w));
@@ -198,22 +198,6 @@ fn accounts_that_differ_in_case_are_not_mistaken() {
 }
 
 #[test]
-fn a_user_without_a_black_box_is_refused_and_others_are_not() {
-    let Some(host) = host() else { return };
-    fs::create_dir_all(host.path("etc/box/ada")).expect("ours");
-    std::os::unix::fs::chown(host.path("etc/box/ada"), Some(FIRST_UID), Some(FIRST_UID)).expect("ours");
-    host.publish("c-client.cf", "set black-box-directory /etc/box\n");
-    let (server, plain, _) = serve(&host);
-    let mut talk = login(plain, "LOGIN ben adapw", "NO");
-    server.logged(
-        "Login refused user=ben auth=ben host=localhost [127.0.0.1] reason=no such black box directory",
-    );
-    talk.command("LOGIN ada adapw", "OK");
-    talk.command("CREATE letters", "OK");
-    assert!(host.path("etc/box/ada/letters").exists());
-}
-
-#[test]
 fn pam_decides_where_there_is_a_service() {
     let Some(host) = host() else { return };
     if !ailurus_sys::pam::available() {
@@ -253,21 +237,6 @@ fn certificates_are_found_where_debian_has_them() {
     talk.command("LOGOUT", "OK");
     server.logged("mail.info: Authenticated user=ada host=");
     assert!(connect(plain).expect("* OK").contains("STARTTLS"));
-}
-
-#[test]
-fn the_originals_configuration_file_is_obeyed() {
-    let Some(host) = host() else { return };
-    host.put("c-client.cf", "I accept the risk\nset disable-plaintext 2\nset mail-subdirectory mail\nset new-mailbox-format maildir\n");
-    let certificate = host.install_certificate("imapd", "localhost");
-    let (server, plain, tls) = serve(&host);
-    let mut talk = connect(plain);
-    assert!(talk.expect("* OK").contains("LOGINDISABLED"));
-    talk.command("LOGIN ada adapw", "NO");
-    let mut talk = encrypt(connect(tls), &certificate, "localhost").expect("a handshake");
-    talk.expect("* OK");
-    talk.command("LOGIN ada adapw", "OK");
-    server.logged("mail.warning: /etc/c-client.cf line 4: new-mailbox-format: unknown mailbox format: maildir");
 }
 
 #[test]
@@ -356,7 +325,7 @@ fn check_finds_what_is_wrong_with_a_host() {
     assert_eq!(status, Some(0), "{text}");
     host.put("cram-md5.pwd", "ghost\tboo\nnonsense\n");
     fs::set_permissions(host.path("etc/cram-md5.pwd"), fs::Permissions::from_mode(0o644)).expect("ours");
-    host.put("c-client.cf", "set chroot-server 1\n");
+    host.publish("c-client.cf", "set disable-lock-warning 1\n");
     fs::set_permissions(host.path("mail"), fs::Permissions::from_mode(0o777)).expect("ours");
     let (status, text) = check();
     assert_eq!(status, Some(1));

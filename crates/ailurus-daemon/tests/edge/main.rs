@@ -9,4 +9,5 @@ mod host;
 mod packaging;
 mod personal;
 mod repair;
+mod settings;
 mod support;

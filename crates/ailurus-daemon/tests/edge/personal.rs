@@ -319,7 +319,7 @@ fn a_slow_reader_costs_bounded_memory() {
         for session in children(own.server.id()) {
             let peak = peak_memory(session);
             eprintln!("{name}: {peak} KiB");
-            assert!(peak <= 16 * 1024, "{name}: {peak} KiB");
+            assert!(peak <= 8 * 1024, "{name}: {peak} KiB");
         }
     }
 }

@@ -37,7 +37,9 @@ impl Bottle {
         set_mode(&bottle.path(""), 0o755);
         let copied = Command::new("cp").args(["-a", "/etc"]).arg(bottle.path("etc")).status().expect("cp");
         assert!(copied.success());
-        for file in ["pam.d/imap", "cram-md5.pwd", "nologin", "c-client.cf", "ssl/certs/imapd.pem"] {
+        for file in
+            ["pam.d/imap", "cram-md5.pwd", "nologin", "ailurus.toml", "c-client.cf", "ssl/certs/imapd.pem"]
+        {
             fs::remove_file(bottle.path("etc").join(file)).ok();
         }
         fs::create_dir(bottle.path("home")).expect("ours");

@@ -227,6 +227,10 @@ impl Driver for Mbx {
         Ok(Box::new(MbxMailbox::open(file, writable, manner)?))
     }
 
+    fn content_files(&self, at: &Location) -> Result<Vec<PathBuf>> {
+        self.path(at).map(|path| vec![path])
+    }
+
     fn append<'d>(&'d self, at: &Location) -> Result<Box<dyn Append + 'd>> {
         let path = self.path(at)?;
         match path.metadata() {

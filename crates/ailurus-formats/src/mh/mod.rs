@@ -254,6 +254,10 @@ impl Driver for Mh {
         Ok(Box::new(MhMailbox::open(&self.environment, &self.disk, profile, place, access, manner)?))
     }
 
+    fn content_files(&self, _at: &Location) -> Result<Vec<PathBuf>> {
+        Err(Error::Refused("Scan not valid for mh mailboxes".into()))
+    }
+
     fn append<'d>(&'d self, at: &Location) -> Result<Box<dyn Append + 'd>> {
         let (path, _) = self.existing(at)?;
         Ok(Box::new(MhAppend::new(self, at, &path)))

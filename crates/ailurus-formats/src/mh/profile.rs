@@ -3,7 +3,7 @@
 use ailurus_store::{Environment, Level};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,6 +48,7 @@ impl Profile {
         let home = &environment.home;
         let text = read(&home.join(PROFILE));
         let named = text.as_deref().and_then(|text| value(text, b"Path"));
+        let named = named.filter(|path| !environment.is_confined() || stays_below(home, path));
         let path = match (&environment.mh_path, named, &text) {
             (Some(path), ..) => path.clone(),
             (None, Some(path), _) => home.join(Path::new(std::ffi::OsStr::from_bytes(path))),
@@ -58,6 +59,13 @@ impl Profile {
         let unseen = unseen.split(u8::is_ascii_whitespace).next().unwrap_or_default().to_vec();
         Some(Self { path: path.components().collect(), unseen })
     }
+}
+
+/// Tells whether a path of a profile stays below the home. Whoever can store mail can write a profile, by an APPEND to
+/// a mailbox of its name, and is not let out of restricted names by that.
+fn stays_below(home: &Path, path: &[u8]) -> bool {
+    let path = home.join(Path::new(std::ffi::OsStr::from_bytes(path)));
+    path.starts_with(home) && !path.components().any(|component| component == Component::ParentDir)
 }
 
 /// Reads a file that is a plain one and small.
@@ -135,6 +143,33 @@ mod tests {
         assert_eq!(profile(None), None);
         assert_eq!(profile(Some("Unseen-Sequence: new old\n")).unwrap().unseen, b"new");
         assert_eq!(profile(Some("")).unwrap().unseen, b"unseen");
+    }
+
+    #[test]
+    fn a_profile_does_not_lead_out_of_restricted_names() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join(PROFILE);
+        let mut environment = Environment::new("alice", home.path().into(), "/spool".into(), "h");
+        let path = |environment: &Environment, named: &str| {
+            std::fs::write(&file, format!("Path: {named}\n")).unwrap();
+            Profile::read(environment).unwrap().path
+        };
+        let usual = home.path().join("Mail");
+        let own = home.path().join("own");
+        let outside = ["/etc", "..", "x/../../ben", "/"];
+        assert_eq!(path(&environment, "/etc"), Path::new("/etc"), "whoever is not restricted");
+        environment.restrictions.no_root = true;
+        let black_box = ailurus_store::Mode::BlackBox(home.path().parent().unwrap().into());
+        for (mode, no_root) in [(environment.mode.clone(), true), (black_box, false)] {
+            (environment.mode, environment.restrictions.no_root) = (mode, no_root);
+            for named in outside {
+                assert_eq!(path(&environment, named), usual, "{named}");
+            }
+            assert_eq!(path(&environment, "own"), own);
+            assert_eq!(path(&environment, own.to_str().unwrap()), own);
+        }
+        environment.mh_path = Some("/srv/mh".into());
+        assert_eq!(path(&environment, ".."), Path::new("/srv/mh"), "the host may");
     }
 
     #[test]

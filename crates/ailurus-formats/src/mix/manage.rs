@@ -155,6 +155,14 @@ pub(super) fn is_ours(name: &OsStr) -> bool {
     name.as_bytes().starts_with(PREFIX)
 }
 
+/// Tells whether a name is that of a data file.
+pub(super) fn is_data(name: &OsStr) -> bool {
+    let number = name.as_bytes().strip_prefix(PREFIX);
+    number.is_some_and(|number| {
+        number.is_empty() || number.len() == 8 && number.iter().all(u8::is_ascii_hexdigit)
+    })
+}
+
 fn check_name(at: &Location, path: &Path) -> Result<()> {
     if path.file_name().is_some_and(is_ours) {
         return Err(files::invalid(at, "invalid MIX-format name"));

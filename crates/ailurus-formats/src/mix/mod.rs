@@ -87,7 +87,7 @@ use directory::{Directory, Opened, Part};
 use mailbox::MixMailbox;
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
@@ -188,6 +188,11 @@ impl Driver for Mix {
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {
         let opened = Opened::open(self.directory(at)?, at, access)?;
         Ok(Box::new(MixMailbox::open(opened, manner)?))
+    }
+
+    fn content_files(&self, at: &Location) -> Result<Vec<PathBuf>> {
+        let directory = self.directory(at)?;
+        files::entries(&directory.path, manage::is_data)
     }
 
     fn append<'d>(&'d self, at: &Location) -> Result<Box<dyn Append + 'd>> {

@@ -294,6 +294,10 @@ impl Driver for Mtx {
         Ok(Box::new(MtxMailbox::open(file, self.dialect, allowed, manner)?))
     }
 
+    fn content_files(&self, at: &Location) -> Result<Vec<PathBuf>> {
+        self.path(at).map(|path| vec![path])
+    }
+
     fn append<'d>(&'d self, at: &Location) -> Result<Box<dyn Append + 'd>> {
         let path = self.path(at)?;
         match self.is_valid(&path) {

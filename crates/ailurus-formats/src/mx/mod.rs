@@ -234,6 +234,10 @@ impl Driver for Mx {
         Ok(Box::new(MxMailbox::open(&self.environment, &self.disk, &path, access, manner)?))
     }
 
+    fn content_files(&self, at: &Location) -> Result<Vec<PathBuf>> {
+        files::entries(&self.existing(at)?, |name| is_number_like(name.as_bytes()))
+    }
+
     fn append<'d>(&'d self, at: &Location) -> Result<Box<dyn Append + 'd>> {
         let path = self.path(at).ok_or_else(|| Error::NotFound(at.name.clone()))?;
         match is_mailbox(&path) {

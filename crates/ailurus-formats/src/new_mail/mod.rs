@@ -48,7 +48,7 @@ use ailurus_store::{
 use ailurus_types::MailboxName;
 use mailbox::Inbox;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What moves new mail, for one user.
@@ -141,6 +141,10 @@ impl Driver for WithNewMail {
         }
         let (mover, driver) = (Arc::clone(&self.mover), Arc::clone(&self.driver));
         Ok(Box::new(Inbox::open(inner, mover, driver, at.clone())?))
+    }
+
+    fn content_files(&self, at: &Location) -> Result<Vec<PathBuf>> {
+        self.driver.content_files(at)
     }
 
     fn append<'d>(&'d self, at: &Location) -> Result<Box<dyn Append + 'd>> {

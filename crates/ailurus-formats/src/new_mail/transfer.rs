@@ -6,9 +6,9 @@ use super::note::{self, Moved, Note};
 use crate::unix::{MailDrop, SpoolState, Unix};
 use ailurus_store::{
     Access, Append, AppendMeta, Changes, Claim, Driver, Error, Extent, Level, Location, Mailbox, Manner,
-    Place, Rejection, Result, Status,
+    Place, Rejection, Result, Status, make_keywords,
 };
-use ailurus_types::{FlagChange, FlagOp, KeywordMask, Keywords, SystemFlags, Uid, UidSet};
+use ailurus_types::{KeywordMask, Keywords, Uid, UidSet};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -58,7 +58,9 @@ impl Transfer<'_> {
             }
             return Ok(Outcome::Nothing(Some(from.state())));
         }
-        make_keywords(&from, inbox, changes)?;
+        let used = from.messages().iter().map(|message| message.flags().keywords);
+        let used = from.keywords(used.fold(KeywordMask::NONE, KeywordMask::union));
+        changes.add(&make_keywords(inbox, &used)?);
         let before = from.len();
         let skipped = self.copy(&mut from, inbox, &note_path)?;
         if skipped.iter().all(|skipped| *skipped) {
@@ -161,22 +163,6 @@ impl Transfer<'_> {
         changes.add(&edit.commit()?);
         Ok(())
     }
-}
-
-/// Makes the keywords of the messages known to INBOX, as far as there is room: some formats learn none by an append.
-fn make_keywords(from: &MailDrop, inbox: &mut dyn Mailbox, changes: &mut Changes) -> Result<()> {
-    let used = from.messages().iter().map(|message| message.flags().keywords);
-    let mut keywords = from.keywords(used.fold(KeywordMask::NONE, KeywordMask::union));
-    keywords.retain(|keyword| inbox.snapshot().keywords.find(keyword.as_str()).is_none());
-    if keywords.is_empty() || !inbox.snapshot().permanent.new_keywords {
-        return Ok(());
-    }
-    let mut edit = inbox.edit()?;
-    let change = FlagChange { op: FlagOp::Add, system: SystemFlags::NONE, keywords };
-    edit.store(&UidSet::new(), &change)?;
-    changes.add(&edit.commit()?);
-    changes.add(&inbox.checkpoint()?);
-    Ok(())
 }
 
 /// What came of giving messages to an append.

@@ -138,6 +138,10 @@ impl Driver for News {
         Ok(Box::new(self.open_group(at, manner)?))
     }
 
+    fn content_files(&self, _at: &Location) -> Result<Vec<PathBuf>> {
+        Err(Error::Refused("Scan not valid for news mailboxes".into()))
+    }
+
     fn append<'d>(&'d self, _at: &Location) -> Result<Box<dyn Append + 'd>> {
         Err(Error::Refused("Append not valid for news".into()))
     }

@@ -14,7 +14,7 @@ use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::{Rewrite, RewriteError};
 use crate::spool::Spool;
 use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Manner, Place, Result};
-use ailurus_types::{Flags, InternalDate, KeywordMask, Keywords, Uid, UidValidity};
+use ailurus_types::{Flags, InternalDate, Keyword, KeywordMask, Keywords, Uid, UidValidity};
 use memchr::{memchr2, memchr3};
 use std::fs::File;
 use std::io;
@@ -170,7 +170,7 @@ impl Appending<'_> {
         if places.any() {
             recover(disk, &env.notices, &places, file).map_err(rewriting)?;
         }
-        let known = self.known(file)?;
+        let known = self.known(file)?.filter(|known| self.new_keywords(&known.keywords).next().is_none());
         let is_known = known.is_some();
         let mut scan = match known {
             Some(scan) => scan,
@@ -188,6 +188,10 @@ impl Appending<'_> {
         }
         let target = Target { disk, env, places: &places, file, when_empty: WhenEmpty::Pseudo };
         let has_messages = is_known || !scan.messages.is_empty() || scan.pseudo.is_some();
+        if self.learn(&mut scan.keywords) && has_messages {
+            scan.mark_first();
+            write_out(&target, &mut scan, &|_| false, Recent::Untold).map_err(rewriting)?;
+        }
         if has_messages && (scan.unwritten_uids || scan.end < scan.file_len) {
             write_out(&target, &mut scan, &|_| false, Recent::Untold).map_err(rewriting)?;
         } else if !has_messages && scan.file_len > 0 {
@@ -226,6 +230,21 @@ impl Appending<'_> {
         // The first message of a new mailbox has its digits elsewhere: that is left to the next parse.
         self.remember(if has_messages { Known::of(file, scan) } else { None });
         Ok(Appended { uids })
+    }
+
+    /// Returns the keywords of the messages that the mailbox does not know.
+    fn new_keywords<'k>(&'k self, known: &'k Keywords) -> impl Iterator<Item = &'k Keyword> {
+        let all = self.messages.iter().flat_map(|message| &message.meta.keywords);
+        all.filter(|keyword| known.find(keyword.as_str()).is_none())
+    }
+
+    /// Makes the keywords of the messages known while there is room; tells whether there were new ones.
+    fn learn(&self, keywords: &mut Keywords) -> bool {
+        let before = keywords.clone();
+        for keyword in self.new_keywords(&before) {
+            keywords.find_or_add(keyword, KEYWORDS).ok();
+        }
+        *keywords != before
     }
 
     /// Overwrites the digits of the last UID in the first message; false where they are more now.

@@ -251,6 +251,10 @@ impl Driver for Unix {
         }
     }
 
+    fn content_files(&self, at: &Location) -> Result<Vec<PathBuf>> {
+        self.file_of(at).map(|path| vec![path])
+    }
+
     fn append<'d>(&'d self, at: &Location) -> Result<Box<dyn Append + 'd>> {
         let path = self.file_of(at)?;
         Ok(Box::new(append::Appending::new(&self.shared, at.clone(), path)))
