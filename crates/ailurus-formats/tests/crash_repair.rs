@@ -10,6 +10,7 @@ use ailurus_store::{Environment, Result};
 use ailurus_testkit::faulty::{Fault, FaultyDisk};
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use support::*;
@@ -131,6 +132,16 @@ fn check(format: &str, second: bool, directory: tempfile::TempDir, done: bool, w
     // Once more, and all is well.
     apply(format, &home).unwrap_or_else(|error| panic!("{what}: {error}"));
     assert_eq!(own(&content(&home.path("box"))), own(&salvaged), "{what}");
+    let all = ["box.damaged", "box.damaged1", "box.salvaged"].map(|name| home.path(name));
+    assert!(
+        all.iter().any(|path| own(&content(path)) == own(&damaged)),
+        "{what}: the damaged mailbox is gone"
+    );
+    let inode = |path: &Path| path.metadata().map(|found| found.ino()).ok();
+    assert!(
+        all.iter().all(|path| inode(path) != inode(&home.path("box"))),
+        "{what}: kept is the mailbox itself"
+    );
     if format == "mix" {
         let inner = content(&fixtures("mix/02-appended"));
         assert_eq!(content(&home.path("box/inner")), inner, "{what}: the mailbox within is lost");

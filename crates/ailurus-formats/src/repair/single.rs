@@ -141,6 +141,11 @@ impl Single<'_> {
         if action == Action::Apply {
             self.apply(file, &before, &survey.plan, &mut repaired)?;
             drop(guard);
+            let kept = repaired.damaged.as_ref().and_then(|path| path.metadata().ok());
+            if kept.is_some_and(|kept| kept.len() != before.len()) {
+                let text = "Mail was added to the damaged file meanwhile, behind what was salvaged.";
+                repaired.notes.push(text.into());
+            }
         }
         Ok(repaired)
     }
@@ -213,30 +218,35 @@ impl Single<'_> {
         let new = salvaged.metadata().map_err(Error::io("look at", &salvaged))?;
         let as_before = (new.uid(), new.gid()) == (before.uid(), before.gid());
         let beside = salvaged.parent() == self.path.parent();
-        let damaged =
-            if as_before && beside && self.is_only_name(before) { self.swap(&salvaged)? } else { None };
+        let link = self.earlier_link(before);
+        // A file with other names is changed in place: whoever uses those would go on with the damaged one.
+        let is_only_name = before.nlink() == 1 + u64::from(link.is_some());
+        let damaged = if as_before && beside && is_only_name { self.swap(&salvaged, link)? } else { None };
         let damaged = match damaged {
             Some(damaged) => damaged,
             None => self.rewrite(file, before, plan, &salvaged)?,
         };
         (repaired.outcome, repaired.damaged, repaired.salvaged) = (Outcome::Applied, Some(damaged), None);
-        if self.look(file)?.len() != before.len() && as_before && beside {
-            repaired
-                .notes
-                .push("Mail was added to the damaged file meanwhile, behind what was salvaged.".into());
-        }
         Ok(())
     }
 
-    /// A file with other names is changed in place: whoever uses those would go on with the damaged one.
-    fn is_only_name(&self, before: &Metadata) -> bool {
-        before.nlink() == 1
+    /// Returns the name that a repair which was cut off has given the file already.
+    fn earlier_link(&self, before: &Metadata) -> Option<PathBuf> {
+        let directories = self.directories();
+        let all = names(&self.path, &directories[..1], "damaged");
+        all.map_while(|path| path.symlink_metadata().ok().map(|found| (path, found)))
+            .find(|(_, found)| (found.dev(), found.ino()) == (before.dev(), before.ino()))
+            .map(|(path, _)| path)
     }
 
     /// Swaps by name: whenever we die, the one or the other has it. `None` where the file system cannot do that.
-    fn swap(&self, salvaged: &Path) -> Result<Option<PathBuf>> {
+    fn swap(&self, salvaged: &Path, link: Option<PathBuf>) -> Result<Option<PathBuf>> {
         let (disk, directories) = (&**self.disk, self.directories());
-        let kept = make_free(names(&self.path, &directories[..1], "damaged"), |to| disk.link(&self.path, to));
+        let make = |to: &Path| disk.link(&self.path, to);
+        let kept = match link {
+            Some(link) => Ok((link, ())),
+            None => make_free(names(&self.path, &directories[..1], "damaged"), make),
+        };
         let damaged = match kept {
             Ok((damaged, ())) => damaged,
             Err(error) if is_unsupported(&error) => return Ok(None),
