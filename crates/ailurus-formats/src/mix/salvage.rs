@@ -23,7 +23,7 @@ use crate::repair::plan::Plan;
 use crate::repair::single::{lock_alone, open_quietly, wait_for};
 use crate::repair::{Action, Findings, Outcome, Repaired};
 use ailurus_store::{Access, Error, Location, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -244,6 +244,14 @@ impl Survey {
     /// Tells of octets of data files that are in no record. Messages that were expunged are no news.
     fn find_strays(&mut self, directory: &Directory) -> Result<()> {
         let all = scan(directory)?;
+        let known: HashSet<u32> = self.kept.iter().map(|kept| kept.entry.uid.get()).collect();
+        for entry in all.iter().filter(|entry| !known.contains(&entry.uid.get())) {
+            if self.status.contains_key(&entry.uid.get()) {
+                let what = "has flags, and is not in the index: an expunge was cut off, or a record is lost";
+                let path = directory.data(entry.spot.file);
+                self.findings.oddity(&path, entry.spot.pos, format!("message UID {} {what}", entry.uid));
+            }
+        }
         for number in data_files(directory)? {
             let path = directory.data(number);
             let len = path.metadata().map_or(0, |found| found.len());

@@ -69,7 +69,7 @@ impl Salvage for MtxSalvage {
                     survey.findings.damage(path, at, format!("{fault} ({} octets fit no message)", end - at));
                     survey.plan.leave(at..end);
                 }
-                Step::Message(spot) if spot.state == State::Whole => {
+                Step::Message(spot) if spot.state == State::Whole && self.is_known(spot, &mut walk)? => {
                     let line = Line::parse(walk.octets(spot.at, MOST)?, 0, self.dialect, self.offset);
                     date = line.map_or(date, |line| line.date);
                     survey.count.whole += 1;
@@ -114,12 +114,22 @@ impl Salvage for MtxSalvage {
 }
 
 impl MtxSalvage {
+    /// Tells whether a message is good where it is: the first line tells the format, and must be nothing but what it should be.
+    fn is_known(&self, spot: Spot, walk: &mut Walk<'_, Self>) -> io::Result<bool> {
+        Ok(spot.at > 0 || Line::is_first(walk.octets(0, MOST)?, self.dialect))
+    }
+
     fn fault(&self, octets: &[u8], at: u64) -> String {
         Line::parse(octets, at, self.dialect, self.offset).err().unwrap_or_default()
     }
 
     fn judge(&self, path: &Path, len: u64, spot: Spot, octets: &[u8], survey: &mut Survey) {
         let Spot { at, end, state, .. } = spot;
+        if state == State::Whole {
+            survey.count.mended += 1;
+            survey.findings.damage(path, at, "the first line is none by which the format is known");
+            return;
+        }
         if state == State::Rough {
             survey.count.mended += 1;
             survey.findings.damage(path, at, self.fault(octets, at));

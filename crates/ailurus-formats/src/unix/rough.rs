@@ -59,9 +59,13 @@ fn is_field(octets: &[u8]) -> bool {
     octets.first() == Some(&b'\n') || name > 0 && octets.get(name) == Some(&b':')
 }
 
-/// Tells whether all but one of these octets are those of a MARK.
+/// Tells whether all but one of these octets are those of a MARK. A CR among them, or one more
+/// 0x01, is a line of text that is to be none.
 pub(super) fn is_mark(octets: &[u8]) -> bool {
-    octets.len() >= MARK.len() && octets.iter().zip(MARK).filter(|(octet, mark)| octet != mark).count() == 1
+    let mut wrong = octets.iter().zip(MARK).filter(|(octet, mark)| octet != mark).map(|(octet, _)| *octet);
+    octets.len() >= MARK.len()
+        && wrong.next().is_some_and(|octet| !matches!(octet, b'\r' | 1))
+        && wrong.next().is_none()
 }
 
 /// Counts the octets that are not as the shape has them.

@@ -72,6 +72,8 @@ struct Message {
     is_pseudo: bool,
     /// Something of it is written anew.
     mended: bool,
+    /// The file ends within its header.
+    is_open: bool,
 }
 
 /// What is to be changed of the file: the octets of the range become these.
@@ -132,6 +134,9 @@ impl Scan<'_> {
                 at = self.find_first(at)?;
                 continue;
             }
+            if self.window.end <= at {
+                break;
+            }
             let header = envelope.unwrap_or(at);
             self.found.messages.push(Message {
                 start: at,
@@ -140,6 +145,7 @@ impl Scan<'_> {
                 uid: 0,
                 goes: false,
                 is_pseudo: false,
+                is_open: false,
                 mended: self.found.fixes.last().is_some_and(|fix| fix.range.start >= at),
             });
             let text = self.header(header)?;
@@ -203,6 +209,11 @@ impl Scan<'_> {
             Start::Text => return Ok(None),
         };
         if self.dialect == Dialect::Mmdf {
+            let end = self.window.end;
+            let (line, len) = self.window.line(header)?;
+            if header + len == end && line.starts_with(FROM) && !line.ends_with(b"\n") {
+                return self.cut_off(at).map(|()| Some(at));
+            }
             match self.look_for_from(header)? {
                 Start::Message(len) => header += len,
                 Start::Rough(len, new) => {
@@ -253,7 +264,7 @@ impl Scan<'_> {
 
     /// Reads a header; returns where the text begins.
     fn header(&mut self, start: u64) -> io::Result<u64> {
-        let mut at = start;
+        let (mut at, mut is_open) = (start, true);
         while at < self.window.end {
             if at > start && !matches!(self.look(at)?, Start::Text) {
                 // In mmdf format a MARK ends a header as well.
@@ -271,6 +282,7 @@ impl Scan<'_> {
             let (line, range) = (line[..line.len().min(4096)].to_vec(), at..at + len);
             at += len;
             if matches!(line.as_slice(), b"\n" | b"\r\n") {
+                is_open = false;
                 break;
             }
             match Internal::of(&line) {
@@ -278,6 +290,9 @@ impl Scan<'_> {
                 Some(Internal::Bogus) | None => self.note_rough_base(&line, range),
                 Some(field) => self.field(field, &line, range),
             }
+        }
+        if let Some(message) = self.found.messages.last_mut() {
+            message.is_open = is_open;
         }
         Ok(at)
     }
@@ -470,7 +485,7 @@ impl Found {
     fn compose(&mut self, file: &File, dialect: Dialect, survey: &mut Survey) -> io::Result<()> {
         let Some(last) = self.messages.last() else { return Ok(()) };
         let end = last.end;
-        let is_open = !ends_with(file, end, if dialect == Dialect::Mmdf { MARK } else { b"\n" })?;
+        let (ends_line, ends_marked) = (ends_with(file, end, b"\n")?, ends_with(file, end, MARK)?);
         let stay = self.messages.iter().filter(|message| !message.goes || message.is_pseudo);
         let order: Vec<_> =
             stay.chain(self.messages.iter().filter(|one| one.goes && !one.is_pseudo)).collect();
@@ -490,12 +505,12 @@ impl Found {
                 pieces.survey.plan.add(line.unwrap_or_default());
             }
             pieces.rest_of(message, moves_base);
-            if message.end == end && is_open && index + 1 < order.len() {
-                survey.plan.add(if dialect == Dialect::Mmdf {
-                    [b"\n", MARK].concat()
-                } else {
-                    b"\n\n".to_vec()
-                });
+            if message.end == end && index + 1 < order.len() {
+                let line_end: &[u8] = if ends_line { b"" } else { b"\n" };
+                let header_end: &[u8] = if message.is_open { b"\n" } else { b"" };
+                let message_end = if dialect == Dialect::Mmdf { MARK } else { b"\n" };
+                let is_ended = ends_line && !message.is_open && (dialect == Dialect::Unix || ends_marked);
+                survey.plan.add([line_end, header_end, if is_ended { b"" } else { message_end }].concat());
             }
         }
         Ok(())
