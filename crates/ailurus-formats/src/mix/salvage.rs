@@ -10,7 +10,7 @@
 use super::Mix;
 use super::data::{DataFiles, Found, Record as DataRecord};
 use super::directory::{Directory, Opened, PREFIX, Part, next_sequence};
-use super::index::Entry;
+use super::index::{Entry, Spot};
 use super::meta::{Meta, Readable};
 use super::repair::{Rebuilt, complete, is_lost};
 use super::scan::scan;
@@ -168,13 +168,24 @@ impl Survey {
             findings.oddity(&directory.path, 0, what);
         }
         let meta = read_meta(directory, held, &mut findings, &mut unread)?;
-        read_index(directory, index, meta.uid_last, &mut findings, &mut unread)?;
+        let indexed = read_index(directory, index, meta.uid_last, &mut findings, &mut unread)?;
         let status_records = read_status(directory, status, &mut findings, &mut unread)?;
         let rebuilt = Rebuilt::new(directory, index, status)?;
         let mut survey = Self { findings, kept: Vec::new(), status: status_records, meta, unread, whole: 0 };
+        survey.find_moved(directory, rebuilt.entries(), &indexed);
         survey.place(directory, rebuilt.entries())?;
         survey.find_strays(directory)?;
         Ok(survey)
+    }
+
+    /// Tells of messages that are elsewhere than the index says.
+    fn find_moved(&mut self, directory: &Directory, entries: &[Entry], indexed: &HashMap<u32, Spot>) {
+        for Entry { uid, spot, .. } in entries {
+            let Some(said) = indexed.get(&uid.get()).filter(|said| !said.is_at(spot)) else { continue };
+            let (said, path) = (said.pos, directory.data(spot.file));
+            let what = format!("message UID {uid} is here, and not where the index says, at octet {said}");
+            self.findings.damage(&path, spot.pos, what);
+        }
     }
 
     /// Finds out which messages are where the index has them.
@@ -495,11 +506,11 @@ fn read_index(
     uid_last: u32,
     findings: &mut Findings,
     unread: &mut Vec<Part>,
-) -> Result<()> {
-    let path = directory.part(Part::Index);
+) -> Result<HashMap<u32, Spot>> {
+    let (path, mut indexed) = (directory.part(Part::Index), HashMap::new());
     let Some(file) = file else {
         findings.damage(&path, 0, "the file is missing");
-        return Ok(());
+        return Ok(indexed);
     };
     let (mut lines, mut last, mut bad) = (Lines::new(file, 0), 0, false);
     while let Some(line) = lines.next().map_err(Error::io("read", &path))? {
@@ -519,6 +530,7 @@ fn read_index(
             Some(b':') => match Entry::parse(text) {
                 Ok((entry, rest)) => {
                     let uid = entry.uid.get();
+                    indexed.entry(uid).or_insert(entry.spot);
                     if hidden_in(rest).is_some() {
                         damage("a record that lost its line end hides the next one".into());
                     } else if line.end == End::None {
@@ -551,7 +563,7 @@ fn read_index(
     if bad {
         unread.push(Part::Index);
     }
-    Ok(())
+    Ok(indexed)
 }
 
 /// Returns the record that follows another one on its line: what follows a record is otherwise of a later version of the format,
