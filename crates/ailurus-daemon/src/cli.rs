@@ -1,8 +1,9 @@
 //! The command lines of both programs: `--help`, man pages and completions come from here.
 
 use crate::imapd::{Personal, Role};
-use crate::{check, demo, imapd, passwd, serve};
+use crate::{check, demo, imapd, passwd, repair, serve};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ pub fn ailurus_main() -> ExitCode {
         Task::Serve { listen, tls_listen } => serve::serve(&listen, &tls_listen),
         Task::Demo { once } => demo::demo(once),
         Task::Check => check::check(),
+        Task::Verify { mailboxes } => repair::verify(&mailboxes),
+        Task::Repair { mailbox, apply } => repair::repair(&mailbox, apply),
         Task::Passwd(arguments) => arguments.run(),
         Task::Connection(arguments) => arguments.run(),
         Task::Completions { shell } => {
@@ -103,6 +106,34 @@ enum Task {
     /// Exit status 0 if all is well, 1 if something is not. Run it as root for the mail server of the host, as
     /// yourself for your own mailboxes.
     Check,
+    /// Look over mailboxes, and say what is wrong with them and where.
+    ///
+    /// Changes nothing, not even a time, and takes no lock that keeps others waiting. Damage is what was lost or cannot be
+    /// reached; an oddity is what the next program that opens the mailbox copes with.
+    ///
+    /// Exit status 0 if there is no damage, 1 if there is, 2 if a mailbox could not be looked at.
+    Verify {
+        /// Names as in a mail program: INBOX, a file or directory below the home, or an absolute path. #driver.FORMAT/NAME for one
+        /// that is too damaged to be known as a mailbox of its format.
+        #[arg(value_name = "MAILBOX", required = true)]
+        mailboxes: Vec<OsString>,
+    },
+    /// Salvage a damaged mailbox.
+    ///
+    /// Writes all that can be read of it into a new mailbox beside it, MAILBOX.salvaged, and octets that fit no message into
+    /// MAILBOX.leftover: none is lost. UIDs, flags, keywords and dates of readable messages stay. The damaged mailbox is not
+    /// changed unless asked for; nobody else may have it open.
+    ///
+    /// For the formats unix, mmdf, mbx, mtx, tenex and mix. Exit status 0 if nothing was wrong or the salvaged mailbox has its place
+    /// now, 1 if damage was shown only, 2 if nothing could be done.
+    Repair {
+        /// A name as in a mail program, or #driver.FORMAT/NAME for one that is too damaged to be known as a mailbox of its format.
+        #[arg(value_name = "MAILBOX")]
+        mailbox: OsString,
+        /// Put the salvaged mailbox in the place of the damaged one, which is kept as MAILBOX.damaged.
+        #[arg(long)]
+        apply: bool,
+    },
     /// Change the database of CRAM-MD5 secrets.
     ///
     /// As root that is /etc/cram-md5.pwd. While that file exists, all passwords are checked against it and not

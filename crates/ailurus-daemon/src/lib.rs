@@ -2,7 +2,7 @@
 //!
 //! [`transport`] moves octets between descriptors and a protocol engine; [`tls`] finds certificates; [`login`] decides who
 //! may come in and becomes the user; [`imapd`] puts them together for one connection. Around that stand [`serve`], which
-//! accepts connections and starts a process for each, and what people call by hand: [`demo`], [`check`], [`passwd`].
+//! accepts connections and starts a process for each, and what people call by hand: [`demo`], [`check`], [`repair`], [`passwd`].
 //! [`cli`] declares the command lines.
 #![forbid(unsafe_code)]
 
@@ -18,6 +18,7 @@ pub mod login;
 pub mod passwd;
 pub mod peer;
 pub mod personal;
+pub mod repair;
 pub mod serve;
 pub mod settings;
 pub mod surroundings;

@@ -56,6 +56,12 @@ pub trait Disk: Send + Sync + std::fmt::Debug {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Exchanges two names in one step. An error of kind `Unsupported` where the file system cannot do that.
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        let _ = (one, other);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Makes `to` a second name of the file `from`.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
@@ -166,6 +172,11 @@ impl Disk for Os {
         // EINVAL also says that a directory cannot become one below itself; the other way then says so again.
         let renamed = renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE);
         renamed.map_err(unsupported_if(&[Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP]))
+    }
+
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        let exchanged = renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE);
+        exchanged.map_err(unsupported_if(&[Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP]))
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {

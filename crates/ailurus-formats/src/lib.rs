@@ -6,6 +6,7 @@
 pub mod disk;
 pub mod journal;
 pub mod lock;
+pub mod repair;
 pub mod rewrite;
 
 mod ahead;

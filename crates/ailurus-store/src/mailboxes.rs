@@ -72,6 +72,22 @@ impl Mailboxes {
         Ok(Box::new(StandIn::new(mailbox, at, access, self.clone())))
     }
 
+    /// Finds a mailbox without opening it: where it is, and the name of its format. `#driver.FMT/NAME` is of that format whatever
+    /// it looks like. That of a directory, of an empty file and of an INBOX that is not there is a format that stands in.
+    pub fn find(&self, name: &MailboxName) -> Result<(Location, &'static str)> {
+        let (forced, plain) = self.forced(name, "look over", |known, asked| known == asked)?;
+        let at = self.existing(&plain)?;
+        let Some(driver) = forced else {
+            let format = self.claimant(&at)?.name();
+            return Ok((at, format));
+        };
+        self.check_file_type(&at)?;
+        match at.path() {
+            Some(path) if driver.has_files() && fs::metadata(path).is_err() => Err(Error::NotFound(plain)),
+            _ => Ok((at, driver.name())),
+        }
+    }
+
     /// Opens a mailbox for a passing need of our own.
     pub(crate) fn open_silently(&self, name: &MailboxName, access: Access) -> Result<Box<dyn Mailbox>> {
         let at = self.existing(name)?;

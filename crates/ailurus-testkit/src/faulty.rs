@@ -114,6 +114,7 @@ enum NameChange {
     Add(PathBuf, Node),
     Remove(PathBuf),
     Rename(PathBuf, PathBuf),
+    Exchange(PathBuf, PathBuf),
 }
 
 impl FaultyDisk {
@@ -404,6 +405,13 @@ impl Disk for FaultyDisk {
         self.name_change(NameChange::Rename(from.into(), to.into()), || Os.rename_new(from, to))
     }
 
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        if self.is_old {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.name_change(NameChange::Exchange(one.into(), other.into()), || Os.exchange(one, other))
+    }
+
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let meta = fs::symlink_metadata(from)?;
         let node = Node::File((meta.dev(), meta.ino()));
@@ -457,7 +465,8 @@ impl Disk for FaultyDisk {
 
 impl NameChange {
     fn is_in(&self, directory: &Path) -> bool {
-        let (Self::Add(path, _) | Self::Remove(path) | Self::Rename(_, path)) = self;
+        let (Self::Add(path, _) | Self::Remove(path) | Self::Rename(_, path) | Self::Exchange(_, path)) =
+            self;
         path.parent() == Some(directory)
     }
 }
@@ -492,6 +501,23 @@ fn content(file: &File) -> io::Result<Vec<u8>> {
     Ok(all)
 }
 
+/// Takes out a name with those below it, as they are below it.
+fn take_names(names: &mut BTreeMap<PathBuf, Node>, from: &Path) -> Vec<(PathBuf, Node)> {
+    let moved: Vec<_> = names.keys().filter(|path| path.starts_with(from)).cloned().collect();
+    let take = |path: PathBuf| {
+        let node = names.remove(&path).expect("was listed just now");
+        (path.strip_prefix(from).expect("starts with it").to_owned(), node)
+    };
+    moved.into_iter().map(take).collect()
+}
+
+fn put_names(names: &mut BTreeMap<PathBuf, Node>, to: &Path, moved: Vec<(PathBuf, Node)>) {
+    for (rest, node) in moved {
+        let target = if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) };
+        names.insert(target, node);
+    }
+}
+
 fn apply_name(names: &mut BTreeMap<PathBuf, Node>, change: NameChange) {
     match change {
         NameChange::Add(path, node) => {
@@ -502,13 +528,13 @@ fn apply_name(names: &mut BTreeMap<PathBuf, Node>, change: NameChange) {
             names.retain(|name, _| !name.starts_with(&path));
         }
         NameChange::Rename(from, to) => {
-            let moved: Vec<_> = names.keys().filter(|path| path.starts_with(&from)).cloned().collect();
-            for path in moved {
-                let node = names.remove(&path).expect("was listed just now");
-                let rest = path.strip_prefix(&from).expect("starts with it");
-                let target = if rest.as_os_str().is_empty() { to.clone() } else { to.join(rest) };
-                names.insert(target, node);
-            }
+            let moved = take_names(names, &from);
+            put_names(names, &to, moved);
+        }
+        NameChange::Exchange(one, other) => {
+            let (first, second) = (take_names(names, &one), take_names(names, &other));
+            put_names(names, &other, first);
+            put_names(names, &one, second);
         }
     }
 }
@@ -676,6 +702,10 @@ impl Disk for NoSync {
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         Os.remove_dir(path)
+    }
+
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        Os.exchange(one, other)
     }
 
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! `ailurus`: serve, demo, check, passwd.
+//! `ailurus`: serve, demo, check, verify, repair, passwd.
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {

@@ -8,5 +8,6 @@ mod demo;
 mod host;
 mod packaging;
 mod personal;
+mod repair;
 mod settings;
 mod support;

@@ -12,7 +12,7 @@ const VALIDITY: usize = 7;
 const UID_LAST: usize = 15;
 const KEYWORDS: usize = 25;
 /// Where the NUL fill surely is: 30 keywords of 50 octets with their line ends stop before.
-const FILL: usize = 1600;
+pub(super) const FILL: usize = 1600;
 const LAST_PID: usize = 2038;
 
 /// A header as read, and as changed since.
@@ -67,6 +67,84 @@ impl Header {
         let uid_last = hex(&raw[UID_LAST..KEYWORDS - 2])?;
         let (keywords, free) = parse_keywords(&raw[..]);
         Some(Self { raw, uid_validity, uid_last, keywords, free })
+    }
+
+    /// Puts together a header of what can be read of one, with what is wrong with it and where. UIDVALIDITY is 0 if it is
+    /// lost, or UIDLAST is: then nobody knows which UIDs were given.
+    pub(super) fn salvage(octets: &[u8]) -> (Self, Vec<(u64, String)>) {
+        let mut faults = Vec::new();
+        let mut header = Self::new(0, &[]);
+        let known = octets.len().min(SIZE);
+        if known < SIZE {
+            faults.push((known as u64, format!("the file ends within its header of {SIZE} octets")));
+        }
+        let mut raw = vec![0; SIZE];
+        raw[..known].copy_from_slice(&octets[..known]);
+        let lacks = |range: std::ops::Range<usize>, wanted: &[u8]| raw[range] != *wanted;
+        if lacks(0..VALIDITY, SIGNATURE) {
+            faults.push((0, "the file does not begin with *mbx*".into()));
+        }
+        if lacks(KEYWORDS - 2..KEYWORDS, b"\r\n") {
+            faults.push((KEYWORDS as u64 - 2, "no line end behind UIDVALIDITY and UIDLAST".into()));
+        }
+        let (validity, last) = (hex(&raw[VALIDITY..UID_LAST]), hex(&raw[UID_LAST..KEYWORDS - 2]));
+        if validity.is_none_or(|validity| validity == 0) {
+            faults.push((VALIDITY as u64, "no UIDVALIDITY".into()));
+        }
+        if last.is_none() {
+            faults.push((UID_LAST as u64, "no UIDLAST".into()));
+        }
+        header.raw[KEYWORDS..].copy_from_slice(&raw[KEYWORDS..]);
+        header.uid_validity = validity.filter(|_| last.is_some()).unwrap_or(0);
+        header.uid_last = last.unwrap_or(0);
+        if let Some(offset) = header.salvage_keywords() {
+            faults.push((offset as u64, "the list of keywords is damaged".into()));
+        }
+        header.encode();
+        (header, faults)
+    }
+
+    /// Reads the list of keywords, and writes it anew if something is wrong with it: returns where.
+    fn salvage_keywords(&mut self) -> Option<usize> {
+        let (mut names, mut at, mut fault) = (Vec::new(), KEYWORDS, None);
+        while names.len() < SLOTS {
+            let rest = &self.raw[at..LAST_PID];
+            // One of the two octets of a line end can be wrong.
+            let is_end = |pair: &[u8]| pair[0] == b'\r' || pair[1] == b'\n' || pair[0] == 0;
+            let Some(line) = rest.windows(2).position(is_end) else { break };
+            let ending = &rest[line..line + 2];
+            if line == 0 && (ending == b"\r\n" || ending[0] == 0) {
+                break;
+            }
+            if ending != b"\r\n" {
+                fault = fault.or(Some(at + line));
+            }
+            let name = std::str::from_utf8(&rest[..line]).ok().filter(|name| {
+                name.len() <= Keyword::MAX_LEN && name.bytes().all(|octet| octet.is_ascii_graphic())
+            });
+            match name.filter(|name| !name.is_empty()) {
+                Some(name) => names.push(name.to_owned()),
+                None => {
+                    fault = fault.or(Some(at));
+                    names.push(format!("lost{}", names.len()));
+                }
+            }
+            if ending[0] == 0 {
+                break;
+            }
+            at += line + 2;
+        }
+        if fault.is_some() {
+            let mut lines = names.join("\r\n").into_bytes();
+            for _ in names.len()..=SLOTS {
+                lines.extend_from_slice(b"\r\n");
+            }
+            self.raw[KEYWORDS..FILL].fill(0);
+            let most = lines.len().min(FILL - KEYWORDS);
+            self.raw[KEYWORDS..KEYWORDS + most].copy_from_slice(&lines[..most]);
+        }
+        (self.keywords, self.free) = parse_keywords(&self.raw[..]);
+        fault
     }
 
     /// Returns LASTPID: whose flag update was the last.

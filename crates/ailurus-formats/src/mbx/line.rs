@@ -144,6 +144,11 @@ fn parse_size(text: &[u8]) -> Option<u64> {
 }
 
 impl Field {
+    /// Returns the field of these numbers, as far as they fit.
+    pub(super) fn of(keywords: u32, system: u32, uid: u32) -> Self {
+        Self::from_numbers(keywords, u16::try_from(system & 0xffff).unwrap_or(0), uid)
+    }
+
     fn from_numbers(keywords: u32, system: u16, uid: u32) -> Self {
         let mut flags = Flags { keywords: KeywordMask(keywords.into()), ..Flags::default() };
         for (flag, bit) in SYSTEM {

@@ -65,6 +65,7 @@ mod indexed;
 mod line;
 mod mailbox;
 mod reclaim;
+mod salvage;
 mod torn;
 mod uids;
 mod walk;

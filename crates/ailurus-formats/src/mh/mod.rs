@@ -118,6 +118,15 @@ impl Mh {
         Ok((path, profile))
     }
 
+    /// Looks over a mailbox, and changes nothing.
+    pub(crate) fn verify(&self, at: &Location) -> Result<crate::repair::Findings> {
+        let (path, _) = self.path(at).ok_or_else(|| Error::NotFound(at.name.clone()))?;
+        let mut findings = crate::repair::folder::verify(&path)?;
+        let sidecar = Sidecar::<N>::path_in(&path);
+        crate::repair::folder::look_at_sidecar::<N>(&self.disk, &sidecar, &mut findings);
+        Ok(findings)
+    }
+
     fn is_inbox(&self, at: &Location) -> bool {
         at.place == Place::Inbox || names::is_inbox(at.name.as_bytes())
     }

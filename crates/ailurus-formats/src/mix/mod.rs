@@ -72,6 +72,7 @@ mod merge;
 mod meta;
 mod reclaim;
 mod repair;
+mod salvage;
 mod scan;
 mod status;
 mod text;

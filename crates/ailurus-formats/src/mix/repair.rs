@@ -92,7 +92,7 @@ pub(super) fn read_meta(opened: &Opened, held: &Held, manner: Manner) -> Result<
 }
 
 /// Finds out what is missing of `.mixmeta`.
-fn complete(
+pub(super) fn complete(
     directory: &Directory,
     found: Readable,
     index: Option<&File>,
@@ -192,14 +192,19 @@ fn each_status(directory: &Directory, status: &File, give: &mut dyn FnMut(&Recor
 }
 
 /// An index put together from what can be read of the old one and the data files.
-struct Rebuilt {
+pub(super) struct Rebuilt {
     entries: Vec<Entry>,
     /// The line of the old index that is still true, for each entry.
     lines: Vec<Option<Range<u64>>>,
 }
 
 impl Rebuilt {
-    fn new(directory: &Directory, index: Option<&File>, status: Option<&File>) -> Result<Self> {
+    /// Returns the messages, by UID.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub(super) fn new(directory: &Directory, index: Option<&File>, status: Option<&File>) -> Result<Self> {
         let known = index.map_or(Ok(Vec::new()), |index| records(directory, index))?;
         let mut living = Vec::new();
         if let Some(status) = status {

@@ -145,6 +145,13 @@ impl Field {
         Some(Self { keywords, system: flags_of(system), old: system & OLD != 0 })
     }
 
+    /// Reads the digits of a damaged field: those that are none count 0.
+    pub(super) fn salvage(digits: &[u8]) -> Option<Self> {
+        let mut digits: [u8; FLAGS] = digits.try_into().ok()?;
+        digits.iter_mut().filter(|digit| !digit.is_ascii_digit()).for_each(|digit| *digit = b'0');
+        Self::from_digits(&digits)
+    }
+
     /// Parses the field from its `;` on; `None` when that is not where it is.
     pub(super) fn parse(octets: &[u8], dialect: &Dialect) -> Option<Self> {
         let good = octets.len() >= FIELD && octets[0] == b';' && octets[FIELD - 1] == dialect.newline[0];

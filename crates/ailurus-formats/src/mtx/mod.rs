@@ -72,6 +72,7 @@ mod mailbox;
 mod note;
 mod parse;
 mod reclaim;
+mod salvage;
 mod torn;
 mod walk;
 

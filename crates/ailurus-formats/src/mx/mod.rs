@@ -37,6 +37,7 @@ mod edit;
 mod file;
 mod index;
 mod mailbox;
+mod verify;
 
 use crate::disk::Disk;
 use crate::files;

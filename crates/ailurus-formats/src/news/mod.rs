@@ -61,6 +61,12 @@ impl News {
         NewsMailbox::open(&self.environment, &self.disk, group, &self.directory(group), manner)
     }
 
+    /// Looks over a group, and changes nothing.
+    pub(crate) fn verify(&self, at: &Location) -> Result<crate::repair::Findings> {
+        let group = self.group(at)?.ok_or_else(|| Error::NotFound(at.name.clone()))?;
+        crate::repair::folder::verify(&self.directory(group))
+    }
+
     fn refused(verb: &str, at: &Location) -> Error {
         Error::Refused(format!("Can't {verb} mailbox {}: newsgroups are read-only", at.name))
     }

@@ -52,6 +52,8 @@ mod mail_drop;
 mod mailbox;
 mod parse;
 mod render;
+mod rough;
+mod salvage;
 mod text;
 mod window;
 mod write;

@@ -654,7 +654,7 @@ fn read_status(value: &[u8], header: &mut Header) {
 }
 
 /// Returns the decimal number at the start of `text` and its length; `None` if there is none, or it does not fit.
-fn number(text: &[u8]) -> Option<(u32, usize)> {
+pub(super) fn number(text: &[u8]) -> Option<(u32, usize)> {
     let digits = text.iter().take_while(|octet| octet.is_ascii_digit()).count();
     let value = text[..digits]
         .iter()
