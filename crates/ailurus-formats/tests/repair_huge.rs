@@ -19,14 +19,15 @@ fn peak() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
-/// Does something, and fails if that takes much memory.
-fn within_bounds<T>(what: &str, act: impl FnOnce() -> T) -> T {
+/// Does something, and fails if that takes more memory than records of so many messages need.
+fn within_bounds<T>(what: &str, messages: usize, act: impl FnOnce() -> T) -> T {
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let (before, begun) = (peak(), Instant::now());
     let outcome = act();
     let taken = peak().saturating_sub(before);
     println!("{what}: {} KiB, {} ms", taken / 1024, begun.elapsed().as_millis());
-    assert!(taken < MOST_MEMORY, "{what} took {taken} octets");
+    let most = MOST_MEMORY + 200 * messages as u64;
+    assert!(taken < most, "{what} took {taken} octets");
     outcome
 }
 
@@ -74,10 +75,11 @@ fn large_mailboxes_are_salvaged_in_bounded_memory() {
         let messages = write(format, &home, mebioctets);
         let workshop = Workshop::new(home.environment.clone(), home.disk.clone());
         let at = home.at_name("box");
-        let found = within_bounds(&format!("{format}: verify"), || workshop.verify(format, &at).unwrap());
+        let found =
+            within_bounds(&format!("{format}: verify"), messages, || workshop.verify(format, &at).unwrap());
         assert_eq!(found.damaged(), (messages + 500) / 1000, "{format}: {:?}", found.list());
         let show = || workshop.repair(format, &at, Action::Show).unwrap();
-        let repaired = within_bounds(&format!("{format}: repair"), show);
+        let repaired = within_bounds(&format!("{format}: repair"), messages, show);
         assert_eq!(repaired.outcome, Outcome::Shown);
         let salvaged = home.at_name("box.salvaged");
         assert!(workshop.verify(format, &salvaged).unwrap().damaged() == 0, "{format}");
