@@ -167,7 +167,8 @@ impl MxMailbox {
             }
             self.must_scan = false;
             self.match_files(&names.numbers, index).map_err(failed)?;
-            self.stamp = Some(stamp).filter(Stamp::is_settled);
+            // What a writer has there that still lives is settled by us if it dies, which no time of the directory shows.
+            self.stamp = Some(stamp).filter(|stamp| stamp.is_settled() && names.leftovers.is_empty());
         }
         let last = self.snapshot.largest_uid().map_or(0, Uid::get);
         let mut differs = last > index.last;
