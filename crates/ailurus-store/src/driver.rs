@@ -1,6 +1,6 @@
 //! The traits that a mailbox format implements.
 
-use crate::{Changes, ListQuery, Listed, Location, MessageInfo, Result, Snapshot};
+use crate::{Changes, ListQuery, Listed, Location, MessageInfo, MessageNotes, Result, Snapshot};
 use ailurus_types::{FlagChange, InternalDate, Keyword, MailboxName, SystemFlags, Uid, UidSet, UidValidity};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -267,6 +267,12 @@ pub trait Mailbox: Send {
     fn envelope_line(&mut self, uid: Uid) -> Result<Option<Vec<u8>>> {
         let _ = uid;
         Ok(None)
+    }
+
+    /// Returns what earlier sessions noted of the messages; `None` where nothing is kept, or what is there may not hold at this
+    /// moment. To be asked for anew at each use.
+    fn notes(&mut self) -> Option<&mut dyn MessageNotes> {
+        None
     }
 
     /// Looks at what other processes did, moves new mail in where the format does so, and finishes own work that
