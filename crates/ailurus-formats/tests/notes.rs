@@ -44,7 +44,7 @@ struct Met {
 #[track_caller]
 fn look(mailbox: &mut dyn Mailbox, message: &MessageInfo, met: &mut Met, what: &str) {
     let mut noted = Vec::new();
-    let is_noted = mailbox.notes().is_some_and(|notes| notes.get(message, KIND, &mut noted));
+    let is_noted = mailbox.notes().is_some_and(|mut notes| notes.get(message, KIND, &mut noted));
     let Ok(octets) = read_all(mailbox, message.uid(), Extent::Whole, 5000) else { return };
     if is_noted {
         met.found += 1;
@@ -52,7 +52,7 @@ fn look(mailbox: &mut dyn Mailbox, message: &MessageInfo, met: &mut Met, what: &
         return;
     }
     met.missing += 1;
-    if let Some(notes) = mailbox.notes() {
+    if let Some(mut notes) = mailbox.notes() {
         notes.put(message, KIND, &digest(&octets));
     }
 }
@@ -411,7 +411,7 @@ fn notes_that_have_no_room_are_left_out() {
         scene.session("box", |mailbox| {
             let mut found = 0;
             for message in mailbox.snapshot().messages.clone() {
-                let notes = mailbox.notes().unwrap();
+                let mut notes = mailbox.notes().unwrap();
                 let mut out = b"before".to_vec();
                 if notes.get(&message, KIND, &mut out) {
                     found += 1;
@@ -428,7 +428,7 @@ fn notes_that_have_no_room_are_left_out() {
     for _ in 0..2 {
         scene.session("box", |mailbox| {
             for message in mailbox.snapshot().messages.clone() {
-                let notes = mailbox.notes().unwrap();
+                let mut notes = mailbox.notes().unwrap();
                 if !notes.get(&message, NoteKind(2), &mut Vec::new()) {
                     notes.put(&message, NoteKind(2), &[7; 400]);
                 }

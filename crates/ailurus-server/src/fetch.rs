@@ -378,7 +378,7 @@ fn append_item(
                 (Some(parts), _) => {
                     let start = out.len();
                     parts.body_structure(out);
-                    if let Some(notes) = selected.mailbox.notes() {
+                    if let Some(mut notes) = selected.mailbox.notes() {
                         notes.put(&current.info, BODY_STRUCTURE, &out[start..]);
                     }
                 }
@@ -412,7 +412,7 @@ fn append_item(
 fn find_note(item: &FetchItem, selected: &mut Selected, current: &Current, scratch: &mut Vec<u8>) -> bool {
     scratch.clear();
     *item == FetchItem::BodyStructure
-        && selected.mailbox.notes().is_some_and(|notes| notes.get(&current.info, BODY_STRUCTURE, scratch))
+        && selected.mailbox.notes().is_some_and(|mut notes| notes.get(&current.info, BODY_STRUCTURE, scratch))
 }
 
 /// Begins the response, or goes on with the next item.

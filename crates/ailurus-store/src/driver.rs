@@ -269,9 +269,8 @@ pub trait Mailbox: Send {
         Ok(None)
     }
 
-    /// Returns what earlier sessions noted of the messages; `None` where nothing is kept, or what is there may not hold at this
-    /// moment. To be asked for anew at each use.
-    fn notes(&mut self) -> Option<&mut dyn MessageNotes> {
+    /// Returns what sessions noted of the messages; `None` where nothing is kept.
+    fn notes(&mut self) -> Option<Box<dyn MessageNotes + '_>> {
         None
     }
 

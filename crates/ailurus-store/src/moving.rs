@@ -164,7 +164,7 @@ impl Mailbox for Moving {
         self.target.envelope_line(uid)
     }
 
-    fn notes(&mut self) -> Option<&mut dyn MessageNotes> {
+    fn notes(&mut self) -> Option<Box<dyn MessageNotes + '_>> {
         self.target.notes()
     }
 

@@ -63,7 +63,7 @@ impl Mailbox for StandIn {
         self.mailbox.envelope_line(uid)
     }
 
-    fn notes(&mut self) -> Option<&mut dyn MessageNotes> {
+    fn notes(&mut self) -> Option<Box<dyn MessageNotes + '_>> {
         self.mailbox.notes()
     }
 

@@ -18,9 +18,9 @@
 //! A bucket says whose it is: there is no head, and a bucket of another mailbox, lineage or UID validity value is an empty one.
 //! The [lineage](Proof::lineage) is a random number that a reading of the mailbox begins, and that is handed on, with the proof and in
 //! the index, as long as nothing but known changes of ours come between: these change no octet of a message that is seen. It ends
-//! with the proof, whoever wrote what to the mailbox. At each look, the file must have the very stamp of the session's proof, so
-//! that what others do during a session is seen as it is without notes. A note is taken only for what was read between two
-//! looks at the same stamp.
+//! with the proof, whoever wrote what to the mailbox. When a note is found, the file must have the very stamp of the session's proof, so
+//! that what others do during a session is seen as it is without notes. One is taken only for what was read after nothing was
+//! found, when the proof is still the same, and has the file's stamp after the reading.
 //!
 //! # Writing
 //!
@@ -64,12 +64,18 @@ pub(crate) enum Notes {
 /// The lineage, the UID validity value and the group: the first words of a bucket.
 type Key = [u8; 16];
 
+/// Notes at a moment.
+struct Look<'n> {
+    notes: &'n mut Opened,
+    mailbox: &'n File,
+}
+
 pub(crate) struct Opened {
     disk: Arc<dyn Disk>,
     file: File,
     writable: bool,
     written: usize,
-    /// What is proven of the mailbox at this look.
+    /// What is proven of the mailbox.
     proof: Proof,
     validity: UidValidity,
     /// The last look that found nothing.
@@ -81,14 +87,14 @@ pub(crate) struct Opened {
 }
 
 impl Notes {
-    /// Returns the notes of a mailbox of which this is proven now.
-    pub(crate) fn at(
-        &mut self,
-        mailbox: &File,
+    /// Returns the notes of a mailbox of which the session has this proof.
+    pub(crate) fn at<'n>(
+        &'n mut self,
+        mailbox: &'n File,
         proof: Proof,
         validity: UidValidity,
         indexes: Option<Indexes<'_>>,
-    ) -> Option<&mut dyn MessageNotes> {
+    ) -> Option<Box<dyn MessageNotes + 'n>> {
         if let Self::Unopened = self {
             let indexes = indexes.filter(|_| is_local(mailbox));
             let opened = indexes.and_then(|indexes| Opened::of(&indexes, proof, validity));
@@ -96,13 +102,12 @@ impl Notes {
         }
         let Self::Open(opened) = self else { return None };
         (opened.proof, opened.validity) = (proof, validity);
-        Some(opened.as_mut())
+        Some(Box::new(Look { notes: opened, mailbox }))
     }
 
     /// Writes what is in memory, when the mailbox is closed.
     pub(crate) fn close(&mut self, indexes: Option<Indexes<'_>>) {
-        if let Self::Open(opened) = std::mem::take(self) {
-            let mut opened = opened;
+        if let Self::Open(mut opened) = std::mem::take(self) {
             opened.flush();
             if let Some(indexes) = indexes.filter(|_| opened.written >= MUCH) {
                 indexes.prune();
@@ -202,6 +207,21 @@ impl Opened {
         self.written += self.bucket.len();
     }
 
+    /// Adds a note if there is room.
+    fn add(&mut self, name: &[u8; NAME], kind: NoteKind, octets: &[u8]) {
+        let room = BUCKET.saturating_sub(ENTRY + octets.len());
+        if self.is_taken || HEAD > room {
+            return;
+        }
+        if self.bucket.len() > room {
+            self.keep_only(kind);
+        }
+        if self.bucket.len() <= room {
+            append(&mut self.bucket, name, octets);
+            self.is_dirty = true;
+        }
+    }
+
     /// Gives up notes of other kinds than this: an older program's.
     fn keep_only(&mut self, kind: NoteKind) {
         let mut kept = self.bucket[..HEAD].to_vec();
@@ -212,35 +232,32 @@ impl Opened {
     }
 }
 
-impl MessageNotes for Opened {
+impl MessageNotes for Look<'_> {
     fn get(&mut self, message: &MessageInfo, kind: NoteKind, out: &mut Vec<u8>) -> bool {
-        self.turn_to(message.uid().get() / GROUP);
+        let notes = &mut *self.notes;
+        notes.turn_to(message.uid().get() / GROUP);
         let name = name(message, kind);
-        if let Some((_, octets)) = entries(&self.bucket).find(|(other, _)| **other == name) {
+        let found = entries(&notes.bucket).find(|(other, _)| **other == name);
+        let Some((_, octets)) = found else {
+            // Whether the file is what it was is looked at when all of the message was read.
+            notes.asked = Some((name, notes.proof, notes.validity));
+            return false;
+        };
+        notes.asked = None;
+        let holds = notes.proof.still(self.mailbox).is_some();
+        if holds {
             out.extend_from_slice(octets);
-            self.asked = None;
-            return true;
         }
-        self.asked = Some((name, self.proof, self.validity));
-        false
+        holds
     }
 
     fn put(&mut self, message: &MessageInfo, kind: NoteKind, octets: &[u8]) {
+        let notes = &mut *self.notes;
         let name = name(message, kind);
-        if self.asked.take() != Some((name, self.proof, self.validity)) || !self.writable {
-            return;
-        }
-        self.turn_to(message.uid().get() / GROUP);
-        let room = BUCKET.saturating_sub(ENTRY + octets.len());
-        if self.is_taken || HEAD > room {
-            return;
-        }
-        if self.bucket.len() > room {
-            self.keep_only(kind);
-        }
-        if self.bucket.len() <= room {
-            append(&mut self.bucket, &name, octets);
-            self.is_dirty = true;
+        let is_asked = notes.asked.take() == Some((name, notes.proof, notes.validity));
+        if is_asked && notes.writable && notes.proof.still(self.mailbox).is_some() {
+            notes.turn_to(message.uid().get() / GROUP);
+            notes.add(&name, kind, octets);
         }
     }
 }

@@ -446,8 +446,8 @@ impl Mailbox for MbxMailbox {
         }
     }
 
-    fn notes(&mut self) -> Option<&mut dyn MessageNotes> {
-        let proof = self.proof?.still(&self.file.file).filter(|_| !self.lost)?;
+    fn notes(&mut self) -> Option<Box<dyn MessageNotes + '_>> {
+        let proof = self.proof.filter(|_| !self.lost)?;
         self.notes.at(&self.file.file, proof, self.snapshot.uid_validity, self.file.indexes())
     }
 

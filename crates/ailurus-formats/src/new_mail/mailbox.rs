@@ -141,7 +141,7 @@ impl Mailbox for Inbox {
         self.inner.envelope_line(uid)
     }
 
-    fn notes(&mut self) -> Option<&mut dyn MessageNotes> {
+    fn notes(&mut self) -> Option<Box<dyn MessageNotes + '_>> {
         self.inner.notes()
     }
 

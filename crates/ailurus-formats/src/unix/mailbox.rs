@@ -485,9 +485,8 @@ impl Mailbox for UnixMailbox {
         })
     }
 
-    fn notes(&mut self) -> Option<&mut dyn MessageNotes> {
-        let proof = self.proof?.still(&self.file)?;
-        self.notes.at(&self.file, proof, self.snapshot.uid_validity, self.shared.indexes())
+    fn notes(&mut self) -> Option<Box<dyn MessageNotes + '_>> {
+        self.notes.at(&self.file, self.proof?, self.snapshot.uid_validity, self.shared.indexes())
     }
 
     fn refresh(&mut self) -> Result<Changes> {
