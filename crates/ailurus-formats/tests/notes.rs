@@ -138,6 +138,43 @@ fn notes_of_realistic_mail_are_right() {
     }
 }
 
+/// What was noted of mail as it came is right after all that we do to the file around it.
+#[test]
+fn notes_of_samples_are_right_after_rewrites() {
+    let mut met = Met::default();
+    for (kind, format) in KINDS.into_iter().zip(["unix", "mmdf", "mbx"]) {
+        let names = fs::read_dir(support::fixtures(format)).unwrap().flatten().map(|entry| entry.path());
+        for sample in names.filter(|path| path.extension().is_none()) {
+            let content = fs::read(&sample).unwrap();
+            for cut in 0..2.min(content.len()) {
+                let scene = Scene::new(kind);
+                let (path, what) = (scene.path("box"), format!("{}, cut by {cut}", sample.display()));
+                fs::write(&path, &content[..content.len() - cut]).unwrap();
+                for access in [Access::ReadOnly, Access::ReadWrite, Access::ReadWrite, Access::ReadOnly] {
+                    quiet();
+                    let Ok(mut mailbox) = scene.driver().open(&at(&path), access, Manner::Session) else {
+                        continue;
+                    };
+                    let mut act = |mailbox: &mut dyn Mailbox| {
+                        let now = look_at_all(mailbox, &what);
+                        met = Met { found: met.found + now.found, missing: met.missing + now.missing };
+                    };
+                    act(mailbox.as_mut());
+                    drop(mailbox.refresh());
+                    act(mailbox.as_mut());
+                    let flags = change(FlagOp::Add, SystemFlags::FLAGGED, &["Work"]);
+                    drop(store(mailbox.as_mut(), &UidSet::all(), &flags));
+                    drop(mailbox.checkpoint());
+                    act(mailbox.as_mut());
+                    drop(mailbox.close());
+                    drop(append(&*scene.driver(), &path, b"A: b\r\n\r\nc\r\n", SystemFlags::NONE, &[]));
+                }
+            }
+        }
+    }
+    assert!(met.found > 1000, "{met:?}");
+}
+
 #[test]
 fn small_mailboxes_have_none() {
     let mut scene = Scene::with_mailbox(Kind::Unix, 20);
