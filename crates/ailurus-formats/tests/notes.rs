@@ -197,6 +197,14 @@ fn nothing_is_noted_that_was_not_asked_for_in_this_state() {
         drop(expunge(mailbox, &[20].into_iter().filter_map(Uid::new).collect()).unwrap());
         mailbox.notes().unwrap().put(&messages[1], KIND, b"of the state before");
     });
+    assert_eq!(scene.notes_of("box").metadata().unwrap().len(), 0);
+    scene.session("box", |mailbox| {
+        let messages = mailbox.snapshot().messages.clone();
+        assert!(!mailbox.notes().unwrap().get(&messages[0], KIND, &mut Vec::new()));
+        overwrite(&scene.path("box"), 0, b"Text of", b"text of");
+        mailbox.notes().unwrap().put(&messages[0], KIND, b"read while another wrote");
+    });
+    assert_eq!(scene.notes_of("box").metadata().unwrap().len(), 0);
     assert_eq!(scene.notes("nothing"), Met { found: 0, missing: 19 });
 }
 
