@@ -47,20 +47,28 @@
 //!
 //! An index is read under the lock under which the mailbox would be scanned.
 //!
-//! # For another format
+//! # Notes
 //!
+//! What a session worked out of a message (BODYSTRUCTURE as it is sent) is kept in a second file, whose name ends in `-notes`:
+//! see [`notes`].
+//!
+//! # For another format
+//!//!
 //! Make the record's [`Place`], turn what is known of the file into a [`Head`] and back, and then: when opening,
 //! [`Indexes::find`] with the stamp of the file under lock, else scan between [`Reading::begin`] and [`Reading::end`] and
 //! [`Indexes::save`]; after own changes, pass the proof through [`set_times_signed`] and save when the mailbox is closed.
 //! A format whose state is more than one file (a sidecar, a directory) puts the stamp of the other one into
-//! [`Head::own`]. See `unix::indexed`.
+//! [`Head::own`]. See `unix::indexed`. For notes, answer
+//! [`ailurus_store::Mailbox::notes`] with [`Notes::at`] while the proof still holds.
 
+mod notes;
 mod record;
 mod stamp;
 
 use crate::disk::Disk;
 use ailurus_store::{Access, Environment, MessageInfo, Status};
 use ailurus_types::{Keywords, Uid, UidValidity};
+pub(crate) use notes::Notes;
 use record::{HEAD, RECORD, Sum, decode, encode, hash};
 pub(crate) use record::{OWN, Place};
 pub(crate) use stamp::{Proof, Reading, Stamp, set_times_signed};
@@ -85,6 +93,7 @@ pub(crate) struct Head {
     /// The format's name.
     pub(crate) format: [u8; 8],
     pub(crate) stamp: Stamp,
+    lineage: u64,
     pub(crate) local_offset: i16,
     pub(crate) uid_validity: u32,
     pub(crate) uid_last: u32,
@@ -189,16 +198,18 @@ impl<'e> Indexes<'e> {
         let path = self.path(stamp);
         let is_new = path.symlink_metadata().is_err();
         if self.make_directory().is_some()
-            && self.write(&path, stamp, summary, messages, places).is_some()
+            && self.write(&path, proof, summary, messages, places).is_some()
             && is_new
         {
             self.prune();
         }
     }
 
-    /// Removes the index of a mailbox that is no more.
+    /// Removes the index of a mailbox that is no more, and its notes.
     pub(crate) fn forget(&self, stamp: Stamp) {
-        self.disk.remove(&self.path(stamp)).ok();
+        for path in [self.path(stamp), self.notes_path(stamp)] {
+            self.disk.remove(&path).ok();
+        }
     }
 
     fn path(&self, stamp: Stamp) -> PathBuf {
@@ -208,7 +219,7 @@ impl<'e> Indexes<'e> {
     fn write<P: Place>(
         &self,
         path: &Path,
-        stamp: Stamp,
+        proof: Proof,
         summary: Summary<'_>,
         messages: &[MessageInfo],
         places: &[P],
@@ -217,7 +228,8 @@ impl<'e> Indexes<'e> {
         let Summary { uid_validity, uid_last, own, keywords, tail } = summary;
         let mut head = Head {
             format: self.format,
-            stamp,
+            stamp: proof.stamp(),
+            lineage: proof.lineage(),
             local_offset: self.env.clock.local_offset(),
             uid_validity,
             uid_last,
@@ -279,7 +291,7 @@ impl<'e> Indexes<'e> {
             .flatten()
             .filter(|entry| entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()))
             .filter_map(|entry| Some((entry.metadata().ok()?, entry.path())))
-            .map(|(found, path)| (found.mtime(), found.len(), path))
+            .map(|(found, path)| (found.mtime(), found.blocks() * 512, path))
             .collect();
         let is_left = |path: &Path| path.extension().is_some();
         let now = self.env.clock.now();
@@ -307,7 +319,7 @@ pub(crate) struct Found<'e> {
 impl Found<'_> {
     /// Returns the proof of the state that it is of.
     pub(crate) fn proof(&self) -> Proof {
-        Proof::of_index(self.head.stamp)
+        Proof::of_index(self.head.stamp, self.head.lineage)
     }
 
     /// Reads all records; `None` if they are not what was written.
@@ -342,7 +354,7 @@ impl Found<'_> {
 
     /// Makes it the index of the state after the times of the mailbox were set.
     pub(crate) fn restamp(mut self, proof: Proof) {
-        self.head.stamp = proof.stamp();
+        (self.head.stamp, self.head.lineage) = (proof.stamp(), proof.lineage());
         // A head that is there in part is not believed.
         write_head(self.disk, &self.file, &self.head);
     }
@@ -357,7 +369,7 @@ impl Found<'_> {
     ) -> Option<()> {
         let known = self.head.messages;
         self.head.count(messages)?;
-        self.head.stamp = proof.stamp();
+        (self.head.stamp, self.head.lineage) = (proof.stamp(), proof.lineage());
         (self.head.uid_last, self.head.own) = (summary.uid_last, summary.own);
         self.head.keywords = summary.keywords.clone();
         self.head.tail = hash(1, summary.tail);

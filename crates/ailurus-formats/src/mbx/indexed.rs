@@ -38,7 +38,7 @@ impl Place for Spot {
 }
 
 impl MbxFile {
-    fn indexes(&self) -> Option<Indexes<'_>> {
+    pub(super) fn indexes(&self) -> Option<Indexes<'_>> {
         Indexes::of("mbx", &self.environment, &self.disk)
     }
 
