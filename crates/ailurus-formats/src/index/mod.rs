@@ -59,11 +59,12 @@ mod record;
 mod stamp;
 
 use crate::disk::Disk;
-use ailurus_store::{Access, Environment, MessageInfo, Status};
+use ailurus_store::{Access, Environment, MessageInfo, Snapshot, Status};
 use ailurus_types::{Keywords, Uid, UidValidity};
 use record::{HEAD, RECORD, Sum, decode, encode, hash};
 pub(crate) use record::{OWN, Place};
 pub(crate) use stamp::{Proof, Reading, Stamp, set_times_signed};
+use std::borrow::Cow;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -108,6 +109,19 @@ pub(crate) struct Summary<'s> {
     pub(crate) keywords: &'s Keywords,
     /// The last octets of the mailbox.
     pub(crate) tail: &'s [u8],
+}
+
+/// Returns the messages of a session as the next one finds them: one that may write has written down by now that it was
+/// told of them.
+pub(crate) fn as_written(snapshot: &Snapshot) -> Cow<'_, [MessageInfo]> {
+    if !snapshot.writable {
+        return Cow::Borrowed(&snapshot.messages);
+    }
+    let old = |mut message: MessageInfo| {
+        message.set_recent(false);
+        message
+    };
+    Cow::Owned(snapshot.messages.iter().copied().map(old).collect())
 }
 
 impl Head {
@@ -409,7 +423,7 @@ fn user() -> u32 {
 }
 
 /// Tells whether the file's time of change is that of a local file system, which nobody but our kernel writes to.
-fn is_local(file: &File) -> bool {
+pub(crate) fn is_local(file: &File) -> bool {
     const LOCAL: [u64; 11] = [
         0xef53,      // ext2 to ext4
         0x5846_5342, // XFS
