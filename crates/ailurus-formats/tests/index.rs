@@ -6,7 +6,7 @@ mod support;
 
 use ailurus_formats::disk::{Disk, Os};
 use ailurus_formats::lock::{Mode, Wait, lock_file};
-use ailurus_formats::{Mbx, Mtx, Unix};
+use ailurus_formats::{Mbx, Mtx, Mx, Unix};
 use ailurus_store::{
     Access, Driver, Environment, Extent, Mailbox, Manner, MessageInfo, Notices, Status, SystemClock,
 };
@@ -1070,6 +1070,240 @@ fn whatever_happens_the_file_is_what_is_seen() {
             let writes = sessions.iter().flatten().any(|mailbox| mailbox.snapshot().writable);
             if !writes || random.one_in(3) {
                 scene.check("box", &format!("{kind:?}, seed {seed}: {did:?}"));
+            }
+        }
+    }
+}
+
+/// A mailbox that is a directory: what STATUS tells by an index, and without.
+struct Folder {
+    scene: Scene,
+    plain: Mx,
+    driver: Mx,
+}
+
+impl Folder {
+    fn new(messages: u32) -> Self {
+        let scene = Scene::new(Kind::Unix);
+        let plain = Environment { cache_dir: None, ..scene.env.clone() };
+        let driver = |env: Environment| Mx::new(Arc::new(env), Os::shared());
+        let (driver, plain) = (driver(scene.env.clone()), driver(plain));
+        let folder = Self { scene, plain, driver };
+        folder.driver.create(&folder.at()).unwrap();
+        (1..=messages).for_each(|number| folder.deliver(number));
+        // The first session writes the index of the format; files that are new are looked at again.
+        for _ in 0..2 {
+            std::thread::sleep(Duration::from_millis(60));
+            drop(folder.driver.open(&folder.at(), Access::ReadWrite, Manner::Session).unwrap());
+        }
+        quiet();
+        folder
+    }
+
+    fn at(&self) -> ailurus_store::Location {
+        at(&self.scene.path("box"))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.scene.path("box").join(name)
+    }
+
+    /// Puts a file there, as old as messages are.
+    fn deliver(&self, number: u32) {
+        let path = self.file(&number.to_string());
+        fs::write(&path, format!("Subject: {number}\r\n\r\ntext\r\n")).unwrap();
+        age(&path);
+    }
+
+    fn status(&self) -> Status {
+        self.driver.status(&self.at()).unwrap()
+    }
+
+    /// Fails if STATUS tells anything but what is there, whichever way it is asked.
+    #[track_caller]
+    fn check(&self, what: &str) {
+        let ours = self.status();
+        assert_eq!(ours, self.plain.status(&self.at()).unwrap(), "{what}");
+        assert_eq!(self.status(), ours, "{what}");
+        quiet();
+        assert_eq!(self.status(), ours, "{what}");
+        assert_eq!(self.status(), ours, "{what}");
+    }
+
+    #[track_caller]
+    fn assert_warm(&self, is: bool, what: &str) {
+        let before = read_so_far();
+        self.status();
+        let read = read_so_far() - before;
+        let all = self.file(".mxindex").metadata().unwrap().len();
+        assert_eq!(read < all / 2, is, "{what}: {read} octets read of {all}");
+    }
+}
+
+fn age(path: &Path) {
+    let long_ago = FileTimes::new().set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+    File::options().write(true).open(path).unwrap().set_times(long_ago).unwrap();
+}
+
+type OnFolder = (&'static str, bool, fn(&Folder));
+
+/// What becomes of an mx mailbox, and whether STATUS can be told by an index after that.
+const ON_FOLDER: &[OnFolder] = &[
+    ("a file more", true, |folder| folder.deliver(2001)),
+    ("a file more, time of the directory put back", true, |folder| {
+        let directory = folder.scene.path("box");
+        let before = directory.metadata().unwrap();
+        folder.deliver(2002);
+        let times = FileTimes::new().set_modified(before.modified().unwrap());
+        File::open(directory).unwrap().set_times(times).unwrap();
+    }),
+    ("a file less", true, |folder| fs::remove_file(folder.file("17")).unwrap()),
+    ("a file renamed", true, |folder| fs::rename(folder.file("18"), folder.file("2003")).unwrap()),
+    ("flags in place, time put back", true, |folder| {
+        let path = folder.file(".mxindex");
+        let before = path.metadata().unwrap();
+        overwrite(&path, 500, b".0000M", b".0001M");
+        set_modified(&path, &before);
+    }),
+    ("another UID validity value, time put back", true, |folder| {
+        let path = folder.file(".mxindex");
+        let before = path.metadata().unwrap();
+        File::options().write(true).open(&path).unwrap().write_all_at(b"V0000abcd", 0).unwrap();
+        set_modified(&path, &before);
+    }),
+    ("an older index in its place", true, |folder| {
+        let old = fs::read(folder.file(".mxindex")).unwrap();
+        append(&folder.driver, &folder.scene.path("box"), b"Subject: x\r\n\r\nx\r\n", SystemFlags::SEEN, &[])
+            .unwrap();
+        fs::write(folder.file(".mxindex"), old).unwrap();
+        age(&folder.file("1001"));
+    }),
+    ("an append", true, |folder| {
+        append(&folder.driver, &folder.scene.path("box"), b"Subject: x\r\n\r\nx\r\n", SystemFlags::SEEN, &[])
+            .unwrap();
+        age(&folder.file("1001"));
+    }),
+    ("a session", true, |folder| {
+        let mut mailbox = folder.driver.open(&folder.at(), Access::ReadWrite, Manner::Session).unwrap();
+        drop(
+            store(mailbox.as_mut(), &UidSet::all(), &change(FlagOp::Add, SystemFlags::SEEN, &["Work"]))
+                .unwrap(),
+        );
+        drop(expunge(mailbox.as_mut(), &UidSet::from_iter(Uid::new(9))).unwrap());
+    }),
+    ("a file just made", false, |folder| {
+        fs::write(folder.file("2004"), "").unwrap();
+        folder.status();
+    }),
+    ("a link", false, |folder| {
+        let elsewhere = folder.scene.path("elsewhere");
+        fs::write(&elsewhere, "Subject: x\r\n\r\n").unwrap();
+        age(&elsewhere);
+        std::os::unix::fs::symlink(&elsewhere, folder.file("2005")).unwrap();
+        quiet();
+        folder.check("a link to a file");
+        fs::remove_file(elsewhere).unwrap();
+    }),
+    ("a directory with a number", false, |folder| fs::create_dir(folder.file("2006")).unwrap()),
+    ("a damaged index", false, |folder| overwrite(&folder.file(".mxindex"), 500, b".0000M", b".00?0M")),
+    ("another mailbox in its place", true, |folder| {
+        let beside = folder.scene.path("beside");
+        fs::create_dir(&beside).unwrap();
+        for number in 1..=1000 {
+            fs::rename(folder.file(&number.to_string()), beside.join(number.to_string())).unwrap();
+        }
+        fs::remove_file(beside.join("1")).unwrap();
+        fs::copy(folder.file(".mxindex"), beside.join(".mxindex")).unwrap();
+        fs::remove_dir_all(folder.scene.path("box")).unwrap();
+        fs::rename(beside, folder.scene.path("box")).unwrap();
+    }),
+];
+
+#[test]
+fn status_of_a_directory_is_told_by_an_index() {
+    for (what, keeps, act) in ON_FOLDER {
+        let folder = Folder::new(1000);
+        folder.check(what);
+        folder.assert_warm(true, what);
+        act(&folder);
+        folder.check(what);
+        folder.assert_warm(*keeps, what);
+    }
+    let folder = Folder::new(10);
+    let index = folder.scene.index_of("box");
+    folder.check("few");
+    assert_eq!(index.metadata().unwrap().len(), 4096);
+    let good = fs::read(&index).unwrap();
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        if bit % 37 == 0 {
+            fs::write(&index, bad).unwrap();
+            folder.status();
+            assert!(fs::read(&index).unwrap() == good, "a flipped bit at {bit}");
+        }
+    }
+    folder.driver.delete(&folder.at()).unwrap();
+    assert!(!index.exists());
+}
+
+#[test]
+fn whatever_happens_in_a_directory_is_what_status_tells() {
+    for seed in 0..12 {
+        let (folder, mut random, mut did) = (Folder::new(20), Random::new(seed), Vec::new());
+        let mut session: Option<Box<dyn Mailbox>> = None;
+        for number in 0..60 {
+            let names: Vec<u32> = fs::read_dir(folder.scene.path("box"))
+                .unwrap()
+                .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+                .collect();
+            let some = names.get(random.below(names.len().max(1))).copied().unwrap_or(1);
+            let what = random.below(9);
+            match what {
+                0 => folder.deliver(names.iter().max().copied().unwrap_or(0) + 1),
+                1 => drop(fs::remove_file(folder.file(&some.to_string()))),
+                2 => {
+                    let new = names.iter().max().copied().unwrap_or(0) + 2;
+                    fs::rename(folder.file(&some.to_string()), folder.file(&new.to_string())).ok();
+                }
+                3 => drop(append(
+                    &folder.driver,
+                    &folder.scene.path("box"),
+                    b"x: y\r\n\r\n",
+                    SystemFlags::NONE,
+                    &[],
+                )),
+                4 => session = folder.driver.open(&folder.at(), Access::ReadWrite, Manner::Session).ok(),
+                5 => session = None,
+                6 | 7 => {
+                    if let Some(mailbox) = &mut session {
+                        let set = UidSet::from_iter(Uid::new(some));
+                        if what == 6 {
+                            let flags = change(FlagOp::Add, SystemFlags::SEEN, &[]);
+                            drop(store(mailbox.as_mut(), &set, &flags));
+                        } else {
+                            drop(expunge(mailbox.as_mut(), &set));
+                        }
+                    }
+                }
+                _ => {
+                    let path = folder.file(".mxindex");
+                    let before = path.metadata().unwrap();
+                    let octets = fs::read(&path).unwrap();
+                    if let Some(at) = octets.windows(6).position(|window| window == b".0000M") {
+                        File::options()
+                            .write(true)
+                            .open(&path)
+                            .unwrap()
+                            .write_all_at(b".0001M", at as u64)
+                            .unwrap();
+                        set_modified(&path, &before);
+                    }
+                }
+            }
+            did.push(what);
+            if random.one_in(2) {
+                folder.check(&format!("seed {seed}, {number}: {did:?}"));
             }
         }
     }

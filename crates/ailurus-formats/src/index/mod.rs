@@ -156,6 +156,8 @@ pub(crate) struct Indexes<'e> {
     directory: &'e Path,
     env: &'e Environment,
     disk: &'e Arc<dyn Disk>,
+    /// Smaller ones have none.
+    from: u64,
 }
 
 impl<'e> Indexes<'e> {
@@ -163,12 +165,24 @@ impl<'e> Indexes<'e> {
     pub(crate) fn of(format: &str, env: &'e Environment, disk: &'e Arc<dyn Disk>) -> Option<Self> {
         let mut name = [0; 8];
         name.get_mut(..format.len())?.copy_from_slice(format.as_bytes());
-        Some(Self { format: name, directory: env.cache_dir.as_deref()?, env, disk })
+        Some(Self { format: name, directory: env.cache_dir.as_deref()?, env, disk, from: env.index_from })
+    }
+
+    /// Returns those of a format whose mailboxes are directories: what counts is the size of the directory.
+    pub(crate) fn of_directories(
+        format: &str,
+        env: &'e Environment,
+        disk: &'e Arc<dyn Disk>,
+    ) -> Option<Self> {
+        // A name takes a directory some 32 octets.
+        const MAIL_OF_A_NAME: u64 = 16;
+        let indexes = Self::of(format, env, disk)?;
+        Some(Self { from: env.index_from / MAIL_OF_A_NAME, ..indexes })
     }
 
     /// Returns the index of a mailbox that has this stamp now.
     pub(crate) fn find(&self, stamp: Stamp, access: Access) -> Option<Found<'e>> {
-        if stamp.size < self.env.index_from {
+        if stamp.size < self.from {
             return None;
         }
         let path = self.path(stamp);
@@ -197,7 +211,7 @@ impl<'e> Indexes<'e> {
         places: &[P],
     ) {
         let stamp = proof.stamp();
-        if stamp.size < self.env.index_from || !is_local(mailbox) {
+        if stamp.size < self.from || !is_local(mailbox) {
             return;
         }
         let path = self.path(stamp);
@@ -208,6 +222,17 @@ impl<'e> Indexes<'e> {
         {
             self.prune();
         }
+    }
+
+    /// Keeps only what STATUS tells of a mailbox.
+    pub(crate) fn save_status(
+        &self,
+        proof: Proof,
+        mailbox: &File,
+        summary: Summary<'_>,
+        messages: &[MessageInfo],
+    ) {
+        self.save::<Nowhere>(proof, mailbox, summary, messages, &[]);
     }
 
     /// Removes the index of a mailbox that is no more.
@@ -308,6 +333,23 @@ impl<'e> Indexes<'e> {
                 self.disk.remove(&path).ok();
             }
         }
+    }
+}
+
+/// Where a message is whose record is not kept.
+enum Nowhere {}
+
+impl Place for Nowhere {
+    fn encode(&self) -> [u8; 32] {
+        match *self {}
+    }
+
+    fn decode(_: &[u8; 32]) -> Option<Self> {
+        None
+    }
+
+    fn range(&self) -> std::ops::Range<u64> {
+        match *self {}
     }
 }
 
