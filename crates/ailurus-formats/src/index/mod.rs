@@ -24,6 +24,8 @@
 //! | a write while we read | the stamp before the reading is not that after it: no index |
 //! | a write by others in a session of ours, between two times that we hold the lock | the session's own stamp does not fit any more ([`Proof::still`]): it writes no index from then on |
 //! | our own append, checkpoint, expunge, under the exclusive lock | the proof is handed on from the stamp before to that after |
+//! | a sidecar changes, or which keywords are configured (mtx, tenex) | another mark in [`Head::own`] |
+//! | a program writes flags without a lock, as the reference does to mtx and tenex | the same as of any write; a state that we made is handed on only where nobody else has the mailbox open, see `mtx::indexed` |
 //! | another host with the same home has a mailbox of the same numbers | another time of change |
 //! | a kill or a power loss within one of those, a journal to be finished | another time of change |
 //!
@@ -53,7 +55,11 @@
 //! [`Indexes::find`] with the stamp of the file under lock, else scan between [`Reading::begin`] and [`Reading::end`] and
 //! [`Indexes::save`]; after own changes, pass the proof through [`set_times_signed`] and save when the mailbox is closed.
 //! A format whose state is more than one file (a sidecar, a directory) puts the stamp of the other one into
-//! [`Head::own`]. See `unix::indexed`.
+//! [`Head::own`]. See `unix::indexed`; `mtx::indexed` for one with a sidecar.
+//!
+//! A directory's stamp tells what came, went or was renamed, and not what files hold now: what depends on that is not to
+//! be taken from an index. So mx keeps nothing but the head, for STATUS (`mx::indexed`). mh has its sidecar and news its
+//! cache for the same; mix is read from indexes of its own.
 
 mod record;
 mod stamp;
@@ -174,10 +180,10 @@ impl<'e> Indexes<'e> {
         env: &'e Environment,
         disk: &'e Arc<dyn Disk>,
     ) -> Option<Self> {
-        // A name takes a directory some 32 octets.
-        const MAIL_OF_A_NAME: u64 = 16;
+        // Names of some 500 messages take a directory 16 KiB.
+        const MAIL_BY_NAMES: u64 = 16;
         let indexes = Self::of(format, env, disk)?;
-        Some(Self { from: env.index_from / MAIL_OF_A_NAME, ..indexes })
+        Some(Self { from: env.index_from / MAIL_BY_NAMES, ..indexes })
     }
 
     /// Returns the index of a mailbox that has this stamp now.

@@ -8,9 +8,10 @@
 use super::Mx;
 use super::file::{Locked, NAME};
 use super::mailbox::MxMailbox;
-use crate::index::{Found, Indexes, OWN, Reading, Stamp, Summary};
+use crate::index::{Found, Indexes, OWN, Reading, Stamp, Summary, is_local};
 use crate::numbered::Folder;
-use ailurus_store::{Access, Error, Result, Status};
+use ailurus_store::{Access, Error, Manner, Result, Status};
+use std::fs::File;
 use std::path::Path;
 
 /// A mailbox as it was before it was looked at.
@@ -28,7 +29,9 @@ impl Before {
         let failed = |error| Error::io("look at", path)(error);
         let directory = Reading::begin(folder.directory()).map_err(failed)?;
         let index = Reading::begin(locked.file()).map_err(failed)?;
-        Ok(locked.writable.then_some(Self { folder, directory, index }))
+        // It can be a link to somewhere else.
+        let counts = locked.writable && is_local(locked.file());
+        Ok(counts.then_some(Self { folder, directory, index }))
     }
 }
 
@@ -51,13 +54,7 @@ impl Mx {
     }
 
     fn read_status(&self, path: &Path) -> Result<(MxMailbox, Status)> {
-        let mailbox = MxMailbox::open(
-            &self.environment,
-            &self.disk,
-            path,
-            Access::ReadOnly,
-            ailurus_store::Manner::Silent,
-        )?;
+        let mailbox = MxMailbox::open(&self.environment, &self.disk, path, Access::ReadOnly, Manner::Silent)?;
         let snapshot = &mailbox.snapshot;
         let status = Status::of(&snapshot.messages, snapshot.uid_next, snapshot.uid_validity);
         Ok((mailbox, status))
@@ -67,7 +64,7 @@ impl Mx {
     fn keep(&self, indexes: &Indexes<'_>, before: Before, mailbox: &MxMailbox) {
         let Before { folder, directory, index } = before;
         let own = own(&index);
-        let Ok(file) = std::fs::File::open(mailbox.folder.path().join(NAME)) else { return };
+        let Ok(file) = File::open(mailbox.folder.path().join(NAME)) else { return };
         // The path must have led to this directory all the time.
         let same = Stamp::of_file(mailbox.folder.directory()).is_ok_and(|now| now == directory.stamp());
         let is_known = mailbox.is_plain && !mailbox.must_scan && same && index.end(&file).is_some();
