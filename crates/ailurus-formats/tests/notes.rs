@@ -11,7 +11,10 @@ use ailurus_testkit::corpus::{write_mbox, write_mbx};
 use ailurus_testkit::faulty::{Fault, FaultyDisk};
 use ailurus_testkit::random::Random;
 use ailurus_types::{FlagOp, SystemFlags, Uid, UidSet};
-use scene::{FOREIGN, FOREIGN_MBX, Foreign, Kind, Scene, deliver, delivery, overwrite, quiet, set_modified};
+use scene::{
+    FOREIGN, FOREIGN_LINES, FOREIGN_MBX, Foreign, Kind, Scene, deliver, delivery, overwrite, quiet,
+    set_modified,
+};
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, File};
 use std::hash::Hasher;
@@ -325,8 +328,11 @@ const IN_PLACE: &[Foreign] = &[
 ];
 
 fn foreign(kind: Kind) -> impl Iterator<Item = &'static Foreign> {
-    let own = if kind == Kind::Mbx { FOREIGN_MBX } else { FOREIGN };
-    own.iter().chain(IN_PLACE)
+    let own = match kind {
+        Kind::Mbx => [FOREIGN_LINES, FOREIGN_MBX],
+        _ => [FOREIGN, &[]],
+    };
+    own.into_iter().flatten().chain(IN_PLACE)
 }
 
 #[test]

@@ -33,6 +33,14 @@ impl Stamp {
         }
     }
 
+    /// Returns it as a format can keep it in [`super::Head::own`].
+    pub(crate) fn to_words(self) -> [u64; 5] {
+        let nanoseconds =
+            |(seconds, rest): (i64, i64)| seconds.wrapping_mul(1_000_000_000).wrapping_add(rest);
+        let times = [self.modified, self.changed].map(|time| nanoseconds(time).cast_unsigned());
+        [self.device, self.inode, self.size, times[0], times[1]]
+    }
+
     pub(crate) fn size(&self) -> u64 {
         self.size
     }

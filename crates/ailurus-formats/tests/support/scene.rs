@@ -4,7 +4,7 @@
 use crate::support::paths::{at, environment};
 use crate::support::read_all;
 use ailurus_formats::disk::{Disk, Os};
-use ailurus_formats::{Mbx, Unix};
+use ailurus_formats::{Mbx, Mtx, Unix};
 use ailurus_store::{Access, Driver, Environment, Extent, Mailbox, Manner, MessageInfo, Status, SystemClock};
 use ailurus_types::Uid;
 use std::fs::{self, File, FileTimes};
@@ -26,6 +26,32 @@ pub enum Kind {
     Unix,
     Mmdf,
     Mbx,
+    Mtx,
+    Tenex,
+}
+
+impl Kind {
+    /// All formats that have an index.
+    pub const ALL: [Self; 5] = [Self::Unix, Self::Mmdf, Self::Mbx, Self::Mtx, Self::Tenex];
+    /// Those whose messages have lines from one to the next.
+    pub const WITH_LINES: [Self; 3] = [Self::Mbx, Self::Mtx, Self::Tenex];
+
+    pub fn has_lines(self) -> bool {
+        Self::WITH_LINES.contains(&self)
+    }
+
+    pub fn has_sidecar(self) -> bool {
+        matches!(self, Self::Mtx | Self::Tenex)
+    }
+
+    /// What the flag fields of old messages are, without flags, and flagged, and what to make of them.
+    pub fn fields(self) -> [&'static [u8]; 3] {
+        if self == Self::Mbx {
+            [b";000000000010-", b";000000000014-", b";000000000011-"]
+        } else {
+            [b";000000000020", b";000000000024", b";000000000021"]
+        }
+    }
 }
 
 /// All that can be seen of a mailbox.
@@ -84,7 +110,7 @@ impl Scene {
     pub fn fill(&self, name: &str, messages: u32) {
         let path = self.path(name);
         fs::remove_file(&path).ok();
-        if self.kind == Kind::Mbx {
+        if self.kind.has_lines() {
             self.driver().create(&at(&path)).unwrap();
         }
         let messages: Vec<_> = (0..messages).map(|number| delivery(self.kind, number)).collect();
@@ -113,9 +139,13 @@ impl Scene {
         let mut env = environment(scratch.path());
         env.clock = Arc::clone(&self.env.clock);
         env.cache_dir = None;
+        env.default_keywords.clone_from(&self.env.default_keywords);
         let (path, copy) = (self.path(name), scratch.path().join("copy"));
         let before = path.metadata().unwrap();
         fs::write(&copy, fs::read(&path).unwrap()).unwrap();
+        if let Ok(said) = fs::read(sidecar(&path)) {
+            fs::write(sidecar(&copy), said).unwrap();
+        }
         set_modified(&copy, &before);
         seen(&*driver(&env, &Os::shared(), self.kind), &copy)
     }
@@ -156,6 +186,8 @@ pub fn driver(env: &Environment, disk: &Arc<dyn Disk>, kind: Kind) -> Box<dyn Dr
         Kind::Unix => Box::new(Unix::new(env.clone(), disk)),
         Kind::Mmdf => Box::new(Unix::mmdf(env.clone(), disk)),
         Kind::Mbx => Box::new(Mbx::new(Arc::new(env.clone()), disk)),
+        Kind::Mtx => Box::new(Mtx::new(Arc::new(env.clone()), disk)),
+        Kind::Tenex => Box::new(Mtx::tenex(Arc::new(env.clone()), disk)),
     }
 }
 
@@ -179,6 +211,11 @@ pub fn seen(driver: &dyn Driver, path: &Path) -> Seen {
         texts,
         status,
     }
+}
+
+/// Where the sidecar of a mailbox is.
+pub fn sidecar(path: &Path) -> PathBuf {
+    path.with_file_name(format!(".{}.ailurus-uids", path.file_name().unwrap().to_str().unwrap()))
 }
 
 /// What this thread has read from files so far.
@@ -214,6 +251,14 @@ pub fn delivery(kind: Kind, number: u32) -> Vec<u8> {
             let flags = ["0000", "0014", "0010"][number as usize % 3];
             let date = " 2-Dec-1992 05:53:22 -0700";
             format!("{date},{};00000000{flags}-00000000\r\n{text}", text.len())
+        }
+        Kind::Mtx | Kind::Tenex => {
+            let text = format!("Subject: {number}\n\n{}", body.replace('\r', ""));
+            let newline = if kind == Kind::Mtx { "\r\n" } else { "\n" };
+            let text = text.replace('\n', newline);
+            let flags = ["0000", "0024", "0020"][number as usize % 3];
+            let date = " 2-Dec-1992 05:53:22 -0700";
+            format!("{date},{};00000000{flags}{newline}{text}", text.len())
         }
     }
     .into_bytes()
@@ -297,18 +342,52 @@ pub fn memchr(octets: &[u8]) -> usize {
     octets.iter().position(|octet| *octet == b'\n').unwrap()
 }
 
-/// What others do to an mbx mailbox.
-pub const FOREIGN_MBX: &[Foreign] = &[
-    ("flags in place, time put back", |_, path| {
+/// What others do to a mailbox with lines.
+pub const FOREIGN_LINES: &[Foreign] = &[
+    ("flags in place, time put back", |scene, path| {
+        let ([plain, _, seen], before) = (scene.kind.fields(), path.metadata().unwrap());
+        overwrite(path, 3000, plain, seen);
+        set_modified(path, &before);
+    }),
+    ("text in place, time put back", |_, path| {
         let before = path.metadata().unwrap();
-        overwrite(path, 3000, b";000000000010-", b";000000000011-");
+        overwrite(path, 4000, b"Text of ", b"text of ");
         set_modified(path, &before);
     }),
     ("a delivery", |scene, path| deliver(path, &delivery(scene.kind, 900))),
+    ("a delivery, time put back", |scene, path| {
+        let before = path.metadata().unwrap();
+        deliver(path, &delivery(scene.kind, 901));
+        set_modified(path, &before);
+    }),
     ("flags in place, then a delivery", |scene, path| {
-        overwrite(path, 3000, b";000000000010-", b";000000000014-");
+        let [plain, flagged, _] = scene.kind.fields();
+        overwrite(path, 3000, plain, flagged);
         deliver(path, &delivery(scene.kind, 902));
     }),
+    ("replaced by name, with its time", |_, path| {
+        let (before, content) = (path.metadata().unwrap(), fs::read(path).unwrap());
+        let beside = path.with_extension("new");
+        fs::write(&beside, String::from_utf8_lossy(&content).replace("Text", "text")).unwrap();
+        set_modified(&beside, &before);
+        fs::rename(&beside, path).unwrap();
+    }),
+    ("an expunge of an old program", |scene, path| {
+        // Messages slide down, whatever else is beside the file.
+        let content = fs::read(path).unwrap();
+        let head = if scene.kind == Kind::Mbx { 2048 } else { 0 };
+        let lines: Vec<_> =
+            content.windows(12).enumerate().filter(|(_, text)| *text == b" 2-Dec-1992 ").collect();
+        let rest = &content[lines[7].0..];
+        let kept = [&content[..head.max(lines[5].0)], rest].concat();
+        let file = File::options().write(true).open(path).unwrap();
+        file.write_all_at(&kept, 0).unwrap();
+        file.set_len(kept.len() as u64).unwrap();
+    }),
+];
+
+/// What others do to an mbx mailbox.
+pub const FOREIGN_MBX: &[Foreign] = &[
     ("another UID validity value", |_, path| {
         let before = path.metadata().unwrap();
         File::options().write(true).open(path).unwrap().write_all_at(b"0000abcd", 7).unwrap();
