@@ -377,7 +377,7 @@ impl Tail {
         let last = match last_line(&index_tail) {
             None => None,
             Some(line) => match Entry::parse(line) {
-                Ok((entry, _)) if line.starts_with(b":") => Some(entry),
+                Ok((entry, rest)) if line.starts_with(b":") && !Entry::is_in(rest) => Some(entry),
                 _ => return Ok(None),
             },
         };

@@ -120,6 +120,10 @@ impl<'f> Walk<'f> {
 
 fn record(line: &Line<'_>) -> Result<Item, Trouble> {
     match Entry::parse(line.text) {
+        // Whoever expunged the first would take the other out with it.
+        Ok((_, rest)) if Entry::is_in(rest) => {
+            Err(damage(line.offset, format!("Unterminated mix index record: {}", shown(line.text, 500))))
+        }
         Ok((entry, _)) => Ok(Item::Record(entry, Form::Other(line.end))),
         Err(fault) => {
             let what = format!("Error in {} in mix index file: {}", fault.0, shown(line.text, 500));
