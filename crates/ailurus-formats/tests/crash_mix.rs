@@ -384,3 +384,31 @@ fn who_makes_and_deletes_a_mailbox_at_the_same_time_as_others_is_not_in_their_wa
         }
     }
 }
+
+/// Every record of the index leads to its message, as the files are.
+fn all_are_where_the_index_says(home: &Home, what: &str) {
+    for line in String::from_utf8(home.get("box/.mixindex")).unwrap().lines().skip(1) {
+        let (uid, file, pos) = (&line[1..9], &line[39..47], &line[48..56]);
+        let data = std::fs::read(home.path(&format!("box/.mix{file}"))).unwrap_or_default();
+        let start = usize::from_str_radix(pos, 16).unwrap();
+        let record = format!(":msg:{uid}:");
+        assert!(data.get(start..).unwrap_or_default().starts_with(record.as_bytes()), "{what}: {uid}");
+    }
+}
+
+#[test]
+fn a_change_that_fails_while_space_is_reclaimed_leaves_every_message_in_its_place() {
+    let changes = changes(CASES.iter().find(|case| case.name == "expunge alone").unwrap());
+    for n in 0..changes {
+        let directory = prepare();
+        let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::ChangeFails(n)));
+        let home = home(directory, disk);
+        let driver = Mix::new(home.environment.clone(), home.disk.clone());
+        let Ok(mut mailbox) = open(&driver, &home.at_name("box")) else { continue };
+        expunge(&mut *mailbox, &uids(&[1, 3, 6])).map(drop).ok();
+        all_are_where_the_index_says(&home, &format!("change {n}"));
+        mailbox.checkpoint().map(drop).ok();
+        mailbox.close().ok();
+        all_are_where_the_index_says(&home, &format!("change {n}, closed"));
+    }
+}
