@@ -7,7 +7,7 @@
 //! 1. syncs the journal and its name,
 //! 2. makes the file as long as it must become, reserving the room,
 //! 3. writes the changes in place, cuts the file, syncs it,
-//! 4. removes the journal.
+//! 4. removes the journal, and makes that safe as well.
 //!
 //! Until 1 is done the file is untouched and a dead process leaves only an unfinished journal; after that the next
 //! opener finishes the work. A change within one unit of 512 octets, or a mere cut, is atomic by itself and has no

@@ -384,3 +384,55 @@ fn who_makes_and_deletes_a_mailbox_at_the_same_time_as_others_is_not_in_their_wa
         }
     }
 }
+
+/// A session of the reference that is open reads the index again only if its sequence is another, and writes what it
+/// knows: what it cannot see is lost with the next message that it appends.
+#[test]
+fn no_record_comes_under_the_old_sequence() {
+    let sequence = |index: &[u8]| String::from_utf8(index[..9].to_vec()).unwrap();
+    let messages = |index: &[u8]| index.windows(2).filter(|octets| *octets == b"\n:").count();
+    for case in CASES.iter().filter(|case| case.name.starts_with("append")) {
+        let before = std::fs::read(prepare().path().join("box/.mixindex")).unwrap();
+        for n in 0..changes(case) {
+            let (directory, ..) = run(case, Fault::KillBefore(n), None);
+            let left = std::fs::read(directory.path().join("box/.mixindex")).unwrap();
+            let is_seen = messages(&left) > messages(&before);
+            assert!(!is_seen || sequence(&left) > sequence(&before), "{} cut at {n}", case.name);
+            // Nor as the append is finished by the next session.
+            let home = home(directory, Os::shared());
+            let driver = Mix::new(home.environment.clone(), home.disk.clone());
+            open(&driver, &home.at_name("box")).unwrap().close().unwrap();
+            let finished = home.get("box/.mixindex");
+            let is_seen = messages(&finished) > messages(&left);
+            assert!(!is_seen || sequence(&finished) > sequence(&left), "{} finished at {n}", case.name);
+        }
+    }
+}
+
+/// Every record of the index leads to its message, as the files are.
+fn all_are_where_the_index_says(home: &Home, what: &str) {
+    for line in String::from_utf8(home.get("box/.mixindex")).unwrap().lines().skip(1) {
+        let (uid, file, pos) = (&line[1..9], &line[39..47], &line[48..56]);
+        let data = std::fs::read(home.path(&format!("box/.mix{file}"))).unwrap_or_default();
+        let start = usize::from_str_radix(pos, 16).unwrap();
+        let record = format!(":msg:{uid}:");
+        assert!(data.get(start..).unwrap_or_default().starts_with(record.as_bytes()), "{what}: {uid}");
+    }
+}
+
+#[test]
+fn a_change_that_fails_while_space_is_reclaimed_leaves_every_message_in_its_place() {
+    let changes = changes(CASES.iter().find(|case| case.name == "expunge alone").unwrap());
+    for n in 0..changes {
+        let directory = prepare();
+        let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::ChangeFails(n)));
+        let home = home(directory, disk);
+        let driver = Mix::new(home.environment.clone(), home.disk.clone());
+        let Ok(mut mailbox) = open(&driver, &home.at_name("box")) else { continue };
+        expunge(&mut *mailbox, &uids(&[1, 3, 6])).map(drop).ok();
+        all_are_where_the_index_says(&home, &format!("change {n}"));
+        mailbox.checkpoint().map(drop).ok();
+        mailbox.close().ok();
+        all_are_where_the_index_says(&home, &format!("change {n}, closed"));
+    }
+}

@@ -24,7 +24,7 @@ struct Case {
     sizes: &'static [usize],
 }
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 14] = [
     Case { inbox: "mbx", spool: "unix", sizes: &[300] },
     Case { inbox: "mbx", spool: "unix", sizes: &[6000, 100, 30_000] },
     Case { inbox: "mbx", spool: "mmdf", sizes: &[100, 9000] },
@@ -35,6 +35,10 @@ const CASES: [Case; 10] = [
     Case { inbox: "mh", spool: "mmdf", sizes: &[6000, 100, 9000] },
     Case { inbox: "mx", spool: "unix", sizes: &[300] },
     Case { inbox: "mx", spool: "mmdf", sizes: &[6000, 100, 9000] },
+    Case { inbox: "mix", spool: "unix", sizes: &[300] },
+    Case { inbox: "mix", spool: "mmdf", sizes: &[6000, 100, 9000] },
+    Case { inbox: "mtx", spool: "unix", sizes: &[6000, 100, 9000] },
+    Case { inbox: "tenex", spool: "unix", sizes: &[6000, 100, 9000] },
 ];
 
 fn body(number: usize, size: usize) -> String {
@@ -262,4 +266,85 @@ fn one_message_to_mx() {
 #[test]
 fn some_messages_to_mx() {
     cut_everywhere(CASES[9]);
+}
+
+#[test]
+fn one_message_to_mix() {
+    cut_everywhere(CASES[10]);
+}
+
+#[test]
+fn some_messages_to_mix() {
+    cut_everywhere(CASES[11]);
+}
+
+#[test]
+fn some_messages_to_mtx() {
+    cut_everywhere(CASES[12]);
+}
+
+#[test]
+fn some_messages_to_tenex() {
+    cut_everywhere(CASES[13]);
+}
+
+/// A move to one INBOX is cut off, and another one is opened next: each message is in one of them. Returns how many
+/// changes there were.
+fn survive_beside(case: Case, names: [&str; 2], fault: Fault, is_deleted: bool) -> usize {
+    let what = format!("{case:?} {names:?} {fault:?}");
+    let home = prepare(case);
+    home.put(".mh_profile", b"Path: Mail\n");
+    std::fs::create_dir_all(home.path("Mail/inbox")).unwrap();
+    let disk = Arc::new(FaultyDisk::new(home.directory.path(), fault).by_pages());
+    let home = home_in(home.directory, disk.clone());
+    let open = |home: &Home, name: &str| mailboxes(home).select(&name.into(), Access::ReadWrite);
+    open(&home, names[0]).and_then(|mailbox| mailbox.close()).ok();
+    let home = well(home.directory);
+    if is_deleted {
+        std::fs::remove_dir_all(home.path("Mail/inbox")).unwrap();
+    }
+    let told = mailboxes(&home).status(&names[1].into()).unwrap().messages as usize;
+    let mut all = Vec::new();
+    for name in [names[1], names[0], names[1]] {
+        match open(&home, name) {
+            Ok(mut mailbox) => all.push(found(mailbox.as_mut())),
+            Err(_) => assert!(is_deleted),
+        }
+    }
+    let last = all.pop().unwrap();
+    assert!(last == all[0], "{what}");
+    // What mh and mix have on the way is not repaired by STATUS.
+    assert!(told == last.len() || (names[0], case.inbox) != ("INBOX", "mbx"), "{what}: {told}");
+    let mut all = all.concat();
+    all.sort();
+    let sizes = case.sizes.iter().copied().enumerate().filter(|_| !is_deleted || !last.is_empty());
+    let mut expected: Vec<_> = sizes.map(|(number, size)| wanted(number, size)).collect();
+    expected.push(wanted(100, 50));
+    expected.sort();
+    let heads =
+        |messages: &[(String, String)]| messages.iter().map(|(head, _)| head.clone()).collect::<Vec<_>>();
+    if !(is_deleted && last.len() == 1) {
+        assert!(all == expected, "{what}: {:?} {:?}", heads(&all), home.notices());
+    }
+    assert!(!home.path(".ailurus-new-mail").exists(), "{what}");
+    disk.changes()
+}
+
+#[test]
+fn a_move_to_another_inbox_is_finished_first() {
+    for (case, names) in [
+        (CASES[1], ["INBOX", "#mhinbox"]),
+        (CASES[11], ["INBOX", "#mhinbox"]),
+        (CASES[1], ["#mhinbox", "INBOX"]),
+        (CASES[4], ["#mhinbox", "inbox"]),
+    ] {
+        let changes = survive_beside(case, names, Fault::None, false);
+        assert!(changes > 10, "{changes}");
+        for number in 0..changes {
+            survive_beside(case, names, Fault::KillBefore(number), false);
+            if names[0] != "INBOX" {
+                survive_beside(case, names, Fault::KillBefore(number), true);
+            }
+        }
+    }
 }

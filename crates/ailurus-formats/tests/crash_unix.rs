@@ -427,3 +427,33 @@ fn power_lost_at_any_change() {
         }
     }
 }
+
+/// A journal that is done with and comes back with a power loss undoes nothing that was changed since without one.
+#[test]
+fn a_journal_that_is_done_with_undoes_nothing() {
+    for seed in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let mut env = environment(directory.path());
+        env.dot_lock_timeout = 0;
+        let path = directory.path().join("box");
+        std::fs::write(&path, large()).unwrap();
+        let well = unix(&env);
+        let mailbox = open(&well, &path);
+        let first = mailbox.snapshot().messages.len();
+        mailbox.close().unwrap();
+        let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::None));
+        let driver = Unix::new(env.clone(), Arc::clone(&disk) as Arc<dyn Disk>);
+        // Through a journal.
+        drop(append_all(&driver, &path, &much()[0]).unwrap());
+        // A mere cut.
+        let mut mailbox = driver.open(&at(&path), Access::ReadWrite, Manner::Session).unwrap();
+        let last: UidSet = mailbox.snapshot().messages[first..].iter().map(|message| message.uid()).collect();
+        let mut edit = mailbox.edit().unwrap();
+        edit.expunge(&last).unwrap();
+        drop(edit.commit().unwrap());
+        mailbox.close().unwrap();
+        disk.lose_power(seed);
+        let mailbox = open(&well, &path);
+        assert_eq!(mailbox.snapshot().messages.len(), first, "seed {seed}");
+    }
+}

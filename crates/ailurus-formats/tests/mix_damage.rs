@@ -91,3 +91,36 @@ fn a_data_file_that_is_cut_off_anywhere_is_survived() {
         survive(DATA, &whole[..len], &format!("data cut at {len}"));
     }
 }
+
+/// A home with the sample in which the first record of the index has lost its line end, so that the second is taken
+/// for what follows its last field.
+fn home_with_a_swallowed_record(by: &[u8]) -> Home {
+    let home = Home::with(Arc::new(NoSync), |_| {});
+    std::fs::create_dir(home.path("T")).unwrap();
+    for name in [".mixmeta", ".mixindex", ".mixstatus", DATA] {
+        home.put(&format!("T/{name}"), &fixture(&format!("{SAMPLE}/{name}")));
+    }
+    let mut index = fixture(&format!("{SAMPLE}/.mixindex"));
+    let end = index.windows(3).skip(11).position(|octets| octets == b"\r\n:").unwrap() + 11;
+    index[end..end + by.len()].copy_from_slice(by);
+    home.put("T/.mixindex", &index);
+    home
+}
+
+#[test]
+fn a_record_that_another_swallowed_is_found_again() {
+    for by in [&b"xx"[..], b"x", b"xxx", b"\r\r", b"\0\0"] {
+        let home = home_with_a_swallowed_record(by);
+        let driver = Mix::new(home.environment.clone(), home.disk.clone());
+        let mut mailbox = open(&driver, &home.at_name("T")).unwrap();
+        assert_eq!(uids_of(&*mailbox), [1, 2, 3, 4], "{by:?}");
+        drop(expunge(&mut *mailbox, &uids(&[1])).unwrap());
+        mailbox.close().unwrap();
+        let mut mailbox = open(&driver, &home.at_name("T")).unwrap();
+        assert_eq!(uids_of(&*mailbox), [2, 3, 4], "{by:?}");
+        for number in 2..=4 {
+            let text = read_all(&mut *mailbox, uid(number), Extent::Whole, 1000).unwrap();
+            assert_eq!(text, fixture(&format!("messages/m{number}.eml")), "{by:?}");
+        }
+    }
+}

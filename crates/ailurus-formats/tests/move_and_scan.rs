@@ -202,3 +202,21 @@ fn a_move_that_fails_at_once_opens_nothing_and_later_is_only_told() {
     assert!(read_only.snapshot().messages.is_empty());
     assert_eq!(mailboxes.status(&"in2".into()).unwrap().messages, 1);
 }
+
+#[test]
+fn a_link_to_the_target_is_no_source() {
+    let (home, mailboxes) = home(&clock());
+    for format in CREATABLE {
+        let target = make(&mailboxes, format, format);
+        add(&mailboxes, &target, "Subject: a\r\n\r\n", SystemFlags::NONE);
+        let directory = if format == "mh" { "Mail/" } else { "" };
+        let link = home.path(&format!("{directory}{format}-link"));
+        std::os::unix::fs::symlink(home.path(&format!("{directory}{format}")), link).unwrap();
+        let name = format!("#move+{target}-link+{target}");
+        let refused = mailboxes.select(&name.as_str().into(), Access::ReadWrite).err();
+        // The session that has a traditional mailbox keeps out the one that would read it.
+        let is_refused = matches!(refused, Some(Error::Refused(_) | Error::InUse { .. }));
+        assert!(is_refused, "{format}: {refused:?}");
+        assert_eq!(mailboxes.status(&target).unwrap().messages, 1, "{format}");
+    }
+}

@@ -10,6 +10,7 @@ use crate::{
     MessageNotes, Result, Snapshot, Wake, make_keywords,
 };
 use ailurus_types::{KeywordMask, MailboxName, SystemFlags, Uid, UidSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// How many seconds apart looks at the source are.
@@ -62,7 +63,7 @@ impl Moving {
 
     fn move_all(&mut self) -> Result<()> {
         let mut source = self.mailboxes.open_silently(&self.route.source, Access::ReadWrite)?;
-        if source.path() == self.target.path() {
+        if is_same_file(source.path(), self.target.path()) {
             return Err(Error::Refused("Can't move mail from a mailbox to itself".into()));
         }
         if !source.snapshot().writable {
@@ -72,13 +73,17 @@ impl Moving {
         let used = used.fold(KeywordMask::NONE, KeywordMask::union);
         let used: Vec<_> = source.snapshot().keywords.named(used).cloned().collect();
         self.changes.add(&make_keywords(&mut *self.target, &used)?);
-        while self.move_some(&mut *source)? {}
+        // What is delivered meanwhile is for the next time: this one has an end.
+        let last = source.snapshot().largest_uid();
+        while self.move_some(&mut *source, last)? {}
         source.close()
     }
 
     /// Moves one step; `false` when nothing is left.
-    fn move_some(&self, source: &mut dyn Mailbox) -> Result<bool> {
-        let is_there = |message: &&MessageInfo| !message.flags().system.contains(SystemFlags::DELETED);
+    fn move_some(&self, source: &mut dyn Mailbox, last: Option<Uid>) -> Result<bool> {
+        let is_there = |message: &&MessageInfo| {
+            Some(message.uid()) <= last && !message.flags().system.contains(SystemFlags::DELETED)
+        };
         let waiting: Vec<MessageInfo> =
             source.snapshot().messages.iter().filter(is_there).take(STEP.0).copied().collect();
         let mut append = self.mailboxes.append(&self.route.target)?;
@@ -115,6 +120,12 @@ impl Moving {
         self.changes.add(&self.target.refresh()?);
         Ok(())
     }
+}
+
+/// Tells whether two paths lead to the same file: a link can have any name.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let file = |path: &Path| path.metadata().ok().map(|found| (found.dev(), found.ino()));
+    one == other || file(one).is_some_and(|one| Some(one) == file(other))
 }
 
 fn failed(source: &dyn Mailbox, uid: Uid, error: &Error) -> Error {

@@ -37,6 +37,8 @@ pub enum Fault {
     CutAt(usize),
     /// Files can grow by so many more octets, then the disk is full.
     FullAfter(u64),
+    /// Change number n fails, that one alone.
+    ChangeFails(usize),
     /// Every sync from number n on fails, as a dying disk's do.
     SyncFails(usize),
     /// The sync of a directory number n fails, that one alone.
@@ -237,6 +239,7 @@ impl FaultyDisk {
                 state.dead = true;
                 return Ok(false);
             }
+            Fault::ChangeFails(at) if number == at => return Err(io::Error::other("change failed")),
             Fault::FullAfter(most) if octets > 0 && state.written.saturating_add(octets) > most => {
                 return Err(full());
             }

@@ -25,7 +25,9 @@ pub struct Places {
     /// A unit that is neither as before nor as after is not one within which a process of ours was killed: others
     /// rewrite such files.
     pub(super) whole_units: bool,
-    /// The removal of a journal is made safe as well.
+    /// The removal of a journal is made safe from a power loss before anything else happens. Else it can come back after a
+    /// change that was made without one, and undo that, or bring mail twice. Not where each change shows in the first
+    /// unit, and so makes an old journal one that fits nothing.
     pub(super) syncs_removals: bool,
 }
 
@@ -41,7 +43,8 @@ pub(super) enum Found {
 impl Places {
     /// Returns the places for the mailbox at `path`, open as `file`, of a user whose home is `home`.
     pub fn of(path: &Path, file: &File, home: &Path) -> io::Result<Self> {
-        Self::with_ending(path, file, home, ".ailurus-journal")
+        let places = Self::with_ending(path, file, home, ".ailurus-journal")?;
+        Ok(Self { syncs_removals: true, ..places })
     }
 
     /// Returns the places where its sidecar can be.
@@ -75,12 +78,6 @@ impl Places {
         let mut name = beside.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{:x}", file.metadata()?.ino()));
         Ok(Self { whole_units: true, ..Self::at([beside, home.join(name)], file)? })
-    }
-
-    /// Has the removal of a journal made safe from a power loss before anything else happens. Else it can come back after a
-    /// change that was made without one, and undo that, or be kept aside as one that fits nothing.
-    pub(crate) fn with_removals_synced(self) -> Self {
-        Self { syncs_removals: true, ..self }
     }
 
     fn at(paths: [PathBuf; 2], file: &File) -> io::Result<Self> {

@@ -18,7 +18,7 @@ pub(crate) struct Sealed {
     pub(super) path: PathBuf,
     pub(super) file: File,
     pub(super) header: Header,
-    /// See [`super::Places::with_removals_synced`].
+    /// See [`super::Places`].
     pub(super) syncs_removal: bool,
 }
 
@@ -100,16 +100,19 @@ impl Sealed {
             if if_full == IfFull::Keep {
                 return Err(RewriteError::Interrupted(error));
             }
-            discard(disk, &self.path);
+            self.remove(disk).map_err(RewriteError::Unchanged)?;
             return Err(RewriteError::Unchanged(error));
         }
         self.overwrite(disk, file, length, alone).map_err(RewriteError::Interrupted)?;
+        self.remove(disk).map_err(RewriteError::Interrupted)
+    }
+
+    fn remove(&self, disk: &Arc<dyn Disk>) -> io::Result<()> {
         discard(disk, &self.path);
         if !self.syncs_removal {
             return Ok(());
         }
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        disk.sync_dir(directory).map_err(RewriteError::Interrupted)
+        disk.sync_dir(self.path.parent().unwrap_or(Path::new(".")))
     }
 
     fn overwrite(&self, disk: &Arc<dyn Disk>, file: &File, length: u64, alone: bool) -> io::Result<()> {

@@ -326,6 +326,11 @@ impl Extended {
         out.extend_from_slice(records);
         let unit = |at: u64| at / UNIT as u64;
         let is_one_unit = unit(start) == unit(start + out.len() as u64 - 1);
+        // First: a session of the reference that is open believes that nothing happened while this is the same, and would
+        // write the file without records that it has not read.
+        if let Some(digits) = self.sequence.digits_in_place(seq).filter(|_| self.len > 0) {
+            write(&digits, 1)?;
+        }
         if part == Part::Status || is_one_unit {
             write(&out, start)?;
         } else {
@@ -335,16 +340,17 @@ impl Extended {
             sync()?;
             write(&records[..1], first)?;
         }
-        if let Some(digits) = self.sequence.digits_in_place(seq).filter(|_| self.len > 0) {
-            write(&digits, 1)?;
-        }
         sync()
     }
 
     /// Takes added records away again; tells whether they are gone for good.
     fn cut(&self, opened: &Opened, file: &File) -> bool {
         let disk = &opened.directory.disk;
-        disk.set_len(file, self.len).and_then(|()| disk.sync(file)).is_ok()
+        let put_back = || match self.sequence.digits_in_place(self.sequence.value) {
+            Some(digits) if self.len > 0 => disk.write_at(file, &digits, 1),
+            _ => Ok(()),
+        };
+        disk.set_len(file, self.len).and_then(|()| put_back()).and_then(|()| disk.sync(file)).is_ok()
     }
 }
 
@@ -377,7 +383,7 @@ impl Tail {
         let last = match last_line(&index_tail) {
             None => None,
             Some(line) => match Entry::parse(line) {
-                Ok((entry, _)) if line.starts_with(b":") => Some(entry),
+                Ok((entry, rest)) if line.starts_with(b":") && !Entry::is_in(rest) => Some(entry),
                 _ => return Ok(None),
             },
         };

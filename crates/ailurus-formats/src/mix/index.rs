@@ -105,6 +105,11 @@ impl Entry {
         Ok((Self::new(uid, date, numbers)?, fields.0))
     }
 
+    /// Tells whether what follows a record on its line holds another one: the line lost its end. Nothing else has a date.
+    pub(super) fn is_in(rest: &[u8]) -> bool {
+        rest.split(|octet| *octet == b':').any(is_date)
+    }
+
     fn new(uid: u32, date: InternalDate, numbers: [u64; 5]) -> Result<Self, Fault> {
         let [size, file, pos, record, header] = numbers;
         let uid = Uid::new(uid).ok_or(Fault("UID"))?;
@@ -210,6 +215,8 @@ mod tests {
         let (entry, rest) =
             Entry::parse(b":1:20250201123456+0200:0000000f2:67c2f6c0:0:2d:9a:later:").unwrap();
         assert_eq!((entry.uid.get(), entry.spot.size, rest), (1, 0xf2, &b"later:"[..]));
+        assert!(!Entry::is_in(rest));
+        assert!(Entry::is_in(b"xx:2:20250201123456+0200:f2:67c2f6c0:0:2d:9a:"));
     }
 
     #[test]

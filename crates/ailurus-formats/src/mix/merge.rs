@@ -1,7 +1,7 @@
 //! Reading `.mixindex` into what a session knows.
 
 use super::data::{DataFiles, Found};
-use super::directory::{Directory, Held, Opened, Part};
+use super::directory::{Directory, Exclusive, Held, Opened, Part};
 use super::index::{Entry, Shape, Spot, WIDTH};
 use super::mailbox::MixMailbox;
 use super::text::{End, Line, Lines, Sequence, shown};
@@ -120,6 +120,10 @@ impl<'f> Walk<'f> {
 
 fn record(line: &Line<'_>) -> Result<Item, Trouble> {
     match Entry::parse(line.text) {
+        // Whoever expunged the first would take the other out with it.
+        Ok((_, rest)) if Entry::is_in(rest) => {
+            Err(damage(line.offset, format!("Unterminated mix index record: {}", shown(line.text, 500))))
+        }
         Ok((entry, _)) => Ok(Item::Record(entry, Form::Other(line.end))),
         Err(fault) => {
             let what = format!("Error in {} in mix index file: {}", fault.0, shown(line.text, 500));
@@ -170,11 +174,22 @@ impl MixMailbox {
         let shape = Shape { sequence, len, last: start, end: start, is_usual };
         let (missing, uncommitted) = self.merge_file(file, shape, goes_on)?;
         if let (Some(offset), Some(lock)) = (uncommitted, held.exclusive()) {
-            let disk = &self.opened.directory.disk;
-            disk.write_at(lock.index, b":", offset)
-                .map_err(self.opened.directory.io("write to", Part::Index))?;
+            self.finish_append(lock, offset)?;
         }
         Ok(missing)
+    }
+
+    /// Writes the first octet of a record that a dead process has left out, which brings its messages into the mailbox.
+    /// Others may have read the index without them: so it gets a new sequence before.
+    fn finish_append(&mut self, lock: Exclusive<'_>, offset: u64) -> Result<()> {
+        let seq = self.next_sequence(&[self.index.sequence.value])?;
+        let (disk, io) = (&self.opened.directory.disk, || self.opened.directory.io("write to", Part::Index));
+        if let Some(digits) = self.index.sequence.digits_in_place(seq) {
+            disk.write_at(lock.index, &digits, 1).map_err(io())?;
+            self.index.sequence = self.index.sequence.changed(seq);
+        }
+        disk.write_at(lock.index, b":", offset).map_err(io())?;
+        disk.sync(lock.index).map_err(io())
     }
 
     /// Tells whether the index only grew: the record that was the last is where it was, so all before it are, for none

@@ -53,7 +53,7 @@
 //!   bad status record costs the flags of one message, not of all that follow.
 //! * A size is corrected, or UIDLAST raised, only where the message itself bears it out; else the index is damaged.
 //! * Space is reclaimed only under an index in which every line is understood, and where each message that stays was seen
-//!   to be where the index says. A line that lost its end can hide the next record; the reference would remove its message.
+//!   to be where the index says. A line that lost its end hides the next record: that is damage, where the reference removes its message.
 //! * Lines and fields that we do not know are kept when a file is rewritten. They forbid reclaiming.
 //! * The K line always ends in CRLF; one that does not is read, and ended by who opens the mailbox to write.
 //! * Keywords come along with APPEND and COPY while there is room.

@@ -12,6 +12,7 @@ use super::data::{Found, MOST, TOKEN};
 use super::directory::{Directory, Exclusive, Part};
 use super::index::{Entry, Spot, WIDTH, place};
 use super::mailbox::MixMailbox;
+use super::text::Sequence;
 use crate::journal::read_up_to;
 use crate::lock::{Mode, Wait, lock_file};
 use ailurus_store::{Error, Level, Result};
@@ -146,7 +147,10 @@ impl MixMailbox {
                 return Ok(None);
             }
         };
-        self.point_to(lock, &moves, &copies, &uses)?;
+        self.point_to(lock, &moves, &copies, &uses).inspect_err(|_| {
+            // Nobody knows which records were written: they are read again before anything is removed.
+            self.index.sequence = Sequence::default();
+        })?;
         self.forget_ahead();
         self.remove_unused(&uses)?;
         let reclaimed = uses.0.iter().filter(|(_, one)| one.is_dirty() && one.kept > 0);

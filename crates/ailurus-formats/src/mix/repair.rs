@@ -160,9 +160,14 @@ fn records(directory: &Directory, index: &File) -> Result<Vec<Known>> {
     let (mut lines, mut known) = (Lines::new(index, 0), Vec::new());
     while let Some(line) = lines.next().map_err(directory.io("read", Part::Index))? {
         if line.text.starts_with(b":")
-            && let Ok((entry, _)) = Entry::parse(line.text)
+            && let Ok((entry, rest)) = Entry::parse(line.text)
         {
-            known.push(Known { entry, line: line.range(), end: line.end });
+            let end = if Entry::is_in(rest) { End::None } else { line.end };
+            known.push(Known { entry, line: line.range(), end });
+            // A line that lost its end has more than one.
+            let more = memchr::memchr_iter(b':', rest).filter(|_| end == End::None);
+            let more = more.filter_map(|at| Entry::parse(&rest[at..]).ok());
+            known.extend(more.map(|(entry, _)| Known { entry, line: line.range(), end }));
         }
     }
     Ok(known)

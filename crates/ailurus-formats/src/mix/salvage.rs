@@ -531,7 +531,7 @@ fn read_index(
                 Ok((entry, rest)) => {
                     let uid = entry.uid.get();
                     indexed.entry(uid).or_insert(entry.spot);
-                    if hidden_in(rest).is_some() {
+                    if hidden_in(rest).is_some() || Entry::is_in(rest) {
                         damage("a record that lost its line end hides the next one".into());
                     } else if line.end == End::None {
                         damage("Truncated mix index record".into());

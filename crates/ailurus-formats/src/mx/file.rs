@@ -63,8 +63,6 @@ impl Locked {
                 continue;
             }
             let places = Places::of(&path, &file, &environment.home).map_err(Error::io("look at", &path))?;
-            // Small changes are made without a journal: an old one must not come back after them.
-            let places = places.with_removals_synced();
             if writable {
                 let recovered = recover(disk, &environment.notices, &places, &file);
                 recovered.map_err(|error| Error::io("repair", &path)(error.into_io()))?;

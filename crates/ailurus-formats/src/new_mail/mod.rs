@@ -26,6 +26,9 @@
 //! | before 5 was done | finds the mark: the messages of the note are only removed from the spool, whatever became of them in INBOX |
 //! | before 6 | finds no such messages in the spool |
 //!
+//! A user can have more than one INBOX: `#mhinbox` beside another, or a new one in the place of one that was renamed. The
+//! note says which it is for, and whoever moves mail to another one looks into that first.
+//!
 //! A message is known by its length and two checksums over the octets that no format changes, in the spool by its
 //! From_ line too; so a note can do no harm to other mail, however old it is.
 //!
@@ -48,16 +51,24 @@ use ailurus_store::{
 use ailurus_types::MailboxName;
 use mailbox::Inbox;
 use std::ffi::OsStr;
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What moves new mail, for one user.
-#[derive(Debug)]
 pub struct NewMail {
     environment: Arc<Environment>,
     disk: Arc<dyn Disk>,
     // Of the spool, in the order in which they are asked.
     formats: [Unix; 2],
+    // Of all INBOXes that mail is moved to.
+    drivers: Mutex<Vec<Arc<dyn Driver>>>,
+}
+
+impl fmt::Debug for NewMail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewMail").field("environment", &self.environment).finish_non_exhaustive()
+    }
 }
 
 impl NewMail {
@@ -66,13 +77,19 @@ impl NewMail {
     pub fn new(environment: Arc<Environment>, disk: Arc<dyn Disk>) -> Arc<Self> {
         let env = || environment.as_ref().clone();
         let formats = [Unix::mmdf(env(), Arc::clone(&disk)), Unix::new(env(), Arc::clone(&disk))];
-        Arc::new(Self { environment, disk, formats })
+        Arc::new(Self { environment, disk, formats, drivers: Mutex::default() })
     }
 
     /// Wraps a driver, so that new mail is moved to its INBOX.
     #[must_use]
     pub fn into_inbox_of(self: &Arc<Self>, driver: Arc<dyn Driver>) -> Arc<dyn Driver> {
+        self.drivers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&driver));
         Arc::new(WithNewMail { mover: Arc::clone(self), driver })
+    }
+
+    fn driver(&self, name: &str) -> Option<Arc<dyn Driver>> {
+        let drivers = self.drivers.lock().unwrap_or_else(PoisonError::into_inner);
+        drivers.iter().find(|driver| driver.name() == name).cloned()
     }
 
     /// Tells whether mail is moved to what is there. In other modes the spool is a mailbox of the user's like others.

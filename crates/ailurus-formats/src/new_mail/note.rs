@@ -4,26 +4,31 @@
 //!
 //! | octets | |
 //! |---|---|
-//! | 16 | `ailurus-moves-1` LF |
+//! | 16 | `ailurus-moves-2` LF |
 //! | 4, 4 | UID validity value of INBOX, the next UID (0: unknown) before the messages were appended |
-//! | 8 | how many messages are moved |
+//! | 8, 8 | how many messages are moved; octets of the next |
+//! | | which INBOX that is: driver LF name LF path |
 //! | 32 each | of each message: how many octets of it count, two checksums of them, checksum of its From_ line |
 //! | 8 | checksum of all that |
 //! | 1 | `+` once INBOX has the messages; may be missing |
 
 use super::likeness::{Likeness, sum_of};
 use crate::disk::Disk;
-use ailurus_store::{Error, Result, Snapshot};
+use ailurus_store::{Error, Location, Place, Result, Snapshot};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-const MAGIC: &[u8; 16] = b"ailurus-moves-1\n";
-const HEAD: usize = 32;
+const MAGIC: &[u8; 16] = b"ailurus-moves-2\n";
+const HEAD: usize = 40;
 const RECORD: usize = 32;
 /// No spool has more: a file that says so is none of ours.
 const MOST: u64 = 10_000_000;
+/// No driver, name and path are longer.
+const MOST_TARGET: u64 = 16 * 1024;
 
 /// By what a message in the spool is known.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -32,9 +37,48 @@ pub(super) struct Moved {
     pub(super) from_line: u64,
 }
 
+/// The INBOX that messages are moved to: a user can have more than one, beside `#mhinbox` and where a format was changed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Target {
+    pub(super) driver: String,
+    name: Vec<u8>,
+    pub(super) path: PathBuf,
+}
+
+impl Target {
+    pub(super) fn new(driver: &str, at: &Location, path: &Path) -> Self {
+        let name = at.path().map_or(at.name.as_bytes(), |_| b"INBOX").to_vec();
+        Self { driver: driver.to_owned(), name, path: path.to_owned() }
+    }
+
+    /// Returns where its driver finds it.
+    pub(super) fn location(&self) -> Location {
+        let is_inbox = self.name.eq_ignore_ascii_case(b"INBOX");
+        let place = if is_inbox { Place::Inbox } else { Place::Special };
+        Location { name: String::from_utf8_lossy(&self.name).as_ref().into(), place }
+    }
+
+    /// Tells whether both are the same mailbox, whatever name it was asked for by.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        (&self.driver, &self.path) == (&other.driver, &other.path)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        [self.driver.as_bytes(), &self.name, self.path.as_os_str().as_bytes()].join(&b'\n')
+    }
+
+    fn decode(octets: &[u8]) -> Option<Self> {
+        let mut parts = octets.splitn(3, |octet| *octet == b'\n');
+        let driver = String::from_utf8(parts.next()?.to_vec()).ok()?;
+        let (name, path) = (parts.next()?.to_vec(), OsStr::from_bytes(parts.next()?).into());
+        Some(Self { driver, name, path })
+    }
+}
+
 /// What was noted.
 #[derive(Debug)]
 pub(super) struct Note {
+    pub(super) target: Target,
     pub(super) uid_validity: u32,
     /// 0: unknown.
     pub(super) uid_next: u32,
@@ -50,9 +94,9 @@ pub(super) fn path_in(directory: &Path) -> PathBuf {
 
 impl Note {
     /// Returns the note of these messages, which are to be appended to an INBOX in this state.
-    pub(super) fn new(inbox: &Snapshot, messages: Vec<Moved>) -> Self {
+    pub(super) fn new(target: Target, inbox: &Snapshot, messages: Vec<Moved>) -> Self {
         let uid_next = inbox.uid_next.map_or(0, ailurus_types::Uid::get);
-        Self { uid_validity: inbox.uid_validity.get(), uid_next, messages, done: false }
+        Self { target, uid_validity: inbox.uid_validity.get(), uid_next, messages, done: false }
     }
 
     /// Reads the note, if there is one that was finished.
@@ -73,23 +117,28 @@ impl Note {
             return Ok(None);
         }
         file.read_exact_at(&mut head, 0)?;
-        let count = number(&head[24..32]);
-        if &head[..16] != MAGIC || count > MOST || length < (HEAD + 8) as u64 + count * RECORD as u64 {
+        let (count, named) = (number(&head[24..32]), number(&head[32..40]));
+        if &head[..16] != MAGIC || count > MOST || named > MOST_TARGET {
             return Ok(None);
         }
-        let size = HEAD + usize::try_from(count).map_err(io::Error::other)? * RECORD;
+        if length < (HEAD + 8) as u64 + named + count * RECORD as u64 {
+            return Ok(None);
+        }
+        let start = HEAD + usize::try_from(named).map_err(io::Error::other)?;
+        let size = start + usize::try_from(count).map_err(io::Error::other)? * RECORD;
         let mut octets = vec![0; size + 8];
         file.read_exact_at(&mut octets, 0)?;
         if number(&octets[size..]) != sum_of(&octets[..size]) {
             return Ok(None);
         }
-        let messages = octets[HEAD..size].as_chunks::<RECORD>().0.iter().map(Moved::decode).collect();
+        let Some(target) = Target::decode(&octets[HEAD..start]) else { return Ok(None) };
+        let messages = octets[start..size].as_chunks::<RECORD>().0.iter().map(Moved::decode).collect();
         let mut done = [0];
         let done =
             length > size as u64 + 8 && file.read_at(&mut done, size as u64 + 8)? == 1 && done == *b"+";
         let (validity, next) = (number(&head[16..20]), number(&head[20..24]));
         let small = |number: u64| u32::try_from(number).unwrap_or(0);
-        Ok(Some(Self { uid_validity: small(validity), uid_next: small(next), messages, done }))
+        Ok(Some(Self { target, uid_validity: small(validity), uid_next: small(next), messages, done }))
     }
 
     /// Writes the note in the place of one that counts no more. With `Ok`, it is safe on the disk.
@@ -100,6 +149,9 @@ impl Note {
         octets.extend_from_slice(&self.uid_validity.to_le_bytes());
         octets.extend_from_slice(&self.uid_next.to_le_bytes());
         octets.extend_from_slice(&(self.messages.len() as u64).to_le_bytes());
+        let target = self.target.encode();
+        octets.extend_from_slice(&(target.len() as u64).to_le_bytes());
+        octets.extend_from_slice(&target);
         for message in &self.messages {
             message.encode(&mut octets);
         }
@@ -174,11 +226,15 @@ mod tests {
         let path = path_in(directory.path());
         assert!(Note::read(&path).unwrap().is_none());
         let moved = |n: u64| Moved { likeness: Likeness { length: n, sum: [n + 1, !n] }, from_line: n << 40 };
-        let note = Note { uid_validity: 7, uid_next: 9, messages: vec![moved(1), moved(2)], done: false };
+        let at = Location { name: "#MHInbox".into(), place: Place::Special };
+        let target = Target::new("mh", &at, Path::new("/home/a\nb/Mail/inbox"));
+        let note =
+            Note { target, uid_validity: 7, uid_next: 9, messages: vec![moved(1), moved(2)], done: false };
         let written = note.write(&Os, &path).unwrap();
         let found = Note::read(&path).unwrap().unwrap();
         assert_eq!((found.uid_validity, found.uid_next, found.done), (7, 9, false));
         assert_eq!(found.messages, note.messages);
+        assert_eq!((&found.target, found.target.location().place), (&note.target, Place::Special));
         written.done(&Os).unwrap();
         assert!(Note::read(&path).unwrap().unwrap().done);
         let content = std::fs::read(&path).unwrap();

@@ -2,7 +2,7 @@
 
 use super::NewMail;
 use super::likeness::{Likeness, Likening, liken, sum_of};
-use super::note::{self, Moved, Note};
+use super::note::{self, Moved, Note, Target};
 use crate::unix::{MailDrop, SpoolState, Unix};
 use ailurus_store::{
     Access, Append, AppendMeta, Changes, Claim, Driver, Error, Extent, Level, Location, Mailbox, Manner,
@@ -46,8 +46,19 @@ impl Transfer<'_> {
         };
         let Some(mut from) = format.open_mail_drop(spool, self.patience)? else { return Ok(Outcome::Busy) };
         let note_path = note::path_in(&environment.mailbox_dir);
+        let target = Target::new(self.driver.name(), self.at, inbox.path());
         if let Some(note) = Note::read(&note_path)? {
-            self.finish(&note, &mut from, inbox, changes)?;
+            if note.target.is(&target) {
+                self.finish(&note, &mut from, Some(inbox), changes)?;
+            } else {
+                let mut other = match self.mover.open_noted(&note, Access::ReadWrite) {
+                    // Whoever has it open looks into it before long.
+                    Err(Error::InUse { .. }) => return Ok(Outcome::Busy),
+                    opened => opened?,
+                };
+                let other = other.as_mut().map(|other| other.as_mut() as &mut dyn Mailbox);
+                self.finish(&note, &mut from, other, &mut Changes::default())?;
+            }
         }
         if note_path.symlink_metadata().is_ok() {
             note::remove(&**disk, &note_path)?;
@@ -62,7 +73,7 @@ impl Transfer<'_> {
         let used = from.keywords(used.fold(KeywordMask::NONE, KeywordMask::union));
         changes.add(&make_keywords(inbox, &used)?);
         let before = from.len();
-        let skipped = self.copy(&mut from, inbox, &note_path)?;
+        let skipped = self.copy(&mut from, inbox, &target, &note_path)?;
         if skipped.iter().all(|skipped| *skipped) {
             return Ok(Outcome::Nothing(Some(from.state())));
         }
@@ -76,7 +87,13 @@ impl Transfer<'_> {
     }
 
     /// Appends all messages to INBOX; returns which of them it would not have.
-    fn copy(&self, from: &mut MailDrop, inbox: &dyn Mailbox, note_path: &Path) -> Result<Vec<bool>> {
+    fn copy(
+        &self,
+        from: &mut MailDrop,
+        inbox: &dyn Mailbox,
+        target: &Target,
+        note_path: &Path,
+    ) -> Result<Vec<bool>> {
         const MOST_REFUSED: usize = 16;
         let NewMail { environment, disk, .. } = self.mover;
         let mut skipped = vec![false; from.messages().len()];
@@ -85,7 +102,8 @@ impl Transfer<'_> {
             match give(from, &skipped, &inbox.snapshot().keywords, append.as_mut())? {
                 Given::All(moved) if moved.is_empty() => return Ok(skipped),
                 Given::All(moved) => {
-                    let note = Note::new(inbox.snapshot(), moved).write(&**disk, note_path)?;
+                    let note =
+                        Note::new(target.clone(), inbox.snapshot(), moved).write(&**disk, note_path)?;
                     // A failure need not mean that nothing arrived: the note stays.
                     append.commit()?;
                     note.done(&**disk).ok();
@@ -102,12 +120,12 @@ impl Transfer<'_> {
         Err(Error::Refused("too many messages cannot be stored".into()))
     }
 
-    /// Removes from the spool what a move that was cut off has brought to INBOX.
+    /// Removes from the spool what a move that was cut off has brought to its INBOX, which may be no more.
     fn finish(
         &self,
         note: &Note,
         from: &mut MailDrop,
-        inbox: &mut dyn Mailbox,
+        inbox: Option<&mut dyn Mailbox>,
         changes: &mut Changes,
     ) -> Result<()> {
         let there = known(from.messages().len(), |index, read_from, most, out| {
@@ -117,9 +135,10 @@ impl Transfer<'_> {
         for (index, likeness) in there.into_iter().enumerate() {
             waiting.push(Moved { likeness, from_line: from_line_sum(from, index)? });
         }
-        let arrived = match note.done {
-            true => note.messages.len(),
-            false => {
+        let arrived = match inbox {
+            _ if note.done => note.messages.len(),
+            None => 0,
+            Some(inbox) => {
                 let found = search(note, inbox)?;
                 self.remove_torn(note, &found, &waiting, from, inbox, changes)?;
                 found.arrived
@@ -135,7 +154,7 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    /// Removes from INBOX the first part of the message at which the move was cut off.
+    /// Removes from INBOX what arrived of the message at which the move was cut off.
     fn remove_torn(
         &self,
         note: &Note,
@@ -148,10 +167,11 @@ impl Transfer<'_> {
         let Some(next) = note.messages.get(found.arrived).filter(|_| found.is_certain) else { return Ok(()) };
         let Some(index) = waiting.iter().position(|message| message == next) else { return Ok(()) };
         let mut torn = UidSet::new();
-        for (uid, likeness) in &found.others {
-            if likeness.length < next.likeness.length
-                && liken(likeness.length, |at, most, out| from.read(index, at, most, out))? == *likeness
-            {
+        for uid in &found.others {
+            if is_torn(
+                |at, out| inbox.read(*uid, Extent::Whole, at, BLOCK, out),
+                |at, out| from.read(index, at, BLOCK, out),
+            )? {
                 torn.insert(*uid);
             }
         }
@@ -245,7 +265,7 @@ struct Found {
     /// How many of them are there. They were appended in order, so those before the last one found are, or were.
     arrived: usize,
     /// Messages that are none of them.
-    others: Vec<(Uid, Likeness)>,
+    others: Vec<Uid>,
     /// All that was looked at came after the note was written.
     is_certain: bool,
 }
@@ -270,10 +290,77 @@ fn search(note: &Note, inbox: &mut dyn Mailbox) -> Result<Found> {
         let likeness = liken(u64::MAX, |at, most, out| inbox.read(uid, Extent::Whole, at, most, out))?;
         match wanted.get_mut(&likeness).and_then(VecDeque::pop_front) {
             Some(index) => found.arrived = found.arrived.max(index + 1),
-            None => found.others.push((uid, likeness)),
+            None => found.others.push(uid),
         }
     }
     Ok(found)
+}
+
+/// Tells whether a message is what a move that was cut off has left of a whole one: its first octets, of which a power loss
+/// may have taken some. So nothing is lost with it.
+fn is_torn(
+    left: impl FnMut(u64, &mut Vec<u8>) -> Result<usize>,
+    whole: impl FnMut(u64, &mut Vec<u8>) -> Result<usize>,
+) -> Result<bool> {
+    /// A hole is no smaller than what a disk writes at once, but where the message ends.
+    const LEAST: usize = 64;
+    let (mut left, mut whole) = (Octets::new(left), Octets::new(whole));
+    let (mut hole, mut same) = (0, 0);
+    loop {
+        let Some(octet) = left.next()? else { return Ok(same > 0) };
+        let is_lost = matches!(octet, 0 | 0x80);
+        if octet == b'>' && whole.peek()? != Some(b'>') {
+            // A format put it there.
+            continue;
+        }
+        let Some(original) = whole.next()? else { return Ok(false) };
+        if hole > 0 && hole < LEAST && !is_lost {
+            return Ok(false);
+        }
+        match (is_lost, octet == original) {
+            (true, _) => hole += 1,
+            (false, true) => (hole, same) = (0, same + 1),
+            // The end of the last line was supplied.
+            (false, false) => return Ok(octet == b'\n' && same > 0 && left.next()?.is_none()),
+        }
+    }
+}
+
+/// The octets of a message but for the CRs, of which formats have more or fewer.
+struct Octets<R> {
+    read: R,
+    block: Vec<u8>,
+    next: usize,
+    at: u64,
+}
+
+impl<R: FnMut(u64, &mut Vec<u8>) -> Result<usize>> Octets<R> {
+    fn new(read: R) -> Self {
+        Self { read, block: Vec::new(), next: 0, at: 0 }
+    }
+
+    fn peek(&mut self) -> Result<Option<u8>> {
+        loop {
+            match self.block.get(self.next) {
+                Some(b'\r') => self.next += 1,
+                Some(octet) => return Ok(Some(*octet)),
+                None => {
+                    self.block.clear();
+                    self.next = 0;
+                    match (self.read)(self.at, &mut self.block)? {
+                        0 => return Ok(None),
+                        read => self.at += read as u64,
+                    }
+                }
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<u8>> {
+        let octet = self.peek()?;
+        self.next += usize::from(octet.is_some());
+        Ok(octet)
+    }
 }
 
 /// Tells of each message whether it is one of those that arrived; one of them stands for one message.
@@ -333,6 +420,22 @@ impl NewMail {
         Err(Error::Refused(text))
     }
 
+    /// Opens the INBOX that a move to was cut off, unless all of it arrived; `None` if it is no more. One that is damaged
+    /// tells nothing: its mail comes again rather than not at all.
+    fn open_noted(&self, note: &Note, access: Access) -> Result<Option<Box<dyn Mailbox>>> {
+        let driver = self.driver(&note.target.driver).filter(|_| !note.done);
+        let Some(driver) = driver else { return Ok(None) };
+        let at = note.target.location();
+        if matches!(driver.probe(&at)?, Claim::No(why) if why != Rejection::Denied) {
+            return Ok(None);
+        }
+        match driver.open(&at, access, Manner::Silent) {
+            Ok(mailbox) => Ok(Some(mailbox).filter(|mailbox| mailbox.path() == note.target.path)),
+            Err(Error::NotFound(_) | Error::WrongFormat { .. } | Error::Damaged { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Counts what would be moved: messages, and those that are not `\Seen`.
     pub(super) fn count_waiting(&self, driver: &dyn Driver, at: &Location) -> Result<(u32, u32)> {
         let (spool, silent) = (&self.environment.spool, Manner::Silent);
@@ -356,12 +459,51 @@ impl NewMail {
             let line = from.envelope_line(message.uid())?;
             waiting.push(Moved { likeness, from_line: sum_of(line.as_deref().unwrap_or_default()) });
         }
-        let arrived = if note.done { note.messages.len() } else { search(&note, inbox.as_mut())?.arrived };
+        let is_here = note.target.is(&Target::new(driver.name(), at, inbox.path()));
+        let arrived = match note.done {
+            true => note.messages.len(),
+            false if is_here => search(&note, inbox.as_mut())?.arrived,
+            false => match self.open_noted(&note, Access::ReadOnly)? {
+                Some(mut other) => search(&note, other.as_mut())?.arrived,
+                None => 0,
+            },
+        };
         let gone = arrived_among(&waiting, &note.messages[..arrived]);
         let left: Vec<_> =
             messages.iter().zip(gone).filter(|(_, gone)| !gone).map(|(message, _)| *message).collect();
         let snapshot = from.snapshot();
         let status = Status::of(&left, snapshot.uid_next, snapshot.uid_validity);
         Ok((status.messages, status.unseen))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_message_is_known() {
+        let whole = "Subject: 1\r\n\r\nFrom here to there\r\n".repeat(20);
+        let is = |left: &str| {
+            let read = |text: &str, at: u64, out: &mut Vec<u8>| {
+                let at = usize::try_from(at).unwrap().min(text.len());
+                let piece = &text.as_bytes()[at..(at + 7).min(text.len())];
+                out.extend_from_slice(piece);
+                Ok(piece.len())
+            };
+            is_torn(|at, out| read(left, at, out), |at, out| read(&whole, at, out)).unwrap()
+        };
+        for len in 1..whole.len() {
+            assert!(is(&whole[..len]), "{len}");
+            assert!(is(&(whole[..len].to_owned() + "\r\n")), "{len}");
+            assert!(is(&whole[..len].replace("From", ">From")), "{len}");
+            assert!(!is(&(whole[..len].to_owned() + "x\n")), "{len}");
+        }
+        let lf = whole.replace('\r', "");
+        assert!(is(&lf[..50]));
+        let holed = |from: usize, to: usize| lf[..from].to_owned() + &"\0".repeat(to - from) + &lf[to..];
+        assert!(is(&holed(100, 164)) && is(&holed(0, 300)) && is(&holed(400, lf.len())));
+        assert!(!is(&holed(100, 150)) && !is(&holed(0, lf.len())) && !is(""));
+        assert!(!is("Subject: 2\r\n") && !is(&(whole.clone() + "more")));
     }
 }
