@@ -136,6 +136,16 @@ impl Restrictions {
     pub const fn all() -> Self {
         Self { no_root: true, no_other_users: true, no_dots: true }
     }
+
+    /// Returns what either forbids.
+    #[must_use]
+    pub const fn and(self, more: Self) -> Self {
+        Self {
+            no_root: self.no_root || more.no_root,
+            no_other_users: self.no_other_users || more.no_other_users,
+            no_dots: self.no_dots || more.no_dots,
+        }
+    }
 }
 
 /// Knows the homes of users.

@@ -334,6 +334,17 @@ fn our_file_counts_and_what_both_say_is_told() {
 }
 
 #[test]
+fn lines_of_the_originals_file_that_protect_add_up() {
+    let two = of_cf("set restrict-mailbox-access Root\nset restrict-mailbox-access otherusers\n");
+    assert_eq!(two.complaints, []);
+    assert_eq!(two.restrictions, Some(Restrictions::all()));
+    let mistaken = of_cf("set restrict-mailbox-access rooot\nset restrict-mailbox-access otherusers\n");
+    assert_eq!(mistaken.restrictions, Some(Restrictions::all()), "no later line takes that back");
+    let clients = of_cf("set plaintext-allowed-clients 192.0.2.1\nset plaintext-allowed-clients 192.0.2.2\n");
+    assert_eq!(clients.plaintext_clients, ["192.0.2.1", "192.0.2.2"]);
+}
+
+#[test]
 fn what_cannot_be_understood_in_the_originals_file_is_strict() {
     let settings = |line: &str| {
         let settings = of_cf(&format!("{line}\n"));
