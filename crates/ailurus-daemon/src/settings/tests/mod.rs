@@ -334,6 +334,21 @@ fn our_file_counts_and_what_both_say_is_told() {
 }
 
 #[test]
+fn a_link_to_nowhere_is_no_missing_file() {
+    let host = Host::new("", "");
+    for file in [&host.files.toml, &host.files.cf] {
+        fs::remove_file(file).ok();
+        std::os::unix::fs::symlink("/nonexistent/settings", file).expect("ours");
+    }
+    let settings = host.settings();
+    assert!(settings.refusal().is_some(), "{:?}", settings.complaints);
+    assert_eq!(
+        (settings.plaintext, settings.restrictions),
+        (Some(Plaintext::Never), Some(Restrictions::all()))
+    );
+}
+
+#[test]
 fn lines_of_the_originals_file_that_protect_add_up() {
     let two = of_cf("set restrict-mailbox-access Root\nset restrict-mailbox-access otherusers\n");
     assert_eq!(two.complaints, []);
