@@ -253,7 +253,7 @@ ftp = \"srv\"
         "ailurus.toml:12:16: subdirectory: not a path below the home directory: ../mail",
         "ailurus.toml:13:14: list-depth: not a number from 0 to 255",
         "ailurus.toml:15:2: there is no table or key `mode` (did you mean `modes`?)",
-        "ailurus.toml:18:11: mailbox: a mode is octal and in quotes: \"0600\"",
+        "ailurus.toml:18:11: mailbox: a mode is octal and in quotes, such as \"0600\"",
         "ailurus.toml:19:13: directory: the mode 0070 keeps the owner out, who needs 0700 at least",
         "ailurus.toml:21:20: invalid literal string",
         "ailurus.toml:23:7: ftp: not a path that starts with `/`: srv",
