@@ -167,6 +167,7 @@ impl Mailboxes {
         if driver.stands_in() {
             self.drivers.iter().try_for_each(|driver| driver.clear_leftovers(&at))?;
         }
+        self.environment.note_lost_name();
         driver.delete(&at)
     }
 
@@ -185,6 +186,7 @@ impl Mailboxes {
         if let Some(path) = to.path().filter(|_| driver.has_files()) {
             self.make_parents(path, &to)?;
         }
+        self.environment.note_lost_name();
         driver.rename(&from, &to)
     }
 

@@ -164,6 +164,29 @@ pub(super) fn files_of_a_mailbox_are_no_names(format: &'static Format) {
     assert!(home.show() == shown);
 }
 
+pub(super) fn a_name_that_is_used_again_has_another_validity(format: &'static Format) {
+    let home = Home::new(format);
+    if !home.abilities().creatable || !home.has_names() {
+        return;
+    }
+    let name = home.name("box");
+    let mut seen = Vec::new();
+    // All within one second.
+    for number in 1..=4 {
+        home.mailboxes.create(&name).unwrap();
+        home.append(&Message::number(number)).unwrap();
+        seen.push(home.mailboxes.status(&name).unwrap().uid_validity);
+        if number % 2 == 0 {
+            home.mailboxes.delete(&name).unwrap();
+        } else {
+            home.mailboxes.rename(&name, &home.name(&format!("old{number}"))).unwrap();
+        }
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 4, "{seen:?}");
+}
+
 pub(super) fn a_rename_keeps_all_but_the_name(format: &'static Format) {
     let home = Home::new(format);
     if home.abilities().read_only || !home.has_names() {
