@@ -152,6 +152,8 @@ class Server:
         shutil.copyfile(self.mail, self.file)
         os.chmod(self.file, 0o600)
         os.chown(self.file, owner.st_uid, owner.st_gid)
+        # Nobody keeps what is known of a mailbox that was written within the last moment.
+        time.sleep(0.1)
 
     def warm(self):
         """A session that leaves behind what the server remembers of a mailbox."""

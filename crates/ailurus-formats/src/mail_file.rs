@@ -2,6 +2,7 @@
 
 use crate::disk::Disk;
 use crate::files;
+use crate::index::{Found, Indexes, Proof, Stamp, set_times_signed};
 use crate::journal::{Places, recover};
 use crate::lock::{Mode, NameLock, NameLockError, Wait, lock_file};
 use ailurus_store::{Access, Environment, Error, Result};
@@ -67,6 +68,29 @@ impl MailFile {
     pub(crate) fn touch(&self, before: i64, modified: i64) {
         let now = self.environment.clock.now();
         self.disk.set_times(&self.file, now - before, modified).ok();
+    }
+
+    /// Does what [`MailFile::touch`] does, and hands the proof of the state before on.
+    pub(crate) fn touch_signed(&self, before: i64, modified: i64, proof: Option<Proof>) -> Option<Proof> {
+        let times = (self.environment.clock.now() - before, modified);
+        set_times_signed(&*self.disk, &self.environment, &self.file, times, proof)
+    }
+
+    /// Returns the indexes of this user's mailboxes of this format; `None` if there are to be none.
+    pub(crate) fn indexes(&self) -> Option<Indexes<'_>> {
+        Indexes::of(self.format, &self.environment, &self.disk)
+    }
+
+    /// Returns the index of the present state.
+    pub(crate) fn index(&self, access: Access) -> Option<Found<'_>> {
+        self.indexes()?.find(Stamp::of_file(&self.file).ok()?, access)
+    }
+
+    /// Removes the index of a mailbox that is deleted now.
+    pub(crate) fn forget_index(&self) {
+        if let (Some(indexes), Ok(stamp)) = (self.indexes(), Stamp::of_file(&self.file)) {
+            indexes.forget(stamp);
+        }
     }
 
     /// Puts the access time back to `accessed`, or to now if that is `None`.

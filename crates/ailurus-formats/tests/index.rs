@@ -2,245 +2,33 @@
 //! it all.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#[path = "support/scene.rs"]
+mod scene;
 mod support;
 
+use ailurus_formats::Mx;
 use ailurus_formats::disk::{Disk, Os};
-use ailurus_formats::{Mbx, Unix};
-use ailurus_store::{
-    Access, Driver, Environment, Extent, Mailbox, Manner, MessageInfo, Notices, Status, SystemClock,
-};
+use ailurus_formats::lock::{Mode, Wait, lock_file};
+use ailurus_store::{Access, Driver, Environment, Mailbox, Manner, Notices, Status, SystemClock};
 use ailurus_testkit::faulty::{Fault, FaultyDisk};
 use ailurus_testkit::random::Random;
 use ailurus_types::{FlagOp, SystemFlags, Uid, UidSet};
+use scene::{
+    FOREIGN, FOREIGN_LINES, FOREIGN_MBX, Kind, Scene, deliver, delivery, driver, overwrite, quiet,
+    read_so_far, seen, set_modified, sidecar,
+};
 use std::fs::{self, File, FileTimes};
-use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
-use support::paths::{append, at, environment};
-use support::{change, expunge, mailutil_in, read_all, store};
-
-/// One mailbox, and two views of it: with an index, and without.
-struct Scene {
-    directory: tempfile::TempDir,
-    env: Environment,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
-    Unix,
-    Mmdf,
-    Mbx,
-}
-
-/// All that can be seen of a mailbox.
-#[derive(Debug, PartialEq)]
-struct Seen {
-    validity: u32,
-    next: Option<Uid>,
-    keywords: Vec<(usize, String)>,
-    messages: Vec<MessageInfo>,
-    texts: Vec<(Vec<u8>, Vec<u8>)>,
-    status: Status,
-}
-
-impl Scene {
-    fn new(kind: Kind) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let home = directory.path().join("home");
-        fs::create_dir(&home).unwrap();
-        let mut env = environment(&home);
-        env.clock = Arc::new(SystemClock::default());
-        // Outside of the home, which a test gives away.
-        env.cache_dir = Some(directory.path().join("new/cache"));
-        env.index_from = 0;
-        Self { directory, env, kind }
-    }
-
-    fn with_mailbox(kind: Kind, messages: u32) -> Self {
-        let scene = Self::new(kind);
-        scene.fill("box", messages);
-        scene.settle("box");
-        scene
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.env.home.join(name)
-    }
-
-    fn cache(&self) -> &Path {
-        self.env.cache_dir.as_deref().unwrap()
-    }
-
-    /// The only index, or that of a mailbox.
-    fn index_of(&self, name: &str) -> PathBuf {
-        let found = self.path(name).metadata().unwrap();
-        self.cache().join(format!(".ailurus-index-{:x}-{:x}", found.dev(), found.ino()))
-    }
-
-    fn driver(&self) -> Box<dyn Driver> {
-        self.driver_on(&Os::shared())
-    }
-
-    fn driver_on(&self, disk: &Arc<dyn Disk>) -> Box<dyn Driver> {
-        driver(&self.env, disk, self.kind)
-    }
-
-    fn fill(&self, name: &str, messages: u32) {
-        let path = self.path(name);
-        fs::remove_file(&path).ok();
-        if self.kind == Kind::Mbx {
-            self.driver().create(&at(&path)).unwrap();
-        }
-        let messages: Vec<_> = (0..messages).map(|number| delivery(self.kind, number)).collect();
-        deliver(&path, &messages.concat());
-    }
-
-    /// A session that gives the messages their UIDs and is told of them, and one that sees them all old.
-    fn settle(&self, name: &str) {
-        for _ in 0..2 {
-            quiet();
-            self.session(name, |_| {});
-        }
-    }
-
-    fn session(&self, name: &str, act: impl FnOnce(&mut dyn Mailbox)) {
-        let mut mailbox =
-            self.driver().open(&at(&self.path(name)), Access::ReadWrite, Manner::Session).unwrap();
-        act(mailbox.as_mut());
-        mailbox.close().unwrap();
-        drop(self.env.notices.take());
-    }
-
-    /// What a driver without an index sees in a copy of the file.
-    fn truth(&self, name: &str) -> Seen {
-        let scratch = tempfile::tempdir().unwrap();
-        let mut env = environment(scratch.path());
-        env.clock = Arc::clone(&self.env.clock);
-        env.cache_dir = None;
-        let (path, copy) = (self.path(name), scratch.path().join("copy"));
-        let before = path.metadata().unwrap();
-        fs::write(&copy, fs::read(&path).unwrap()).unwrap();
-        set_modified(&copy, &before);
-        seen(&*driver(&env, &Os::shared(), self.kind), &copy)
-    }
-
-    /// Fails if what is seen is not what is in the file.
-    #[track_caller]
-    fn check(&self, name: &str, what: &str) {
-        let truth = self.truth(name);
-        let ours = seen(&*self.driver(), &self.path(name));
-        assert_eq!(ours.messages.len(), truth.messages.len(), "{what}");
-        for (ours, truth) in ours.messages.iter().zip(&truth.messages) {
-            assert_eq!(ours, truth, "{what}");
-        }
-        assert!(ours == truth, "{what}:\n{:?}\n{:?}", ours.keywords, truth.keywords);
-    }
-
-    /// Tells how many octets we read to open the mailbox.
-    fn octets_read(&self, name: &str) -> u64 {
-        let (driver, path) = (self.driver(), at(&self.path(name)));
-        let before = read_so_far();
-        let mailbox = driver.open(&path, Access::ReadOnly, Manner::Silent).unwrap();
-        let after = read_so_far();
-        drop(mailbox);
-        after - before
-    }
-
-    #[track_caller]
-    fn assert_warm(&self, name: &str, is: bool, what: &str) {
-        let length = self.path(name).metadata().unwrap().len();
-        let read = self.octets_read(name);
-        assert_eq!(read < length / 2, is, "{what}: {read} octets read of {length}");
-    }
-}
-
-fn driver(env: &Environment, disk: &Arc<dyn Disk>, kind: Kind) -> Box<dyn Driver> {
-    let disk = Arc::clone(disk);
-    match kind {
-        Kind::Unix => Box::new(Unix::new(env.clone(), disk)),
-        Kind::Mmdf => Box::new(Unix::mmdf(env.clone(), disk)),
-        Kind::Mbx => Box::new(Mbx::new(Arc::new(env.clone()), disk)),
-    }
-}
-
-fn seen(driver: &dyn Driver, path: &Path) -> Seen {
-    let status = driver.status(&at(path)).unwrap();
-    let mut mailbox = driver.open(&at(path), Access::ReadOnly, Manner::Silent).unwrap();
-    let snapshot = mailbox.snapshot().clone();
-    let texts = snapshot
-        .messages
-        .iter()
-        .map(|message| {
-            let mut read = |extent| read_all(mailbox.as_mut(), message.uid(), extent, 10_000).unwrap();
-            (read(Extent::Header), read(Extent::Text))
-        })
-        .collect();
-    Seen {
-        validity: snapshot.uid_validity.get(),
-        next: snapshot.uid_next,
-        keywords: snapshot.keywords.iter().map(|(slot, word)| (slot, word.to_string())).collect(),
-        messages: snapshot.messages,
-        texts,
-        status,
-    }
-}
-
-/// What this thread has read from files so far.
-fn read_so_far() -> u64 {
-    let text = fs::read_to_string("/proc/thread-self/io").unwrap();
-    text.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
-}
-
-/// Lets the last change become old enough to be told from the next.
-fn quiet() {
-    std::thread::sleep(Duration::from_millis(25));
-}
-
-fn set_modified(path: &Path, to: &fs::Metadata) {
-    let times = FileTimes::new().set_modified(to.modified().unwrap());
-    File::options().write(true).open(path).unwrap().set_times(times).unwrap();
-}
-
-/// A message as a program delivers it that knows no UIDs.
-fn delivery(kind: Kind, number: u32) -> Vec<u8> {
-    let ending = if number % 7 == 3 { "\r\n" } else { "\n" };
-    let body = format!("Text of {number}, with a line{ending}").repeat(1 + number as usize * 37 % 40);
-    let status = ["", "Status: RO\nX-Status: F\n", "Status: O\n"][number as usize % 3];
-    let head =
-        format!("From u{number}@example.com Wed Dec  2 05:53:{:02} 1992\nSubject: {number}\n", number % 60);
-    let message = format!("{head}{status}\n{body}");
-    let mark = "\x01\x01\x01\x01\n";
-    match kind {
-        Kind::Unix => format!("{message}\n"),
-        Kind::Mmdf => format!("{mark}{message}{mark}"),
-        Kind::Mbx => {
-            let text = format!("Subject: {number}\r\n\r\n{}", body.replace('\r', "").replace('\n', "\r\n"));
-            let flags = ["0000", "0014", "0010"][number as usize % 3];
-            let date = " 2-Dec-1992 05:53:22 -0700";
-            format!("{date},{};00000000{flags}-00000000\r\n{text}", text.len())
-        }
-    }
-    .into_bytes()
-}
-
-fn deliver(path: &Path, octets: &[u8]) {
-    File::options().append(true).create(true).open(path).unwrap().write_all(octets).unwrap();
-}
-
-/// Replaces the first octets of that kind from `from` on by as many others.
-fn overwrite(path: &Path, from: usize, old: &[u8], new: &[u8]) {
-    assert_eq!(old.len(), new.len());
-    let content = fs::read(path).unwrap();
-    let found = content[from..].windows(old.len()).position(|window| window == old).unwrap();
-    File::options().write(true).open(path).unwrap().write_all_at(new, (from + found) as u64).unwrap();
-}
+use support::paths::{append, at};
+use support::{change, expunge, mailutil_in, store};
 
 #[test]
 fn a_mailbox_with_an_index_is_not_read_again() {
-    for kind in [Kind::Unix, Kind::Mmdf, Kind::Mbx] {
+    let _starts = nothing_starts();
+    for kind in Kind::ALL {
         let scene = Scene::with_mailbox(kind, 300);
         scene.assert_warm("box", true, "after a session");
         let found = scene.index_of("box").metadata().unwrap();
@@ -356,7 +144,8 @@ fn small_mailboxes_and_those_with_something_to_tell_get_none() {
 
 #[test]
 fn a_damaged_index_only_costs_time() {
-    for kind in [Kind::Unix, Kind::Mmdf, Kind::Mbx] {
+    let _starts = nothing_starts();
+    for kind in Kind::ALL {
         let scene = Scene::with_mailbox(kind, 40);
         let path = scene.index_of("box");
         let good = fs::read(&path).unwrap();
@@ -367,14 +156,14 @@ fn a_damaged_index_only_costs_time() {
         put(&good);
         scene.assert_warm("box", true, "put back");
         for length in
-            (0..good.len()).filter(|length| length % 61 == 0 || *length < 10 || *length + 3 > good.len())
+            (0..good.len()).filter(|length| length % 97 == 0 || *length < 10 || *length + 3 > good.len())
         {
             put(&good[..length]);
             scene.check("box", &format!("cut to {length}"));
         }
         // All of the head, and of the records' padding too, counts.
         let mut random = Random::new(7);
-        for _ in 0..400 {
+        for _ in 0..160 {
             let at = if random.one_in(2) { random.below(400) } else { random.below(good.len()) };
             let mut bad = good.clone();
             bad[at] ^= 1 << random.below(8);
@@ -443,70 +232,11 @@ fn an_index_of_an_older_state_is_not_believed() {
     }
 }
 
-type Foreign = (&'static str, fn(&Scene, &Path));
+/// For the time in which a program is started it has whatever we lock as well: then nobody is alone.
+static STARTS: RwLock<()> = RwLock::new(());
 
-/// What old programs, editors and people do to a mailbox.
-const FOREIGN: &[Foreign] = &[
-    ("flags in place, time put back", |_, path| {
-        let before = path.metadata().unwrap();
-        overwrite(path, 3000, b"Status: RO\n", b"Status: O \n");
-        set_modified(path, &before);
-    }),
-    ("text in place, time put back", |_, path| {
-        let before = path.metadata().unwrap();
-        overwrite(path, 4000, b"Text of ", b"Text\nof ");
-        set_modified(path, &before);
-    }),
-    ("a message made of text in place, time put back", |_, path| {
-        let before = path.metadata().unwrap();
-        let line = b"\nFrom x Wed Dec  2 05:53:22 1992\n";
-        let text = fs::read(path).unwrap();
-        let at = text
-            .windows(60)
-            .position(|window| window.starts_with(b"\nText of ") && window[1..].contains(&b'\n'));
-        let end = at.unwrap() + 1 + memchr(&text[at.unwrap() + 1..]);
-        if end - at.unwrap() < line.len() {
-            overwrite(path, 0, b"with a line", b"With A Line");
-        } else {
-            File::options().write(true).open(path).unwrap().write_all_at(line, at.unwrap() as u64).unwrap();
-        }
-        set_modified(path, &before);
-    }),
-    ("a delivery", |scene, path| deliver(path, &delivery(scene.kind, 900))),
-    ("a delivery, time put back", |scene, path| {
-        let before = path.metadata().unwrap();
-        deliver(path, &delivery(scene.kind, 901));
-        set_modified(path, &before);
-    }),
-    ("flags in place, then a delivery", |scene, path| {
-        overwrite(path, 5000, b"Status: RO\n", b"Status: O \n");
-        deliver(path, &delivery(scene.kind, 902));
-    }),
-    ("a backup put back, with its time", |_, path| {
-        let (before, content) = (path.metadata().unwrap(), fs::read(path).unwrap());
-        let other = String::from_utf8_lossy(&content).replace("Subject: 1", "Subject: 2").into_bytes();
-        fs::remove_file(path).unwrap();
-        fs::write(path, other).unwrap();
-        set_modified(path, &before);
-    }),
-    ("replaced by name, with its time", |_, path| {
-        let (before, content) = (path.metadata().unwrap(), fs::read(path).unwrap());
-        let beside = path.with_extension("new");
-        fs::write(&beside, String::from_utf8_lossy(&content).replace("Text", "text")).unwrap();
-        set_modified(&beside, &before);
-        fs::rename(&beside, path).unwrap();
-    }),
-    ("cut short at a message", |scene, path| {
-        let content = fs::read(path).unwrap();
-        let start: &[u8] = if scene.kind == Kind::Mmdf { b"\x01\x01\x01\x01\n\x01" } else { b"\nFrom " };
-        let at = content.windows(start.len()).rposition(|window| window == start).unwrap();
-        let at = at + if scene.kind == Kind::Mmdf { 5 } else { 1 };
-        File::options().write(true).open(path).unwrap().set_len(at as u64).unwrap();
-    }),
-];
-
-fn memchr(octets: &[u8]) -> usize {
-    octets.iter().position(|octet| *octet == b'\n').unwrap()
+fn nothing_starts() -> RwLockReadGuard<'static, ()> {
+    STARTS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]
@@ -542,42 +272,184 @@ fn what_others_do_during_a_session_is_seen_by_the_next() {
     }
 }
 
-/// What others do to an mbx mailbox.
-const FOREIGN_MBX: &[Foreign] = &[
-    ("flags in place, time put back", |_, path| {
+#[test]
+fn what_others_do_to_a_mailbox_with_lines_is_seen() {
+    let _starts = nothing_starts();
+    for kind in Kind::WITH_LINES {
+        let own = if kind == Kind::Mbx { FOREIGN_MBX } else { &[] };
+        for (what, act) in FOREIGN_LINES.iter().chain(own) {
+            let (scene, what) = (Scene::with_mailbox(kind, 60), &format!("{kind:?}: {what}"));
+            scene.assert_warm("box", true, what);
+            act(&scene, &scene.path("box"));
+            scene.check("box", what);
+            scene.check("box", what);
+            scene.settle("box");
+            scene.check("box", what);
+            scene.assert_warm("box", true, what);
+        }
+    }
+}
+
+#[test]
+fn what_others_do_during_a_session_of_a_mailbox_with_lines_is_seen_by_the_next() {
+    let _starts = nothing_starts();
+    for kind in Kind::WITH_LINES {
+        for (what, act) in
+            FOREIGN_LINES.iter().filter(|(what, _)| what.contains("in place") || what.contains("delivery"))
+        {
+            let scene = Scene::with_mailbox(kind, 60);
+            let path = scene.path("box");
+            let mut mailbox = scene.driver().open(&at(&path), Access::ReadWrite, Manner::Session).unwrap();
+            // The reference writes flags of mtx and tenex without a lock; that it has a session open is seen.
+            let other = kind.has_sidecar().then(|| File::open(&path).unwrap());
+            other.iter().for_each(|other| assert!(lock_file(other, Mode::Shared, Wait::No).unwrap()));
+            if other.is_none() {
+                act(&scene, &path);
+            }
+            let mut edit = mailbox.edit().unwrap();
+            let flags = change(FlagOp::Add, SystemFlags::FLAGGED, &["Work"]);
+            edit.store(&UidSet::from_iter(Uid::new(1)), &flags).unwrap();
+            if other.is_some() {
+                act(&scene, &path);
+            }
+            drop(edit.commit());
+            drop(mailbox.close());
+            scene.check("box", &format!("{kind:?}: {what}"));
+        }
+    }
+}
+
+type OnSidecar = (&'static str, fn(&Scene, &Path, &[u8]));
+
+/// What becomes of a sidecar, of which an older copy is kept.
+const ON_SIDECAR: &[OnSidecar] = &[
+    ("an older copy in its place", |_, path, old| {
         let before = path.metadata().unwrap();
-        overwrite(path, 3000, b";000000000010-", b";000000000011-");
+        fs::write(path, old).unwrap();
         set_modified(path, &before);
     }),
-    ("a delivery", |scene, path| deliver(path, &delivery(scene.kind, 900))),
-    ("flags in place, then a delivery", |scene, path| {
-        overwrite(path, 3000, b";000000000010-", b";000000000014-");
-        deliver(path, &delivery(scene.kind, 902));
+    ("an older copy by rename", |_, path, old| {
+        let beside = path.with_extension("copy");
+        fs::write(&beside, old).unwrap();
+        fs::rename(beside, path).unwrap();
     }),
-    ("another UID validity value", |_, path| {
-        let before = path.metadata().unwrap();
-        File::options().write(true).open(path).unwrap().write_all_at(b"0000abcd", 7).unwrap();
+    ("that of another mailbox", |scene, path, _| {
+        fs::copy(sidecar(&scene.path("other")), path).unwrap();
+    }),
+    ("cut off", |_, path, _| {
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_len(path.metadata().unwrap().len() - 3).unwrap();
+    }),
+    ("damaged at its end", |_, path, _| {
+        let octets = fs::read(path).unwrap();
+        let at = octets.len() - 30;
+        File::options().write(true).open(path).unwrap().write_all_at(&[octets[at] ^ 4], at as u64).unwrap();
+    }),
+    ("damaged in the middle, time put back", |_, path, _| {
+        let (octets, before) = (fs::read(path).unwrap(), path.metadata().unwrap());
+        File::options().write(true).open(path).unwrap().write_all_at(&[octets[300] ^ 4], 300).unwrap();
         set_modified(path, &before);
     }),
-    ("a message hidden", |_, path| overwrite(path, 3000, b";000000000010-", b";000000008010-")),
+    ("gone", |_, path, _| fs::remove_file(path).unwrap()),
+    ("with a new keyword of an open session", |scene, _, _| {
+        scene.session("box", |mailbox| {
+            drop(
+                store(mailbox, &UidSet::all(), &change(FlagOp::Add, SystemFlags::NONE, &["Other"])).unwrap(),
+            );
+        });
+    }),
 ];
 
 #[test]
-fn what_others_do_to_an_mbx_mailbox_is_seen() {
-    for (what, act) in FOREIGN_MBX {
-        let scene = Scene::with_mailbox(Kind::Mbx, 60);
-        scene.assert_warm("box", true, what);
-        act(&scene, &scene.path("box"));
-        scene.check("box", what);
-        scene.check("box", what);
-        scene.settle("box");
-        scene.check("box", what);
-        scene.assert_warm("box", true, what);
+fn an_index_is_of_one_state_of_the_sidecar() {
+    let _starts = nothing_starts();
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.has_sidecar()) {
+        for (what, act) in ON_SIDECAR {
+            let mut scene = Scene::with_mailbox(kind, 60);
+            // Whoever makes a sidecar anew takes the time for the UID validity value.
+            scene.env.clock = Arc::new(support::Frozen { now: 1_900_000_000, offset: 0 });
+            scene.fill("other", 60);
+            scene.settle("other");
+            let path = sidecar(&scene.path("box"));
+            let old = fs::read(&path).unwrap();
+            append(
+                &*scene.driver(),
+                &scene.path("box"),
+                b"Subject: x\r\n\r\nx\r\n",
+                SystemFlags::NONE,
+                &["Work"],
+            )
+            .unwrap();
+            scene.settle("box");
+            scene.assert_warm("box", true, what);
+            act(&scene, &path, &old);
+            for _ in 0..2 {
+                scene.check("box", &format!("{kind:?}: {what}"));
+            }
+            scene.settle("box");
+            scene.check("box", &format!("{kind:?}: {what}"));
+            scene.assert_warm("box", true, what);
+        }
+    }
+}
+
+#[test]
+fn other_configured_keywords_make_other_flags() {
+    let _starts = nothing_starts();
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.has_sidecar()) {
+        let mut scene = Scene::with_mailbox(kind, 60);
+        overwrite(&scene.path("box"), 3000, b";000000000020", b";600000000020");
+        scene.session("box", |mailbox| {
+            drop(store(mailbox, &UidSet::all(), &change(FlagOp::Add, SystemFlags::NONE, &["Work"])).unwrap());
+        });
+        let keyword = |name: &str| ailurus_types::Keyword::new(name.as_bytes()).unwrap();
+        for names in [&["one"][..], &["two"], &["two", "Work"], &["Work", "two"], &["one", "one"], &[]] {
+            quiet();
+            scene.env.default_keywords = names.iter().map(|name| keyword(name)).collect();
+            for _ in 0..2 {
+                scene.check("box", &format!("{kind:?}: {names:?}"));
+            }
+            scene.session("box", |_| {});
+        }
+    }
+}
+
+/// The reference writes flags without a lock as long as it has the mailbox open.
+#[test]
+fn changes_beside_another_session_are_not_handed_on() {
+    let _starts = nothing_starts();
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.has_sidecar()) {
+        let scene = Scene::with_mailbox(kind, 60);
+        let flags = change(FlagOp::Add, SystemFlags::FLAGGED, &[]);
+        let act = |number| {
+            scene.session("box", |mailbox| {
+                drop(store(mailbox, &UidSet::from_iter(Uid::new(number)), &flags).unwrap());
+            });
+        };
+        let add = || {
+            append(&*scene.driver(), &scene.path("box"), b"Subject: x\r\n\r\nx\r\n", SystemFlags::SEEN, &[])
+        };
+        act(3);
+        scene.assert_warm("box", true, "alone");
+        let other = File::open(scene.path("box")).unwrap();
+        assert!(lock_file(&other, Mode::Shared, Wait::No).unwrap());
+        act(6);
+        scene.assert_warm("box", false, "beside another session");
+        add().unwrap();
+        scene.assert_warm("box", false, "an append beside another session");
+        quiet();
+        scene.check("box", "beside another session");
+        scene.assert_warm("box", true, "read again");
+        drop(other);
+        add().unwrap();
+        scene.assert_warm("box", true, "alone again");
+        scene.check("box", "alone again");
     }
 }
 
 #[test]
 fn the_references_program_is_seen() {
+    let _starts = STARTS.write().unwrap_or_else(PoisonError::into_inner);
     let scene = Scene::with_mailbox(Kind::Unix, 60);
     fs::set_permissions(scene.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let home = scene.env.home.clone();
@@ -655,7 +527,8 @@ fn the_cache_is_bounded_and_forgets_what_is_deleted() {
 /// Sessions and appends of ours with the disk failing at each change, which may be one of the index.
 #[test]
 fn a_cut_within_a_change_of_an_index_never_matters() {
-    for kind in [Kind::Unix, Kind::Mbx] {
+    let _starts = nothing_starts();
+    for kind in [Kind::Unix, Kind::Mbx, Kind::Mtx, Kind::Tenex] {
         cut_within(kind);
     }
 }
@@ -770,17 +643,14 @@ fn happen(
         9 => {
             // A program without our session lock changes what it can without moving anything.
             let content = fs::read(&path).unwrap();
-            let mbx: [(&[u8], &[u8]); 3] = [
-                (b";000000000010-", b";000000000014-"),
-                (b";000000000014-", b";000000000011-"),
-                (b"Text of", b"text of"),
-            ];
+            let [plain, flagged, seen] = scene.kind.fields();
+            let lines: [(&[u8], &[u8]); 3] = [(plain, flagged), (flagged, seen), (b"Text of", b"text of")];
             let fields: [(&[u8], &[u8]); 3] = [
                 (b"Status: RO\n", b"Status: O \n"),
                 (b"Text of", b"text of"),
                 (b"X-Status: F", b"X-Status:  "),
             ];
-            let (old, new) = *random.pick(if scene.kind == Kind::Mbx { &mbx } else { &fields });
+            let (old, new) = *random.pick(if scene.kind.has_lines() { &lines } else { &fields });
             let places: Vec<_> =
                 content.windows(old.len()).enumerate().filter(|(_, window)| *window == old).collect();
             if !places.is_empty() {
@@ -801,13 +671,14 @@ fn happen(
 
 #[test]
 fn whatever_happens_the_file_is_what_is_seen() {
+    let _starts = nothing_starts();
     let seeds: Vec<u64> = match std::env::var("AILURUS_SEED") {
         Ok(seed) => vec![seed.parse().unwrap()],
-        Err(_) => (0..18).collect(),
+        Err(_) => (0..25).collect(),
     };
     for seed in seeds {
-        let scene =
-            Scene::with_mailbox([Kind::Unix, Kind::Mmdf, Kind::Mbx][usize::try_from(seed % 3).unwrap()], 30);
+        let kind = Kind::ALL[usize::try_from(seed).unwrap() % Kind::ALL.len()];
+        let scene = Scene::with_mailbox(kind, 30);
         let mut random = Random::new(seed);
         let mut sessions = [None, None];
         let mut did = Vec::new();
@@ -819,7 +690,242 @@ fn whatever_happens_the_file_is_what_is_seen() {
             }
             let writes = sessions.iter().flatten().any(|mailbox| mailbox.snapshot().writable);
             if !writes || random.one_in(3) {
-                scene.check("box", &format!("seed {seed}: {did:?}"));
+                scene.check("box", &format!("{kind:?}, seed {seed}: {did:?}"));
+            }
+        }
+    }
+}
+
+/// A mailbox that is a directory: what STATUS tells by an index, and without.
+struct Folder {
+    scene: Scene,
+    plain: Mx,
+    driver: Mx,
+}
+
+impl Folder {
+    fn new(messages: u32) -> Self {
+        let scene = Scene::new(Kind::Unix);
+        let plain = Environment { cache_dir: None, ..scene.env.clone() };
+        let driver = |env: Environment| Mx::new(Arc::new(env), Os::shared());
+        let (driver, plain) = (driver(scene.env.clone()), driver(plain));
+        let folder = Self { scene, plain, driver };
+        folder.driver.create(&folder.at()).unwrap();
+        (1..=messages).for_each(|number| folder.deliver(number));
+        // The first session writes the index of the format; files that are new are looked at again.
+        for _ in 0..2 {
+            std::thread::sleep(Duration::from_millis(60));
+            drop(folder.driver.open(&folder.at(), Access::ReadWrite, Manner::Session).unwrap());
+        }
+        quiet();
+        folder
+    }
+
+    fn at(&self) -> ailurus_store::Location {
+        at(&self.scene.path("box"))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.scene.path("box").join(name)
+    }
+
+    /// Puts a file there, as old as messages are.
+    fn deliver(&self, number: u32) {
+        let path = self.file(&number.to_string());
+        fs::write(&path, format!("Subject: {number}\r\n\r\ntext\r\n")).unwrap();
+        age(&path);
+    }
+
+    fn status(&self) -> Status {
+        self.driver.status(&self.at()).unwrap()
+    }
+
+    /// Fails if STATUS tells anything but what is there, whichever way it is asked.
+    #[track_caller]
+    fn check(&self, what: &str) {
+        let ours = self.status();
+        assert_eq!(ours, self.plain.status(&self.at()).unwrap(), "{what}");
+        assert_eq!(self.status(), ours, "{what}");
+        quiet();
+        assert_eq!(self.status(), ours, "{what}");
+        assert_eq!(self.status(), ours, "{what}");
+    }
+
+    #[track_caller]
+    fn assert_warm(&self, is: bool, what: &str) {
+        let before = read_so_far();
+        self.status();
+        let read = read_so_far() - before;
+        let all = self.file(".mxindex").metadata().unwrap().len();
+        assert_eq!(read < all / 2, is, "{what}: {read} octets read of {all}");
+    }
+}
+
+fn age(path: &Path) {
+    let long_ago = FileTimes::new().set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000));
+    File::options().write(true).open(path).unwrap().set_times(long_ago).unwrap();
+}
+
+type OnFolder = (&'static str, bool, fn(&Folder));
+
+/// What becomes of an mx mailbox, and whether STATUS can be told by an index after that.
+const ON_FOLDER: &[OnFolder] = &[
+    ("a file more", true, |folder| folder.deliver(2001)),
+    ("a file more, time of the directory put back", true, |folder| {
+        let directory = folder.scene.path("box");
+        let before = directory.metadata().unwrap();
+        folder.deliver(2002);
+        let times = FileTimes::new().set_modified(before.modified().unwrap());
+        File::open(directory).unwrap().set_times(times).unwrap();
+    }),
+    ("a file less", true, |folder| fs::remove_file(folder.file("17")).unwrap()),
+    ("a file renamed", true, |folder| fs::rename(folder.file("18"), folder.file("2003")).unwrap()),
+    ("flags in place, time put back", true, |folder| {
+        let path = folder.file(".mxindex");
+        let before = path.metadata().unwrap();
+        overwrite(&path, 500, b".0000M", b".0001M");
+        set_modified(&path, &before);
+    }),
+    ("another UID validity value, time put back", true, |folder| {
+        let path = folder.file(".mxindex");
+        let before = path.metadata().unwrap();
+        File::options().write(true).open(&path).unwrap().write_all_at(b"V0000abcd", 0).unwrap();
+        set_modified(&path, &before);
+    }),
+    ("an older index in its place", true, |folder| {
+        let old = fs::read(folder.file(".mxindex")).unwrap();
+        append(&folder.driver, &folder.scene.path("box"), b"Subject: x\r\n\r\nx\r\n", SystemFlags::SEEN, &[])
+            .unwrap();
+        fs::write(folder.file(".mxindex"), old).unwrap();
+        age(&folder.file("1001"));
+    }),
+    ("an append", true, |folder| {
+        append(&folder.driver, &folder.scene.path("box"), b"Subject: x\r\n\r\nx\r\n", SystemFlags::SEEN, &[])
+            .unwrap();
+        age(&folder.file("1001"));
+    }),
+    ("a session", true, |folder| {
+        let mut mailbox = folder.driver.open(&folder.at(), Access::ReadWrite, Manner::Session).unwrap();
+        drop(
+            store(mailbox.as_mut(), &UidSet::all(), &change(FlagOp::Add, SystemFlags::SEEN, &["Work"]))
+                .unwrap(),
+        );
+        drop(expunge(mailbox.as_mut(), &UidSet::from_iter(Uid::new(9))).unwrap());
+    }),
+    ("a file just made", false, |folder| {
+        fs::write(folder.file("2004"), "").unwrap();
+        folder.status();
+    }),
+    ("a link", false, |folder| {
+        let elsewhere = folder.scene.path("elsewhere");
+        fs::write(&elsewhere, "Subject: x\r\n\r\n").unwrap();
+        age(&elsewhere);
+        std::os::unix::fs::symlink(&elsewhere, folder.file("2005")).unwrap();
+        quiet();
+        folder.check("a link to a file");
+        fs::remove_file(elsewhere).unwrap();
+    }),
+    ("a directory with a number", false, |folder| fs::create_dir(folder.file("2006")).unwrap()),
+    ("a damaged index", false, |folder| overwrite(&folder.file(".mxindex"), 500, b".0000M", b".00?0M")),
+    ("another mailbox in its place", true, |folder| {
+        let beside = folder.scene.path("beside");
+        fs::create_dir(&beside).unwrap();
+        for number in 1..=1000 {
+            fs::rename(folder.file(&number.to_string()), beside.join(number.to_string())).unwrap();
+        }
+        fs::remove_file(beside.join("1")).unwrap();
+        fs::copy(folder.file(".mxindex"), beside.join(".mxindex")).unwrap();
+        fs::remove_dir_all(folder.scene.path("box")).unwrap();
+        fs::rename(beside, folder.scene.path("box")).unwrap();
+    }),
+];
+
+#[test]
+fn status_of_a_directory_is_told_by_an_index() {
+    for (what, keeps, act) in ON_FOLDER {
+        let folder = Folder::new(1000);
+        folder.check(what);
+        folder.assert_warm(true, what);
+        act(&folder);
+        folder.check(what);
+        folder.assert_warm(*keeps, what);
+    }
+    let folder = Folder::new(10);
+    let index = folder.scene.index_of("box");
+    folder.check("few");
+    assert_eq!(index.metadata().unwrap().len(), 4096);
+    let (good, truth) = (fs::read(&index).unwrap(), folder.plain.status(&folder.at()).unwrap());
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.clone();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        if bit % 37 == 0 {
+            fs::write(&index, &bad).unwrap();
+            assert_eq!(folder.status(), truth, "a flipped bit at {bit}");
+            // Not believed, and made anew.
+            assert!(fs::read(&index).unwrap() != bad, "a flipped bit at {bit}");
+        }
+    }
+    folder.driver.delete(&folder.at()).unwrap();
+    assert!(!index.exists());
+}
+
+#[test]
+fn whatever_happens_in_a_directory_is_what_status_tells() {
+    for seed in 0..12 {
+        let (folder, mut random, mut did) = (Folder::new(20), Random::new(seed), Vec::new());
+        let mut session: Option<Box<dyn Mailbox>> = None;
+        for number in 0..60 {
+            let names: Vec<u32> = fs::read_dir(folder.scene.path("box"))
+                .unwrap()
+                .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+                .collect();
+            let some = names.get(random.below(names.len().max(1))).copied().unwrap_or(1);
+            let what = random.below(9);
+            match what {
+                0 => folder.deliver(names.iter().max().copied().unwrap_or(0) + 1),
+                1 => drop(fs::remove_file(folder.file(&some.to_string()))),
+                2 => {
+                    let new = names.iter().max().copied().unwrap_or(0) + 2;
+                    fs::rename(folder.file(&some.to_string()), folder.file(&new.to_string())).ok();
+                }
+                3 => drop(append(
+                    &folder.driver,
+                    &folder.scene.path("box"),
+                    b"x: y\r\n\r\n",
+                    SystemFlags::NONE,
+                    &[],
+                )),
+                4 => session = folder.driver.open(&folder.at(), Access::ReadWrite, Manner::Session).ok(),
+                5 => session = None,
+                6 | 7 => {
+                    if let Some(mailbox) = &mut session {
+                        let set = UidSet::from_iter(Uid::new(some));
+                        if what == 6 {
+                            let flags = change(FlagOp::Add, SystemFlags::SEEN, &[]);
+                            drop(store(mailbox.as_mut(), &set, &flags));
+                        } else {
+                            drop(expunge(mailbox.as_mut(), &set));
+                        }
+                    }
+                }
+                _ => {
+                    let path = folder.file(".mxindex");
+                    let before = path.metadata().unwrap();
+                    let octets = fs::read(&path).unwrap();
+                    if let Some(at) = octets.windows(6).position(|window| window == b".0000M") {
+                        File::options()
+                            .write(true)
+                            .open(&path)
+                            .unwrap()
+                            .write_all_at(b".0001M", at as u64)
+                            .unwrap();
+                        set_modified(&path, &before);
+                    }
+                }
+            }
+            did.push(what);
+            if random.one_in(2) {
+                folder.check(&format!("seed {seed}, {number}: {did:?}"));
             }
         }
     }

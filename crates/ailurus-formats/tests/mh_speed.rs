@@ -33,7 +33,9 @@ fn many_messages_of_mh() {
 #[test]
 #[ignore = "measures"]
 fn many_messages_of_mx() {
-    let home = Home::new();
+    let home = Home::with(ailurus_formats::disk::Os::shared(), |environment| {
+        environment.cache_dir = Some(environment.home.join("cache"));
+    });
     let driver = Mx::new(home.environment.clone(), home.disk.clone());
     driver.create(&home.at_name("box")).unwrap();
     many_messages(&driver, &home.at_name("box"), &home.path("box"), "\r\n");
@@ -57,7 +59,9 @@ fn many_messages(driver: &dyn Driver, at: &Location, folder: &Path, line_end: &s
     drop(timed("open, directory changed", count, || open(driver, at).unwrap()));
     std::thread::sleep(Duration::from_millis(100));
     let mut mailbox = timed("open again", count, || open(driver, at).unwrap());
-    timed("status", 1, || driver.status(at).unwrap());
+    for _ in 0..3 {
+        timed("status", 1, || driver.status(at).unwrap());
+    }
     let mut out = Vec::new();
     timed("read all", count, || {
         for uid in uids_of(&*mailbox) {

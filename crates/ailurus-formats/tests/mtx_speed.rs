@@ -43,14 +43,19 @@ fn peak() -> u64 {
 fn figures() {
     for (count, size) in [(10_000u32, 6000usize), (100_000, 600)] {
         for format in ["mbx", "mtx", "tenex"] {
-            println!("--- {format}: {count} messages of {size} octets");
-            figure(format, count, size);
+            for index in [false, true] {
+                let with = if index { "with" } else { "without" };
+                println!("--- {format}: {count} messages of {size} octets, {with} an index");
+                figure(format, count, size, index);
+            }
         }
     }
 }
 
-fn figure(format: &str, count: u32, size: usize) {
-    let home = Home::with(Arc::new(NoSync), |_| {});
+fn figure(format: &str, count: u32, size: usize, index: bool) {
+    let home = Home::with(Arc::new(NoSync), |environment| {
+        environment.cache_dir = index.then(|| environment.home.join("cache"));
+    });
     let (driver, at) = (driver(&home, format), home.at_name("box"));
     let driver = &*driver;
     driver.create(&at).unwrap();
@@ -73,6 +78,14 @@ fn figure(format: &str, count: u32, size: usize) {
         while file.read(&mut block).unwrap() > 0 {}
     });
     timed("open the first time", count, || open(driver, &at).unwrap().close().unwrap());
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    timed("STATUS, closed", count, || driver.status(&at).unwrap());
+    timed("STATUS, closed, again", count, || driver.status(&at).unwrap());
+    for n in 0..3 {
+        timed(&format!("append of one small message, closed, {n}"), 1, || {
+            append_plain(driver, &at, b"Subject: x\r\n\r\nx\r\n").unwrap()
+        });
+    }
     let before = peak();
     let mut mailbox = timed("open again", count, || open(driver, &at).unwrap());
     println!("{:44} {:9} KiB more at most", "memory", peak() - before);
@@ -100,7 +113,9 @@ fn figure(format: &str, count: u32, size: usize) {
             append_plain(driver, &at, b"Subject: x\r\n\r\nx\r\n").unwrap()
         });
     }
-    let synced = Home::at(home.directory, Os::shared(), |_| {});
+    let synced = Home::at(home.directory, Os::shared(), |environment| {
+        environment.cache_dir = index.then(|| environment.home.join("cache"));
+    });
     let driver = self::driver(&synced, format);
     for n in 0..3 {
         timed(&format!("the same with syncs, {n}"), 1, || {
@@ -110,6 +125,6 @@ fn figure(format: &str, count: u32, size: usize) {
     drop(mailbox.refresh().unwrap());
     let second: UidSet = uids_of(&*mailbox).into_iter().step_by(2).map(uid).collect();
     timed("expunge of every second", count / 2, || expunge(&mut *mailbox, &second).unwrap().is_empty());
-    mailbox.close().unwrap();
+    timed("close", count / 2, || mailbox.close().unwrap());
     timed("open again", count / 2, || open(&*driver, &at).unwrap().close().unwrap());
 }

@@ -16,7 +16,7 @@ use ailurus_proto::response;
 use ailurus_proto::{
     CommandName, FetchArgs, FetchItem, Numbering, Partial, Section, SectionText, SyntaxError, Tag,
 };
-use ailurus_store::{Error, Extent, MessageInfo, Result};
+use ailurus_store::{Error, Extent, MessageInfo, NoteKind, Result};
 use ailurus_types::{FlagChange, FlagOp, Flags, SeqNum, SystemFlags, Uid, UidSet};
 use std::ops::Range;
 
@@ -71,6 +71,9 @@ const PIECE: usize = 64 * 1024;
 const SLICE: usize = 1024 * 1024;
 /// The parts of a message are kept for the next FETCH if they take no more memory than this.
 const KEPT_PARTS: usize = 128 * 1024;
+
+/// BODYSTRUCTURE as it is sent. The number is to be changed with whatever changes what of a message is sent.
+const BODY_STRUCTURE: NoteKind = NoteKind(1);
 
 /// What an item needs before it can be appended.
 enum Need {
@@ -362,16 +365,22 @@ fn append_item(
             Envelope::parse(octets).print(out);
         }
         FetchItem::Body | FetchItem::BodyStructure => {
-            if current.parts.is_none() {
+            let is_noted = current.parts.is_none();
+            if is_noted && !find_note(item, selected, current, scratch) {
                 return Ok(Need::Parts);
             }
             begin(current, out);
             item.append_name(out);
             out.push(b' ');
-            if let Some(parts) = &current.parts {
-                match item {
-                    FetchItem::Body => parts.body(out),
-                    _ => parts.body_structure(out),
+            match (&current.parts, item) {
+                (None, _) => out.extend_from_slice(scratch),
+                (Some(parts), FetchItem::Body) => parts.body(out),
+                (Some(parts), _) => {
+                    let start = out.len();
+                    parts.body_structure(out);
+                    if let Some(mut notes) = selected.mailbox.notes() {
+                        notes.put(&current.info, BODY_STRUCTURE, &out[start..]);
+                    }
                 }
             }
         }
@@ -397,6 +406,13 @@ fn append_item(
         _ => {}
     }
     Ok(Need::Nothing)
+}
+
+/// Looks whether the value of an item was noted, and puts it into `scratch`.
+fn find_note(item: &FetchItem, selected: &mut Selected, current: &Current, scratch: &mut Vec<u8>) -> bool {
+    scratch.clear();
+    *item == FetchItem::BodyStructure
+        && selected.mailbox.notes().is_some_and(|mut notes| notes.get(&current.info, BODY_STRUCTURE, scratch))
 }
 
 /// Begins the response, or goes on with the next item.

@@ -1,6 +1,6 @@
 //! The traits that a mailbox format implements.
 
-use crate::{Changes, ListQuery, Listed, Location, MessageInfo, Result, Snapshot};
+use crate::{Changes, ListQuery, Listed, Location, MessageInfo, MessageNotes, Result, Snapshot};
 use ailurus_types::{FlagChange, InternalDate, Keyword, MailboxName, SystemFlags, Uid, UidSet, UidValidity};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -267,6 +267,11 @@ pub trait Mailbox: Send {
     fn envelope_line(&mut self, uid: Uid) -> Result<Option<Vec<u8>>> {
         let _ = uid;
         Ok(None)
+    }
+
+    /// Returns what sessions noted of the messages; `None` where nothing is kept.
+    fn notes(&mut self) -> Option<Box<dyn MessageNotes + '_>> {
+        None
     }
 
     /// Looks at what other processes did, moves new mail in where the format does so, and finishes own work that

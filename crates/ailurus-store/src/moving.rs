@@ -6,8 +6,8 @@
 //! unless told otherwise, messages keep them.
 
 use crate::{
-    Access, Append, AppendMeta, Changes, Edit, Error, Extent, Level, Mailbox, Mailboxes, MessageInfo, Result,
-    Snapshot, Wake, make_keywords,
+    Access, Append, AppendMeta, Changes, Edit, Error, Extent, Level, Mailbox, Mailboxes, MessageInfo,
+    MessageNotes, Result, Snapshot, Wake, make_keywords,
 };
 use ailurus_types::{KeywordMask, MailboxName, SystemFlags, Uid, UidSet};
 use std::path::Path;
@@ -162,6 +162,10 @@ impl Mailbox for Moving {
 
     fn envelope_line(&mut self, uid: Uid) -> Result<Option<Vec<u8>>> {
         self.target.envelope_line(uid)
+    }
+
+    fn notes(&mut self) -> Option<Box<dyn MessageNotes + '_>> {
+        self.target.notes()
     }
 
     fn refresh(&mut self) -> Result<Changes> {

@@ -1,8 +1,8 @@
 //! An empty mailbox that becomes the real one when there is one.
 
 use crate::{
-    Access, Changes, Edit, Error, Extent, Level, Location, Mailbox, Mailboxes, Manner, Place, Result,
-    Snapshot, Wake,
+    Access, Changes, Edit, Error, Extent, Level, Location, Mailbox, Mailboxes, Manner, MessageNotes, Place,
+    Result, Snapshot, Wake,
 };
 use ailurus_types::{Uid, UidSet};
 use std::path::Path;
@@ -61,6 +61,10 @@ impl Mailbox for StandIn {
 
     fn envelope_line(&mut self, uid: Uid) -> Result<Option<Vec<u8>>> {
         self.mailbox.envelope_line(uid)
+    }
+
+    fn notes(&mut self) -> Option<Box<dyn MessageNotes + '_>> {
+        self.mailbox.notes()
     }
 
     fn refresh(&mut self) -> Result<Changes> {

@@ -24,6 +24,8 @@
 //! | a write while we read | the stamp before the reading is not that after it: no index |
 //! | a write by others in a session of ours, between two times that we hold the lock | the session's own stamp does not fit any more ([`Proof::still`]): it writes no index from then on |
 //! | our own append, checkpoint, expunge, under the exclusive lock | the proof is handed on from the stamp before to that after |
+//! | a sidecar changes, or which keywords are configured (mtx, tenex) | another mark in [`Head::own`] |
+//! | a program writes flags without a lock, as the reference does to mtx and tenex | the same as of any write; a state that we made is handed on only where nobody else has the mailbox open, see `mtx::indexed` |
 //! | another host with the same home has a mailbox of the same numbers | another time of change |
 //! | a kill or a power loss within one of those, a journal to be finished | another time of change |
 //!
@@ -49,23 +51,36 @@
 //!
 //! An index is read under the lock under which the mailbox would be scanned.
 //!
-//! # For another format
+//! # Notes
 //!
+//! What a session worked out of a message (BODYSTRUCTURE as it is sent) is kept in a second file, whose name ends in `-notes`:
+//! see [`notes`].
+//!
+//! # For another format
+//!//!
 //! Make the record's [`Place`], turn what is known of the file into a [`Head`] and back, and then: when opening,
 //! [`Indexes::find`] with the stamp of the file under lock, else scan between [`Reading::begin`] and [`Reading::end`] and
 //! [`Indexes::save`]; after own changes, pass the proof through [`set_times_signed`] and save when the mailbox is closed.
 //! A format whose state is more than one file (a sidecar, a directory) puts the stamp of the other one into
-//! [`Head::own`]. See `unix::indexed`.
+//! [`Head::own`]. See `unix::indexed`; `mtx::indexed` for one with a sidecar. For notes, answer
+//! [`ailurus_store::Mailbox::notes`] with [`Notes::at`] while the proof still holds.
+//!
+//! A directory's stamp tells what came, went or was renamed, and not what files hold now: what depends on that is not to
+//! be taken from an index. So mx keeps nothing but the head, for STATUS (`mx::indexed`). mh has its sidecar and news its
+//! cache for the same; mix is read from indexes of its own.
 
+mod notes;
 mod record;
 mod stamp;
 
 use crate::disk::Disk;
-use ailurus_store::{Access, Environment, MessageInfo, Status};
+use ailurus_store::{Access, Environment, MessageInfo, Snapshot, Status};
 use ailurus_types::{Keywords, Uid, UidValidity};
+pub(crate) use notes::Notes;
 use record::{HEAD, RECORD, Sum, decode, encode, hash};
 pub(crate) use record::{OWN, Place};
 pub(crate) use stamp::{Proof, Reading, Stamp, set_times_signed};
+use std::borrow::Cow;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -87,6 +102,7 @@ pub(crate) struct Head {
     /// The format's name.
     pub(crate) format: [u8; 8],
     pub(crate) stamp: Stamp,
+    lineage: u64,
     pub(crate) local_offset: i16,
     pub(crate) uid_validity: u32,
     pub(crate) uid_last: u32,
@@ -110,6 +126,19 @@ pub(crate) struct Summary<'s> {
     pub(crate) keywords: &'s Keywords,
     /// The last octets of the mailbox.
     pub(crate) tail: &'s [u8],
+}
+
+/// Returns the messages of a session as the next one finds them: one that may write has written down by now that it was
+/// told of them.
+pub(crate) fn as_written(snapshot: &Snapshot) -> Cow<'_, [MessageInfo]> {
+    if !snapshot.writable {
+        return Cow::Borrowed(&snapshot.messages);
+    }
+    let old = |mut message: MessageInfo| {
+        message.set_recent(false);
+        message
+    };
+    Cow::Owned(snapshot.messages.iter().copied().map(old).collect())
 }
 
 impl Head {
@@ -144,6 +173,8 @@ pub(crate) struct Indexes<'e> {
     directory: &'e Path,
     env: &'e Environment,
     disk: &'e Arc<dyn Disk>,
+    /// Smaller ones have none.
+    from: u64,
 }
 
 impl<'e> Indexes<'e> {
@@ -151,12 +182,24 @@ impl<'e> Indexes<'e> {
     pub(crate) fn of(format: &str, env: &'e Environment, disk: &'e Arc<dyn Disk>) -> Option<Self> {
         let mut name = [0; 8];
         name.get_mut(..format.len())?.copy_from_slice(format.as_bytes());
-        Some(Self { format: name, directory: env.cache_dir.as_deref()?, env, disk })
+        Some(Self { format: name, directory: env.cache_dir.as_deref()?, env, disk, from: env.index_from })
+    }
+
+    /// Returns those of a format whose mailboxes are directories: what counts is the size of the directory.
+    pub(crate) fn of_directories(
+        format: &str,
+        env: &'e Environment,
+        disk: &'e Arc<dyn Disk>,
+    ) -> Option<Self> {
+        // Names of some 500 messages take a directory 16 KiB.
+        const MAIL_BY_NAMES: u64 = 16;
+        let indexes = Self::of(format, env, disk)?;
+        Some(Self { from: env.index_from / MAIL_BY_NAMES, ..indexes })
     }
 
     /// Returns the index of a mailbox that has this stamp now.
     pub(crate) fn find(&self, stamp: Stamp, access: Access) -> Option<Found<'e>> {
-        if stamp.size < self.env.index_from {
+        if stamp.size < self.from {
             return None;
         }
         let path = self.path(stamp);
@@ -185,22 +228,35 @@ impl<'e> Indexes<'e> {
         places: &[P],
     ) {
         let stamp = proof.stamp();
-        if stamp.size < self.env.index_from || !is_local(mailbox) {
+        if stamp.size < self.from || !is_local(mailbox) {
             return;
         }
         let path = self.path(stamp);
         let is_new = path.symlink_metadata().is_err();
         if self.make_directory().is_some()
-            && self.write(&path, stamp, summary, messages, places).is_some()
+            && self.write(&path, proof, summary, messages, places).is_some()
             && is_new
         {
             self.prune();
         }
     }
 
-    /// Removes the index of a mailbox that is no more.
+    /// Keeps only what STATUS tells of a mailbox.
+    pub(crate) fn save_status(
+        &self,
+        proof: Proof,
+        mailbox: &File,
+        summary: Summary<'_>,
+        messages: &[MessageInfo],
+    ) {
+        self.save::<Nowhere>(proof, mailbox, summary, messages, &[]);
+    }
+
+    /// Removes the index of a mailbox that is no more, and its notes.
     pub(crate) fn forget(&self, stamp: Stamp) {
-        self.disk.remove(&self.path(stamp)).ok();
+        for path in [self.path(stamp), self.notes_path(stamp)] {
+            self.disk.remove(&path).ok();
+        }
     }
 
     fn path(&self, stamp: Stamp) -> PathBuf {
@@ -210,7 +266,7 @@ impl<'e> Indexes<'e> {
     fn write<P: Place>(
         &self,
         path: &Path,
-        stamp: Stamp,
+        proof: Proof,
         summary: Summary<'_>,
         messages: &[MessageInfo],
         places: &[P],
@@ -219,7 +275,8 @@ impl<'e> Indexes<'e> {
         let Summary { uid_validity, uid_last, own, keywords, tail } = summary;
         let mut head = Head {
             format: self.format,
-            stamp,
+            stamp: proof.stamp(),
+            lineage: proof.lineage(),
             local_offset: self.env.clock.local_offset(),
             uid_validity,
             uid_last,
@@ -281,7 +338,7 @@ impl<'e> Indexes<'e> {
             .flatten()
             .filter(|entry| entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()))
             .filter_map(|entry| Some((entry.metadata().ok()?, entry.path())))
-            .map(|(found, path)| (found.mtime(), found.len(), path))
+            .map(|(found, path)| (found.mtime(), found.blocks() * 512, path))
             .collect();
         let is_left = |path: &Path| path.extension().is_some();
         let now = self.env.clock.now();
@@ -299,6 +356,23 @@ impl<'e> Indexes<'e> {
     }
 }
 
+/// Where a message is whose record is not kept.
+enum Nowhere {}
+
+impl Place for Nowhere {
+    fn encode(&self) -> [u8; 32] {
+        match *self {}
+    }
+
+    fn decode(_: &[u8; 32]) -> Option<Self> {
+        None
+    }
+
+    fn range(&self) -> std::ops::Range<u64> {
+        match *self {}
+    }
+}
+
 /// An index that is of the present state of its mailbox.
 pub(crate) struct Found<'e> {
     disk: &'e Arc<dyn Disk>,
@@ -309,7 +383,7 @@ pub(crate) struct Found<'e> {
 impl Found<'_> {
     /// Returns the proof of the state that it is of.
     pub(crate) fn proof(&self) -> Proof {
-        Proof::of_index(self.head.stamp)
+        Proof::of_index(self.head.stamp, self.head.lineage)
     }
 
     /// Reads all records; `None` if they are not what was written.
@@ -344,7 +418,7 @@ impl Found<'_> {
 
     /// Makes it the index of the state after the times of the mailbox were set.
     pub(crate) fn restamp(mut self, proof: Proof) {
-        self.head.stamp = proof.stamp();
+        (self.head.stamp, self.head.lineage) = (proof.stamp(), proof.lineage());
         // A head that is there in part is not believed.
         write_head(self.disk, &self.file, &self.head);
     }
@@ -359,7 +433,7 @@ impl Found<'_> {
     ) -> Option<()> {
         let known = self.head.messages;
         self.head.count(messages)?;
-        self.head.stamp = proof.stamp();
+        (self.head.stamp, self.head.lineage) = (proof.stamp(), proof.lineage());
         (self.head.uid_last, self.head.own) = (summary.uid_last, summary.own);
         self.head.keywords = summary.keywords.clone();
         self.head.tail = hash(1, summary.tail);
@@ -411,7 +485,7 @@ fn user() -> u32 {
 }
 
 /// Tells whether the file's time of change is that of a local file system, which nobody but our kernel writes to.
-fn is_local(file: &File) -> bool {
+pub(crate) fn is_local(file: &File) -> bool {
     const LOCAL: [u64; 11] = [
         0xef53,      // ext2 to ext4
         0x5846_5342, // XFS

@@ -9,7 +9,7 @@ use std::ops::Range;
 pub(super) const HEAD: usize = 4096;
 pub(super) const RECORD: usize = 64;
 /// To be changed with whatever changes what is in an index, or how a format is parsed into it.
-const MAGIC: &[u8; 16] = b"ailurus index 1\n";
+const MAGIC: &[u8; 16] = b"ailurus index 2\n";
 
 /// Where a message is: what a format knows of it beside its [`MessageInfo`].
 pub(crate) trait Place: Sized {
@@ -87,7 +87,7 @@ impl Head {
         for number in [self.uid_validity, self.uid_last, self.messages, self.recent, self.unseen] {
             out.extend_from_slice(&number.to_le_bytes());
         }
-        for number in self.own.into_iter().chain([self.tail, self.sum.0]) {
+        for number in self.own.into_iter().chain([self.tail, self.sum.0, self.lineage]) {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.push(u8::try_from(self.keywords.len()).ok()?);
@@ -126,8 +126,8 @@ impl Head {
         }
         const AFTER: usize = 102 + OWN * 8;
         let mut keywords = Keywords::default();
-        let mut rest = &body[AFTER + 17..];
-        for _ in 0..body[AFTER + 16] {
+        let mut rest = &body[AFTER + 25..];
+        for _ in 0..body[AFTER + 24] {
             let (length, after) = rest.split_first()?;
             let (name, after) = after.split_at_checked(usize::from(*length))?;
             keywords.push(Some(Keyword::from_disk(name)?), Keywords::MAX).ok()?;
@@ -145,6 +145,7 @@ impl Head {
             own,
             tail: octets.u64(AFTER)?,
             sum: Sum(octets.u64(AFTER + 8)?),
+            lineage: octets.u64(AFTER + 16)?,
             keywords,
         })
     }
@@ -215,6 +216,7 @@ mod tests {
             own,
             tail: 14,
             sum: Sum(15),
+            lineage: 16,
             keywords,
         };
         let page = head.encode().unwrap();

@@ -3,6 +3,7 @@
 use crate::disk::Disk;
 use ailurus_store::Environment;
 use std::fs::{File, Metadata};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -32,6 +33,14 @@ impl Stamp {
         }
     }
 
+    /// Returns it as a format can keep it in [`super::Head::own`].
+    pub(crate) fn to_words(self) -> [u64; 5] {
+        let nanoseconds =
+            |(seconds, rest): (i64, i64)| seconds.wrapping_mul(1_000_000_000).wrapping_add(rest);
+        let times = [self.modified, self.changed].map(|time| nanoseconds(time).cast_unsigned());
+        [self.device, self.inode, self.size, times[0], times[1]]
+    }
+
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
@@ -50,21 +59,36 @@ impl Stamp {
 
 /// Proof that what was read from a file was there at its stamp, and that the stamp is no later state's as well.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Proof(Stamp);
+pub(crate) struct Proof {
+    stamp: Stamp,
+    lineage: u64,
+}
 
 impl Proof {
+    /// Begins a lineage.
+    fn of_reading(stamp: Stamp) -> Self {
+        // No state is to be taken for that of another reading: the keys of hashers are random.
+        Self { stamp, lineage: RandomState::new().hash_one((stamp.inode, stamp.changed)) }
+    }
+
     /// Returns that of an index, which had one when it was made.
-    pub(super) fn of_index(stamp: Stamp) -> Self {
-        Self(stamp)
+    pub(super) fn of_index(stamp: Stamp, lineage: u64) -> Self {
+        Self { stamp, lineage }
     }
 
     pub(crate) fn stamp(&self) -> Stamp {
-        self.0
+        self.stamp
+    }
+
+    /// Returns a number that the states have in common which one reading was the beginning of, and nothing but known
+    /// changes of ours came between; no others have it. What a UID with its UID validity value names, it names in all of them.
+    pub(super) fn lineage(&self) -> u64 {
+        self.lineage
     }
 
     /// Returns the proof if the file is still what it was; for who has it under lock now.
     pub(crate) fn still(self, file: &File) -> Option<Self> {
-        Stamp::of_file(file).is_ok_and(|now| now == self.0).then_some(self)
+        Stamp::of_file(file).is_ok_and(|now| now == self.stamp).then_some(self)
     }
 }
 
@@ -88,7 +112,7 @@ impl Reading {
     /// Returns the proof for who has the lock without which nobody changes the file, and checks it with
     /// [`Proof::still`] before changing anything.
     pub(crate) fn begun(self) -> Option<Proof> {
-        self.is_settled.then_some(Proof(self.stamp))
+        self.is_settled.then(|| Proof::of_reading(self.stamp))
     }
 
     /// Ends it. `None` if the file was changed meanwhile, or just before.
@@ -96,7 +120,7 @@ impl Reading {
         if !self.is_settled {
             return None;
         }
-        Proof(self.stamp).still(file)
+        Proof::of_reading(self.stamp).still(file)
     }
 }
 
@@ -122,5 +146,6 @@ pub(crate) fn set_times_signed(
     let signature = now.subsec_nanos();
     disk.set_times_finely(file, accessed, modified, signature).ok()?;
     let after = Stamp::of_file(file).ok()?;
-    before.filter(|_| after.modified == (modified, i64::from(signature))).map(|_| Proof(after))
+    let before = before.filter(|_| after.modified == (modified, i64::from(signature)));
+    before.map(|before| Proof { stamp: after, ..before })
 }

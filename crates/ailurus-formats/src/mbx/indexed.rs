@@ -8,7 +8,7 @@ use super::header::Header;
 use super::line::Line;
 use super::mailbox::{MbxMailbox, Spot};
 use crate::file_times::FileTimes;
-use crate::index::{Found, Indexes, OWN, Place, Proof, Reading, Stamp, Summary, set_times_signed};
+use crate::index::{Found, OWN, Place, Proof, Reading, Stamp, Summary, as_written};
 use ailurus_store::{Access, MessageInfo, Result, Status};
 use ailurus_types::Uid;
 use std::ops::Range;
@@ -38,14 +38,6 @@ impl Place for Spot {
 }
 
 impl MbxFile {
-    fn indexes(&self) -> Option<Indexes<'_>> {
-        Indexes::of("mbx", &self.environment, &self.disk)
-    }
-
-    pub(super) fn index(&self, access: Access) -> Option<Found<'_>> {
-        self.indexes()?.find(Stamp::of_file(&self.file).ok()?, access)
-    }
-
     /// Returns what STATUS tells, by the index.
     pub(super) fn quick_status(&self) -> Result<Option<Status>> {
         let Some(indexes) = self.indexes() else { return Ok(None) };
@@ -55,19 +47,6 @@ impl MbxFile {
         }
         let stamp = Stamp::of_file(&self.file).map_err(self.io("look at"))?;
         Ok(indexes.find(stamp, Access::ReadOnly).map(|found| found.head.status()))
-    }
-
-    /// Removes the index of a mailbox that is deleted now.
-    pub(super) fn forget_index(&self) {
-        if let (Some(indexes), Ok(stamp)) = (self.indexes(), Stamp::of_file(&self.file)) {
-            indexes.forget(stamp);
-        }
-    }
-
-    /// Does what [`MbxFile::touch`] does, and hands the proof of the state before on.
-    pub(super) fn touch_signed(&self, before: i64, modified: i64, proof: Option<Proof>) -> Option<Proof> {
-        let times = (self.environment.clock.now() - before, modified);
-        set_times_signed(&*self.disk, &self.environment, &self.file, times, proof)
     }
 }
 
@@ -150,21 +129,10 @@ impl MbxMailbox {
             return;
         }
         let Some(indexes) = self.file.indexes() else { return };
-        let told;
-        let messages = if self.snapshot.writable {
-            // The file says so by now.
-            let old = |mut message: MessageInfo| {
-                message.set_recent(false);
-                message
-            };
-            told = self.snapshot.messages.iter().copied().map(old).collect::<Vec<_>>();
-            &told
-        } else {
-            &self.snapshot.messages
-        };
+        let messages = as_written(&self.snapshot);
         let Header { uid_validity, uid_last, ref keywords, .. } = self.header;
         let summary = Summary { uid_validity, uid_last, own: own(last), keywords, tail: &[] };
-        indexes.save(proof, &self.file.file, summary, messages, &self.spots);
+        indexes.save(proof, &self.file.file, summary, &messages, &self.spots);
         self.stored = Some(proof.stamp());
     }
 }

@@ -11,11 +11,12 @@ use super::walk::{Met, Step, Walk};
 use crate::ahead::Ahead;
 use crate::file_times::FileTimes;
 use crate::files::next_validity;
-use crate::index::{Proof, Stamp};
+use crate::index::{Notes, Proof, Stamp};
 use crate::lock::{Mode, NameLock, Wait, lock_file};
 use crate::window::Window;
 use ailurus_store::{
-    Changes, Edit, Error, Extent, Level, Mailbox, Manner, MessageInfo, PermanentFlags, Result, Snapshot, Wake,
+    Changes, Edit, Error, Extent, Level, Mailbox, Manner, MessageInfo, MessageNotes, PermanentFlags, Result,
+    Snapshot, Wake,
 };
 use ailurus_types::{Keywords, SystemFlags, Uid, UidSet, UidValidity};
 use std::os::unix::fs::MetadataExt;
@@ -77,6 +78,7 @@ pub(super) struct MbxMailbox {
     pub(super) proof: Option<Proof>,
     /// Of which state there is an index.
     pub(super) stored: Option<Stamp>,
+    notes: Notes,
     /// A UID, or where the mailbox ends, is known to us only.
     unwritten: bool,
     manner: Manner,
@@ -119,6 +121,7 @@ impl MbxMailbox {
             times: FileTimes::default(),
             proof: None,
             stored: None,
+            notes: Notes::default(),
             unwritten: false,
             manner,
             hint: 0,
@@ -443,6 +446,11 @@ impl Mailbox for MbxMailbox {
         }
     }
 
+    fn notes(&mut self) -> Option<Box<dyn MessageNotes + '_>> {
+        let proof = self.proof.filter(|_| !self.lost)?;
+        self.notes.at(&self.file.file, proof, self.snapshot.uid_validity, self.file.indexes())
+    }
+
     fn refresh(&mut self) -> Result<Changes> {
         let now = FileTimes::of(&self.file.metadata()?);
         let quiet = now == self.times && !(self.holes && self.snapshot.writable);
@@ -480,6 +488,7 @@ impl Mailbox for MbxMailbox {
         if self.snapshot.writable {
             self.keep();
         }
+        self.notes.close(self.file.indexes());
         Ok(())
     }
 }

@@ -142,7 +142,10 @@ impl MhMailbox {
         self.must_scan = false;
         self.highest = names.highest();
         self.last_stamp = Some(stamp);
-        self.stamp = Some(stamp).filter(|stamp| stamp.is_settled() && self.fresh.len() < MOST_FRESH);
+        // What a writer has there that still lives is settled by us if it dies, which no time of the directory shows.
+        let is_tidy = names.leftovers.is_empty();
+        let is_settled = stamp.is_settled() && is_tidy && self.fresh.len() < MOST_FRESH;
+        self.stamp = is_settled.then_some(stamp);
         Ok(work)
     }
 

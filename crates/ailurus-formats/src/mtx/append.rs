@@ -1,23 +1,28 @@
 //! New messages at the end of the file.
 
 use super::align::IDENTITY;
+use super::indexed;
 use super::keywords::Wanted;
 use super::ledger::{Held, Ledger};
+use super::lf::Measure;
 use super::line::{Field, Line, MOST};
-use super::mailbox::{MtxMailbox, Use};
+use super::mailbox::{MtxMailbox, Spot, Use};
 use super::note::{Intent, Last};
-use super::parse::{give_uid, gone_events, record_event};
+use super::parse::{give_uid, gone_events, message, record_event};
 use super::torn;
-use super::walk::{self, HEAD, Sizes, Walk};
+use super::walk::{self, HEAD, Met, Sizes, Walk};
 use super::{Dialect, Mtx};
 use crate::checksum::Sum;
 use crate::files;
-use crate::incoming::{Incoming, LineEnds};
+use crate::incoming::{Incoming, LineEnds, Waiting};
+use crate::index::Found;
 use crate::journal::read_up_to;
 use crate::lock::{Mode, Wait, lock_file};
 use crate::mail_file::MailFile;
 use crate::sidecar::Event;
-use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Manner, Result};
+use ailurus_store::{
+    Access, Append, AppendMeta, Appended, Error, Level, Location, Manner, MessageInfo, Result,
+};
 use ailurus_types::{InternalDate, KeywordMask, Uid, UidSet};
 use std::fs::File;
 use std::io;
@@ -44,9 +49,13 @@ struct Tail {
 }
 
 /// What is to be written.
+#[derive(Default)]
 struct Lines {
     lines: Vec<Vec<u8>>,
     uids: Vec<Uid>,
+    /// The messages as the next session finds them.
+    messages: Vec<MessageInfo>,
+    spots: Vec<Spot>,
     last: Option<Last>,
     end: u64,
 }
@@ -89,12 +98,12 @@ impl<'d> MtxAppend<'d> {
     fn lines(&self, tail: &mut Tail) -> Result<Lines> {
         let dialect = self.driver.dialect;
         let clock = &self.driver.environment.clock;
-        let mut made = Lines { lines: Vec::new(), uids: Vec::new(), last: None, end: tail.end };
-        for message in self.incoming.messages()? {
+        let mut made = Lines { end: tail.end, ..Lines::default() };
+        for waiting in self.incoming.messages()? {
             let uid = give_uid(&mut tail.ledger, None);
             let uid = uid.ok_or_else(|| Error::Refused("no UID is left in this mailbox".into()))?;
             let mut keywords = KeywordMask::NONE;
-            for keyword in &message.meta.keywords {
+            for keyword in &waiting.meta.keywords {
                 match tail.ledger.add_keyword(keyword, &tail.held) {
                     Some(slot) => keywords = keywords.union(KeywordMask::slot(slot)),
                     None => self.driver.warn(format!("Unknown flag: {keyword}")),
@@ -103,27 +112,41 @@ impl<'d> MtxAppend<'d> {
             let slots = &tail.ledger.slots;
             let field = Field {
                 keywords: slots.to_file(keywords, KeywordMask::NONE),
-                system: message.meta.system,
+                system: waiting.meta.system,
                 old: false,
             };
             let now = || InternalDate::from_timestamp(clock.now(), clock.local_offset());
             let mut line = Vec::with_capacity(MOST);
-            let date = message.meta.internal_date.unwrap_or_else(now);
-            Line::append_to(date, message.size, field, dialect, &mut line);
-            let mut head = Vec::with_capacity(HEAD);
-            self.incoming.give(message, HEAD as u64, &mut |piece| {
-                head.extend_from_slice(piece);
-                Ok(())
-            })?;
+            let date = waiting.meta.internal_date.unwrap_or_else(now);
+            Line::append_to(date, waiting.size, field, dialect, &mut line);
+            let (head, rfc822_size) = self.head(waiting)?;
             let key = walk::key(Line::constant(&line), &head);
             let kept = slots.to_sidecar(keywords, Wanted::NotInFile);
             tail.events.push(record_event(uid, kept, key));
             made.last = Some(Last { offset: made.end, key });
-            made.end += line.len() as u64 + message.size;
+            if let Ok(line) = Line::parse(&line, made.end, dialect, clock.local_offset()) {
+                let met = Met { offset: made.end, line, key, rfc822_size };
+                made.messages.push(message(uid, keywords, &met));
+                made.spots.push(Spot::new(met.offset, line.size, key, line.len));
+            }
+            made.end += line.len() as u64 + waiting.size;
             made.lines.push(line);
             made.uids.push(uid);
         }
         Ok(made)
+    }
+
+    /// Returns the first octets of a message, by which it is known, and how many it has in CRLF form.
+    fn head(&self, waiting: &Waiting) -> Result<(Vec<u8>, u64)> {
+        let crlf = self.driver.dialect.crlf;
+        let (mut head, mut measure) = (Vec::with_capacity(HEAD), Measure::default());
+        let most = if crlf { HEAD as u64 } else { u64::MAX };
+        self.incoming.give(waiting, most, &mut |piece| {
+            head.extend_from_slice(&piece[..piece.len().min(HEAD - head.len())]);
+            measure.add(piece);
+            Ok(())
+        })?;
+        Ok((head, if crlf { waiting.size } else { measure.octets() }))
     }
 
     /// Gives lines and messages in pieces as they will be in the file.
@@ -218,6 +241,8 @@ impl Append for MtxAppend<'_> {
         let (file, ledger, held) = self.open()?;
         let before = file.metadata()?;
         let mut tail = Tail::find(file, self.driver.dialect, ledger, held)?;
+        let index =
+            self.driver.index(&tail.file, &tail.ledger, &tail.held).filter(|_| tail.events.is_empty());
         let made = self.lines(&mut tail)?;
         self.announce(&mut tail, &made)?;
         if let Err(error) = self.write(&tail.file, tail.end, &made) {
@@ -234,7 +259,10 @@ impl Append for MtxAppend<'_> {
         if before.len() == 0 {
             files::sync_parent(&*self.driver.disk, &self.path)?;
         }
-        file.touch(1, before.mtime());
+        let proof = file.touch_signed(1, before.mtime(), index.as_ref().map(Found::proof));
+        if let Some((index, proof)) = index.zip(proof).filter(|_| made.spots.len() == made.lines.len()) {
+            indexed::extend(index, proof, (&ledger, &held), &made.messages, &made.spots);
+        }
         let uids = ledger.can_write(&held).then_some((ledger.state.uid_validity, made.uids));
         Ok(Appended { uids })
     }

@@ -131,6 +131,9 @@ impl Edit for MtxEdit<'_> {
         if !expunge.is_empty() {
             // Before anything is written: where this is refused nothing happens.
             self.mailbox.be_alone()?;
+            self.mailbox.check_proof();
+        } else {
+            self.mailbox.prepare_to_change(&self.held);
         }
         let outcome = self.commit_alone(&expunge);
         if !expunge.is_empty() {
@@ -138,7 +141,7 @@ impl Edit for MtxEdit<'_> {
         }
         outcome?;
         self.mailbox.shorten_ledger(&mut self.held);
-        self.mailbox.settle_times()?;
+        self.mailbox.settle_times(&self.held)?;
         Ok(self.mailbox.take_changes())
     }
 }

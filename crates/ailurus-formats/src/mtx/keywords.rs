@@ -60,6 +60,11 @@ impl Slots {
         slot < self.bits
     }
 
+    /// Returns how many keywords the file has bits for.
+    pub(super) fn bits(&self) -> usize {
+        self.bits
+    }
+
     /// Tells whether another keyword can be made.
     pub(super) fn has_room(&self) -> bool {
         self.names.len() < Keywords::MAX && self.of_sidecar.len() < Keywords::MAX

@@ -3,6 +3,7 @@
 use super::align::{IDENTITY, News};
 use super::keywords::Slots;
 use super::note::Note;
+use crate::index::{Head, OWN, is_local};
 use crate::journal::Places;
 use crate::lock::NameLock;
 use crate::mail_file::MailFile;
@@ -141,6 +142,42 @@ impl Ledger {
         }
         self.take_state(file);
         true
+    }
+
+    /// Returns what an index is of beside the mailbox file: the state of the sidecar, and how many keywords have bits in
+    /// the file. `None` where the sidecar does not say all that the session knows.
+    pub(super) fn mark(&self, held: &Held) -> Option<[u64; OWN]> {
+        let (Looked::Found(sidecar), Some(lock)) = (&self.sidecar, &held.sidecar) else { return None };
+        let [device, inode, length, changed, generation] =
+            Some(lock).filter(|lock| lock.is_exclusive()).and_then(|lock| sidecar.identity(lock))?;
+        let local = is_local(lock.file());
+        local.then_some([device, inode, length, changed, generation, self.slots.bits() as u64])
+    }
+
+    /// Tells whether an index is of the present state of the sidecar, as it was read last, and of the keywords that are
+    /// configured now.
+    pub(super) fn fits(&self, held: &Held, head: &Head) -> bool {
+        self.mark(held) == Some(head.own)
+            && self.slots.names == head.keywords
+            && self.state.uid_validity.get() == head.uid_validity
+            && self.uid_last() == head.uid_last
+            && self.note.intent.is_none()
+            && self.note.end == head.stamp.size()
+            && !self.is_exhausted()
+    }
+
+    /// Goes on from what an index says, without reading all of the sidecar; `false` if it does not say the same.
+    pub(super) fn resume(&mut self, file: &MailFile, held: &Held, head: &Head) -> bool {
+        let fits = self.read_state(file, held) && self.fits(held, head);
+        if let (true, Looked::Found(sidecar)) = (fits, &mut self.sidecar) {
+            sidecar.skip_what_is_known();
+        }
+        fits
+    }
+
+    /// Returns the last UID that was given.
+    pub(super) fn uid_last(&self) -> u32 {
+        self.state.uid_next.map_or(u32::MAX, |next| next.get() - 1)
     }
 
     fn take_state(&mut self, file: &MailFile) {

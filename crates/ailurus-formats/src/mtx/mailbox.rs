@@ -8,6 +8,7 @@ use super::lf::Cursor;
 use super::line::FIELD;
 use crate::ahead::Ahead;
 use crate::file_times::FileTimes;
+use crate::index::{OWN, Proof, Stamp};
 use crate::lock::{Mode, Wait, lock_file};
 use crate::mail_file::MailFile;
 use ailurus_store::{
@@ -27,7 +28,7 @@ pub(super) struct Spot {
     /// What tells it from others.
     pub(super) key: u64,
     /// Octets of its header in the file; [`UNKNOWN`] until somebody asks.
-    header: u32,
+    pub(super) header: u32,
     pub(super) line_len: u8,
 }
 
@@ -64,6 +65,12 @@ pub(super) struct MtxMailbox {
     pub(super) pending: Changes,
     pub(super) times: FileTimes,
     pub(super) manner: Manner,
+    /// That what is known is what is in the file.
+    pub(super) proof: Option<Proof>,
+    /// And in the sidecar, in this state.
+    pub(super) mark: Option<[u64; OWN]>,
+    /// Of which state of both there is an index.
+    pub(super) stored: Option<(Stamp, [u64; OWN])>,
     /// The message read last: the next is probably it again, or the one behind.
     hint: usize,
     ahead: Ahead,
@@ -136,12 +143,17 @@ impl MtxMailbox {
             pending: Changes::default(),
             times: FileTimes::default(),
             manner,
+            proof: None,
+            mark: None,
+            stored: None,
             hint: 0,
             ahead: Ahead::default(),
             reading: Reading::default(),
         };
+        mailbox.take_index(held)?;
         mailbox.parse(held)?;
         mailbox.pending = Changes::default();
+        mailbox.keep();
         Ok(mailbox)
     }
 
@@ -156,8 +168,9 @@ impl MtxMailbox {
     }
 
     /// Remembers the times after a change of our own, and puts the access time behind it.
-    pub(super) fn settle_times(&mut self) -> Result<()> {
-        self.file.touch(0, self.file.metadata()?.mtime());
+    pub(super) fn settle_times(&mut self, held: &Held) -> Result<()> {
+        self.proof = self.file.touch_signed(0, self.file.metadata()?.mtime(), self.proof.take());
+        self.take_mark(held);
         self.times = FileTimes::of(&self.file.metadata()?);
         Ok(())
     }
@@ -325,7 +338,10 @@ impl Mailbox for MtxMailbox {
         Wake { paths: vec![self.file.path.clone()] }
     }
 
-    fn close(self: Box<Self>) -> Result<()> {
+    fn close(mut self: Box<Self>) -> Result<()> {
+        if self.snapshot.writable {
+            self.keep();
+        }
         Ok(())
     }
 }

@@ -64,6 +64,7 @@ mod align;
 mod append;
 mod edit;
 mod fields;
+mod indexed;
 mod keywords;
 mod ledger;
 mod lf;
@@ -316,6 +317,7 @@ impl Driver for Mtx {
         files::remove(&*self.disk, at, &file.path)?;
         if !is_link {
             ledger.remove(&file);
+            file.forget_index();
         }
         Ok(())
     }
@@ -342,6 +344,9 @@ impl Driver for Mtx {
 
     fn status(&self, at: &Location) -> Result<Status> {
         let (file, _) = self.open_file(at, Access::ReadOnly)?;
+        if let Some(status) = indexed::quick_status(&file)? {
+            return Ok(status);
+        }
         let mailbox = MtxMailbox::open(file, self.dialect, Access::ReadOnly, Manner::Silent)?;
         let snapshot = &mailbox.snapshot;
         Ok(Status::of(&snapshot.messages, snapshot.uid_next, snapshot.uid_validity))

@@ -40,6 +40,7 @@ impl MtxMailbox {
             // What is written here now nobody will find.
             return Err(self.file.replaced());
         }
+        self.check_proof();
         let times = FileTimes::of(&self.file.metadata()?);
         self.check_size(times.size)?;
         let (known, end) = (self.spots.len(), self.end);
@@ -49,6 +50,7 @@ impl MtxMailbox {
             self.snapshot.messages.truncate(known);
             self.spots.truncate(known);
             self.end = end;
+            self.proof = None;
             // What the sidecar told is told again the next time.
             self.ledger.forget();
         }
@@ -60,6 +62,8 @@ impl MtxMailbox {
             }
             self.sweep(known)?;
         }
+        self.check_proof();
+        self.take_mark(held);
         self.times = FileTimes::of(&self.file.metadata()?);
         Ok(())
     }
@@ -109,7 +113,7 @@ impl MtxMailbox {
             let changed = self.ledger.note != before;
             self.write_ledger(held, told, changed)?;
         }
-        if self.snapshot.writable { self.write_arrivals(known) } else { Ok(()) }
+        if self.snapshot.writable { self.write_arrivals(known, held) } else { Ok(()) }
     }
 
     /// Reads the sidecar, and makes what is known of the messages agree with it.
@@ -247,7 +251,11 @@ impl MtxMailbox {
     }
 
     /// Writes who has been told of new messages.
-    fn write_arrivals(&mut self, known: usize) -> Result<()> {
+    pub(super) fn write_arrivals(&mut self, known: usize, held: &Held) -> Result<()> {
+        if self.snapshot.messages.len() == known {
+            return Ok(());
+        }
+        self.prepare_to_change(held);
         let messages = &self.snapshot.messages;
         let recent = (known..messages.len()).filter(|index| messages[*index].is_recent());
         let mut recent = recent.map(|index| (self.place(index), messages[index].flags())).peekable();
@@ -255,9 +263,7 @@ impl MtxMailbox {
             fields::write(&self.file, self.dialect, &self.ledger.slots, recent)?;
             self.file.sync()?;
         }
-        if messages.len() > known {
-            self.file.touch(0, self.file.metadata()?.mtime());
-        }
+        self.proof = self.file.touch_signed(0, self.file.metadata()?.mtime(), self.proof.take());
         Ok(())
     }
 
@@ -312,7 +318,8 @@ pub(super) fn give_uid(ledger: &mut Ledger, previous: Option<Uid>) -> Option<Uid
     state.give_uid()
 }
 
-fn message(uid: Uid, keywords: KeywordMask, met: &Met) -> MessageInfo {
+/// Returns what is known of a message with this UID and these keywords.
+pub(super) fn message(uid: Uid, keywords: KeywordMask, met: &Met) -> MessageInfo {
     let field = met.line.field;
     let flags = Flags { system: field.system, keywords };
     let mut message = MessageInfo::new(uid, flags, met.line.date, met.rfc822_size);

@@ -135,6 +135,11 @@ impl Locked {
         disk.sync(&self.file)
     }
 
+    /// Returns the open index.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     pub(super) fn seen(&self) -> Option<Seen> {
         self.file.metadata().ok().map(|found| Seen::of(&found))
     }

@@ -31,6 +31,8 @@ pub(super) struct MxMailbox {
     index_seen: Option<Seen>,
     stamp: Option<Stamp>,
     pub(super) must_scan: bool,
+    /// Whether each number is that of a message, by what is in the directory alone, and the index is well.
+    pub(super) is_plain: bool,
     manner: Manner,
     reader: Option<(Uid, File)>,
     ahead: Vec<u8>,
@@ -66,6 +68,7 @@ impl MxMailbox {
             index_seen: None,
             stamp: None,
             must_scan: false,
+            is_plain: false,
             manner,
             reader: None,
             ahead: Vec::new(),
@@ -95,7 +98,9 @@ impl MxMailbox {
         let before = index.clone_head();
         self.settle_validity(&mut index);
         differs |= index.clone_head() != before;
+        let is_well = !differs;
         differs |= self.scan(locked, &mut index)?;
+        self.is_plain &= is_well;
         let known = std::mem::take(&mut index.messages);
         differs |= known.len() != self.entries.len();
         self.index = index;
@@ -167,7 +172,9 @@ impl MxMailbox {
             }
             self.must_scan = false;
             self.match_files(&names.numbers, index).map_err(failed)?;
-            self.stamp = Some(stamp).filter(Stamp::is_settled);
+            self.is_plain = !names.links && names.numbers.len() == self.entries.len();
+            // What a writer has there that still lives is settled by us if it dies, which no time of the directory shows.
+            self.stamp = Some(stamp).filter(|stamp| stamp.is_settled() && names.leftovers.is_empty());
         }
         let last = self.snapshot.largest_uid().map_or(0, Uid::get);
         let mut differs = last > index.last;

@@ -36,6 +36,7 @@ mod append;
 mod edit;
 mod file;
 mod index;
+mod indexed;
 mod mailbox;
 mod verify;
 
@@ -214,6 +215,7 @@ impl Driver for Mx {
         }
         // It goes last: until then it is a mailbox, and can be deleted again.
         self.disk.remove(&path.join(NAME)).map_err(failed)?;
+        self.forget_index(&path);
         drop(locked);
         match self.disk.remove_dir(&path) {
             Ok(()) => files::sync_parent(&*self.disk, &path),
@@ -238,10 +240,7 @@ impl Driver for Mx {
 
     fn status(&self, at: &Location) -> Result<Status> {
         let path = self.existing(at)?;
-        let mailbox =
-            MxMailbox::open(&self.environment, &self.disk, &path, Access::ReadOnly, Manner::Silent)?;
-        let snapshot = mailbox.snapshot();
-        Ok(Status::of(&snapshot.messages, snapshot.uid_next, snapshot.uid_validity))
+        self.quick_status(&path)
     }
 
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {

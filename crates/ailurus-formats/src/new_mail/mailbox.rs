@@ -3,7 +3,9 @@
 use super::transfer::{Outcome, Transfer};
 use super::{NewMail, note};
 use crate::unix::{SpoolState, is_denied};
-use ailurus_store::{Changes, Driver, Edit, Error, Extent, Level, Location, Mailbox, Result, Snapshot, Wake};
+use ailurus_store::{
+    Changes, Driver, Edit, Error, Extent, Level, Location, Mailbox, MessageNotes, Result, Snapshot, Wake,
+};
 use ailurus_types::Uid;
 use std::path::Path;
 use std::sync::Arc;
@@ -137,6 +139,10 @@ impl Mailbox for Inbox {
 
     fn envelope_line(&mut self, uid: Uid) -> Result<Option<Vec<u8>>> {
         self.inner.envelope_line(uid)
+    }
+
+    fn notes(&mut self) -> Option<Box<dyn MessageNotes + '_>> {
+        self.inner.notes()
     }
 
     fn refresh(&mut self) -> Result<Changes> {

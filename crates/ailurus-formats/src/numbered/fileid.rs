@@ -102,6 +102,11 @@ impl Folder {
         &self.path
     }
 
+    /// Returns the open directory.
+    pub(crate) fn directory(&self) -> &File {
+        &self.directory
+    }
+
     /// Returns the path of a message's file.
     pub(crate) fn file(&self, number: u32) -> PathBuf {
         self.path.join(number.to_string())

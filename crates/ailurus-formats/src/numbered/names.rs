@@ -13,6 +13,8 @@ use std::path::Path;
 pub(crate) struct Names {
     /// The numbers that are names, ascending: four octets of memory for each.
     pub(crate) numbers: Vec<u32>,
+    /// Whether one of them is a link: what it leads to can change without the directory.
+    pub(crate) links: bool,
     /// What we left there: see [`super::tidy`].
     pub(crate) leftovers: Vec<OsString>,
 }
@@ -24,10 +26,12 @@ impl Names {
         const MOST_LEFTOVERS: usize = 1000;
         let mut names = Self::default();
         for entry in fs::read_dir(directory)? {
-            let name = entry?.file_name();
+            let entry = entry?;
+            let name = entry.file_name();
             let octets = name.as_bytes();
             if let Some(number) = number(octets) {
                 names.numbers.push(number);
+                names.links |= entry.file_type().map_or(true, |kind| kind.is_symlink());
             } else if is_leftover(octets) && names.leftovers.len() < MOST_LEFTOVERS {
                 names.leftovers.push(name);
             }

@@ -283,6 +283,23 @@ impl<const N: usize> Sidecar<N> {
         Ok(true)
     }
 
+    /// Returns what tells the state of the file up to whose end its last block was read or written under this lock from
+    /// any other: a file grows until it is replaced, and then it has another number.
+    pub(crate) fn identity(&self, lock: &Lock) -> Option<[u64; 5]> {
+        let position = self.position?;
+        let found = lock.file().metadata().ok().filter(|found| found.len() == position.end)?;
+        let nanoseconds = i128::from(found.ctime()) * 1_000_000_000 + i128::from(found.ctime_nsec());
+        let changed = u64::try_from(nanoseconds).ok()?;
+        Some([found.dev(), found.ino(), position.end, changed, position.generation])
+    }
+
+    /// Goes on behind the block that [`Sidecar::read_state`] read: what all before says is known from elsewhere.
+    pub(crate) fn skip_what_is_known(&mut self) {
+        if let Some(position) = &mut self.position {
+            position.whole = true;
+        }
+    }
+
     /// Adds what changed, and the state after that, at the end of the file, which was read to its end under this lock.
     /// With `Ok` it is safe on the disk; on failure the file is as it was, or as if we had died.
     pub(crate) fn append(

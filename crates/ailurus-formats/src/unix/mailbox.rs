@@ -7,12 +7,13 @@ use super::parse::{KEYWORDS, ParseError, Scan, Slot};
 use super::write::{Recent, Target, WhenEmpty, write_out};
 use super::{Shared, io_error, settle_journal};
 use crate::files;
-use crate::index::{Proof, Stamp, set_times_signed};
+use crate::index::{Notes, Proof, Stamp, set_times_signed};
 use crate::journal::{Places, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::RewriteError;
 use ailurus_store::{
-    Access, Changes, Edit, Error, Extent, Level, Mailbox, Manner, PermanentFlags, Result, Snapshot, Wake,
+    Access, Changes, Edit, Error, Extent, Level, Mailbox, Manner, MessageNotes, PermanentFlags, Result,
+    Snapshot, Wake,
 };
 use ailurus_types::{SystemFlags, Uid, UidSet, UidValidity};
 use std::fs::{File, Metadata};
@@ -44,6 +45,7 @@ pub(super) struct UnixMailbox {
     proof: Option<Proof>,
     /// Of which state there is an index.
     stored: Option<Stamp>,
+    notes: Notes,
 }
 
 /// By what a read-only session knows that the file was changed. Rewrites set the time of modification, in whole seconds,
@@ -127,6 +129,7 @@ impl UnixMailbox {
             seen: Seen::of(&before),
             proof,
             stored,
+            notes: Notes::default(),
         };
         mailbox.tail = mailbox.read_tail()?;
         mailbox.publish();
@@ -482,6 +485,10 @@ impl Mailbox for UnixMailbox {
         })
     }
 
+    fn notes(&mut self) -> Option<Box<dyn MessageNotes + '_>> {
+        self.notes.at(&self.file, self.proof?, self.snapshot.uid_validity, self.shared.indexes())
+    }
+
     fn refresh(&mut self) -> Result<Changes> {
         self.look()?;
         Ok(std::mem::take(&mut self.pending))
@@ -519,6 +526,7 @@ impl Mailbox for UnixMailbox {
             self.snapshot.messages.iter_mut().for_each(|message| message.set_recent(false));
         }
         self.keep();
+        self.notes.close(self.shared.indexes());
         Ok(())
     }
 }
