@@ -59,8 +59,8 @@ pub fn imapd_main() -> ExitCode {
 
 /// IMAP server for the mailboxes that Unix programs use.
 ///
-/// Serves mailboxes in the traditional mbox format and in mbx format, shared with mutt, procmail, Postfix and the original
-/// UW IMAP at the same time. No configuration file is needed.
+/// Serves the mailboxes of UW IMAP and Unix (the traditional mbox format, mix, mbx, mh and others), shared with mutt,
+/// procmail, Postfix and the original UW IMAP at the same time. No configuration file is needed.
 #[derive(Debug, Parser)]
 #[command(name = "ailurus", version, arg_required_else_help = true)]
 struct Ailurus {
@@ -125,7 +125,7 @@ enum Task {
     /// changed unless asked for; nobody else may have it open.
     ///
     /// For the formats unix, mmdf, mbx, mtx, tenex and mix. Exit status 0 if nothing was wrong or the salvaged mailbox has its place
-    /// now, 1 if damage was shown only, 2 if nothing could be done.
+    /// now, 1 if it was only shown, 2 if nothing could be done.
     Repair {
         /// A name as in a mail program, or #driver.FORMAT/NAME for one that is too damaged to be known as a mailbox of its format.
         #[arg(value_name = "MAILBOX")]

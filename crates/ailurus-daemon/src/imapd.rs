@@ -18,6 +18,7 @@ use ailurus_server::{Config, Plaintext, Session, Start, TlsState};
 use ailurus_sys::signals::{Signal as SystemSignal, SignalPipe};
 use ailurus_sys::syslog::{Facility, Log, Priority};
 use ailurus_sys::{process, users};
+use std::io::Write;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -192,7 +193,12 @@ impl One {
         let environment = surroundings::environment(surroundings, &self.settings, Confinement::Names);
         let mut environment = match environment {
             Ok(environment) => environment,
-            Err(error) => return self.fail(&error),
+            Err(error) => {
+                // As at the host's ports: a program that is told nothing says that the connection broke.
+                let farewell = Farewell::new(&self.config(TlsState::Unavailable, None));
+                std::io::stdout().write_all(&farewell.text).ok();
+                return self.fail(&error);
+            }
         };
         for complaint in self.settings.read_users(&mut environment) {
             self.say(Priority::Warning, &format!("{complaint}, user={}", user.name));

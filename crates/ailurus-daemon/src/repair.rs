@@ -4,7 +4,7 @@ use crate::settings::{Confinement, Files, Settings};
 use crate::{personal, surroundings};
 use ailurus_formats::disk::Os;
 use ailurus_formats::repair::{Action, Findings, Outcome, Repaired, Workshop};
-use ailurus_store::{Error, Level, Mailboxes};
+use ailurus_store::{Error, Level, Location, Mailboxes};
 use ailurus_types::MailboxName;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -46,8 +46,10 @@ pub fn repair(name: &OsString, apply: bool) -> ExitCode {
     let Ok(own) = Own::open("repair") else { return FAILED.into() };
     let action = if apply { Action::Apply } else { Action::Show };
     let name = MailboxName::new(name.as_bytes());
-    let repaired =
-        own.mailboxes.find(&name).and_then(|(at, format)| own.workshop.repair(format, &at, action));
+    let repaired = own.mailboxes.find(&name).and_then(|(at, format)| {
+        own.refuse_sound(&at, format)?;
+        own.workshop.repair(format, &at, action)
+    });
     for notice in own.mailboxes.environment().notices.take() {
         if notice.level != Level::Info {
             eprintln!("ailurus repair: {}", notice.text);
@@ -100,11 +102,32 @@ impl Own {
     }
 }
 
+impl Own {
+    /// Refuses a mailbox that is sound in another format than the one that the caller named: nothing in it would be a message,
+    /// and all of it left over.
+    fn refuse_sound(&self, at: &Location, named: &str) -> Result<(), Error> {
+        // What no format knows is what this is for.
+        let Ok((at, known)) = self.mailboxes.find(&at.name) else { return Ok(()) };
+        let same = known == named || known == "mbox" && named == "unix";
+        if same || matches!(known, "dummy" | "phile") {
+            return Ok(());
+        }
+        match self.workshop.verify(known, &at) {
+            Ok(found) if found.damaged() == 0 => Err(Error::Refused(format!(
+                "it is a mailbox of {known} format without damage, not one of {named} format"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 fn failed(task: &str, name: &MailboxName, error: &Error) -> u8 {
     match error {
         Error::InUse { path } => {
             eprintln!("ailurus {task}: {name}: another program has it open or locked: {}", path.display());
         }
+        // These name the mailbox.
+        Error::NotFound(_) | Error::NotSelectable(_) => eprintln!("ailurus {task}: {error}"),
         error => eprintln!("ailurus {task}: {name}: {error}"),
     }
     FAILED

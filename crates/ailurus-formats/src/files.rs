@@ -228,12 +228,14 @@ pub(crate) fn restore_times(disk: &dyn Disk, file: &File, before: &Metadata) {
 /// Returns a UID validity value for a mailbox whose UIDs start anew: the time, or more if the old value (0: none) was
 /// not less (RFC 3501 §2.3.1.1). Past the largest, the time again: it is another one at least.
 pub(crate) fn next_validity(environment: &Environment, old: u32) -> u32 {
-    let now = u32::try_from(environment.clock.now().max(1)).unwrap_or(u32::MAX);
-    match old.checked_add(1) {
+    let now = environment.new_validity();
+    let next = match old.checked_add(1) {
         Some(least) => now.max(least),
         None if now == u32::MAX => 1,
         None => now,
-    }
+    };
+    environment.validities.give(next);
+    next
 }
 
 /// Returns what it means for a probe that a file could not be looked at. What says nothing about whether there is a

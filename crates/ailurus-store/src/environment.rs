@@ -4,6 +4,7 @@ use crate::Notices;
 use ailurus_types::Keyword;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The surroundings of one user's mailboxes (spec/storage-common.md §3.1): settled once after login, then shared by
@@ -67,6 +68,25 @@ pub struct Environment {
     pub notices: Notices,
     /// The time, which tests hold still.
     pub clock: Arc<dyn Clock>,
+    /// The UIDVALIDITY values that were given here.
+    pub validities: Arc<Validities>,
+}
+
+/// What keeps a mailbox from getting the UIDVALIDITY of one that had its name in the same second. Other sessions have their
+/// own; a client deletes a mailbox and makes it again in one.
+#[derive(Debug, Default)]
+pub struct Validities {
+    /// The largest that was given, or proposed.
+    given: AtomicU32,
+    /// The largest that a mailbox without its name may have.
+    gone: AtomicU32,
+}
+
+impl Validities {
+    /// Notes that this one was given.
+    pub fn give(&self, validity: u32) {
+        self.given.fetch_max(validity, Ordering::SeqCst);
+    }
 }
 
 impl Environment {
@@ -102,7 +122,25 @@ impl Environment {
             kiss_tries: 15,
             notices: Notices::default(),
             clock: Arc::new(SystemClock::default()),
+            validities: Arc::default(),
         }
+    }
+
+    /// Returns a UIDVALIDITY for a mailbox whose UIDs start anew: the time, or the next number if a mailbox of this second was
+    /// deleted or renamed, for the name may be the same (RFC 3501 §2.3.1.1).
+    #[must_use]
+    pub fn new_validity(&self) -> u32 {
+        let now = u32::try_from(self.clock.now().max(1)).unwrap_or(u32::MAX);
+        let validity = now.max(self.validities.gone.load(Ordering::SeqCst).saturating_add(1));
+        self.validities.give(validity);
+        validity
+    }
+
+    /// Notes that a mailbox is losing its name.
+    pub(crate) fn note_lost_name(&self) {
+        let now = u32::try_from(self.clock.now().max(1)).unwrap_or(u32::MAX);
+        let most = now.max(self.validities.given.load(Ordering::SeqCst));
+        self.validities.gone.fetch_max(most, Ordering::SeqCst);
     }
 }
 
@@ -135,6 +173,16 @@ impl Restrictions {
     #[must_use]
     pub const fn all() -> Self {
         Self { no_root: true, no_other_users: true, no_dots: true }
+    }
+
+    /// Returns what either forbids.
+    #[must_use]
+    pub const fn and(self, more: Self) -> Self {
+        Self {
+            no_root: self.no_root || more.no_root,
+            no_other_users: self.no_other_users || more.no_other_users,
+            no_dots: self.no_dots || more.no_dots,
+        }
     }
 }
 

@@ -35,7 +35,7 @@ pub use driver::{
 };
 pub use environment::{
     Advertise, Clock, Environment, Homes, Mode, News, NoHomes, Protections, Restrictions, SharedHomes,
-    SystemClock,
+    SystemClock, Validities,
 };
 pub use error::{Error, Result};
 pub use keywords::make_keywords;

@@ -2,7 +2,7 @@
 
 use crate::resolve::{MAX_NAME, is_our_entry, is_our_own, mailbox_file};
 use crate::subscriptions::Subscriptions;
-use crate::{Claim, Driver, Environment, Error, Location, Mailboxes, Pattern, Place, Result};
+use crate::{Driver, Environment, Error, Mailboxes, Pattern, Place, Result};
 use ailurus_types::MailboxName;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -176,7 +176,7 @@ impl Listing {
     /// Begins to read a directory; one that cannot be read holds nothing.
     fn open(&self, name: Vec<u8>, path: PathBuf) -> Option<Directory> {
         let entries = fs::read_dir(&path).ok()?;
-        let owner = self.owner(&name, &path);
+        let owner = self.mailboxes.owner(&name, &path);
         Some(Directory { name, path, owner, entries })
     }
 
@@ -221,7 +221,7 @@ impl Listing {
             return;
         }
         if name != b"INBOX" && (matches || matches_below) {
-            let owner = self.owner(&name, &path);
+            let owner = self.mailboxes.owner(&name, &path);
             self.report_directory(if matches { &name } else { &below }, &path, owner.as_deref());
         }
         // The first directory is no level.
@@ -248,16 +248,6 @@ impl Listing {
 
     fn report(&mut self, name: &[u8], attributes: Attributes) {
         self.found.push_back(Listed { name: name.into(), delimiter: Some(b'/'), attributes });
-    }
-
-    /// Returns the format of which this directory is a mailbox.
-    fn owner(&self, name: &[u8], path: &Path) -> Option<Arc<dyn Driver>> {
-        let mut drivers = self.mailboxes.drivers().iter().filter(|driver| driver.abilities().inferiors);
-        let first = drivers.next()?;
-        let place = Place::Path(path.into());
-        let at = Location { name: MailboxName::new(name.strip_suffix(b"/").unwrap_or(name)), place };
-        let mut drivers = std::iter::once(first).chain(drivers);
-        drivers.find(|driver| matches!(driver.probe(&at), Ok(Claim::Valid))).cloned()
     }
 
     fn is_hidden(&self, directory: &Path, owner: Option<&dyn Driver>, entry: &OsStr) -> bool {

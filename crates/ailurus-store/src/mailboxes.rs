@@ -130,6 +130,7 @@ impl Mailboxes {
             Some(driver) => driver,
             None => self.prototype(&at)?,
         };
+        self.check_outside_mailboxes(driver, &at)?;
         if !driver.abilities().creatable {
             return Err(unknown_driver("create", name));
         }
@@ -162,10 +163,11 @@ impl Mailboxes {
             return Err(Error::Refused("Can't delete INBOX".into()));
         }
         let at = self.existing(name)?;
-        let driver = self.claimant(&at)?;
+        let driver = self.removable(&at)?;
         if driver.stands_in() {
             self.drivers.iter().try_for_each(|driver| driver.clear_leftovers(&at))?;
         }
+        self.environment.note_lost_name();
         driver.delete(&at)
     }
 
@@ -174,15 +176,17 @@ impl Mailboxes {
     /// Errors that tell of the new name hold the new name: [`Error::InvalidName`], [`Error::AlreadyExists`].
     pub fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
         let from = self.existing(from)?;
-        let driver = self.claimant(&from)?;
+        let driver = self.removable(&from)?;
         check_new_name(to)?;
         let to = self.resolve(to)?;
+        self.check_outside_mailboxes(driver, &to)?;
         if self.is_taken(&to)? {
             return Err(Error::AlreadyExists(to.name));
         }
         if let Some(path) = to.path().filter(|_| driver.has_files()) {
             self.make_parents(path, &to)?;
         }
+        self.environment.note_lost_name();
         driver.rename(&from, &to)
     }
 
@@ -277,6 +281,47 @@ impl Mailboxes {
             Error::InvalidName { name, .. } => Error::NotFound(name),
             error => error,
         })
+    }
+
+    /// Refuses a new name of what would be a file of a mailbox: `2024` in one whose messages are files with numbers is one
+    /// of its messages, and goes with all that is in it when that is expunged. LIST does not have such names.
+    fn check_outside_mailboxes(&self, driver: &Arc<dyn Driver>, at: &Location) -> Result<()> {
+        // A format that can have others in its mailboxes knows which names are its own, and has a text for it.
+        if !driver.abilities().inferiors && self.is_inside_mailbox(at) {
+            return Err(Error::InvalidName { name: at.name.clone(), why: "name of a file inside a mailbox" });
+        }
+        Ok(())
+    }
+
+    /// Returns the driver of what may lose its name: not a message, or the index, of a mailbox. What is a mailbox itself,
+    /// whatever directory others have put it in, may.
+    fn removable(&self, at: &Location) -> Result<&Arc<dyn Driver>> {
+        let driver = self.claimant(at)?;
+        if !driver.abilities().creatable && self.is_inside_mailbox(at) {
+            return Err(Error::NotFound(at.name.clone()));
+        }
+        Ok(driver)
+    }
+
+    fn is_inside_mailbox(&self, at: &Location) -> bool {
+        let is_part = |path: &Path| {
+            let (Some(directory), Some(entry)) = (path.parent(), path.file_name()) else { return false };
+            let mut drivers = self.drivers.iter().filter(|driver| driver.abilities().inferiors);
+            // Most names are nobody's, which is known without a look at the disk.
+            drivers.any(|driver| driver.hides(directory, entry))
+                && self.owner(b"", directory).is_some_and(|owner| owner.hides(directory, entry))
+        };
+        at.path().is_some_and(|path| path.ancestors().any(is_part))
+    }
+
+    /// Returns the format of which a directory is a mailbox, among those that can have others in it.
+    pub(crate) fn owner(&self, name: &[u8], directory: &Path) -> Option<Arc<dyn Driver>> {
+        let mut drivers = self.drivers.iter().filter(|driver| driver.abilities().inferiors);
+        let first = drivers.next()?;
+        let place = Place::Path(directory.into());
+        let at = Location { name: MailboxName::new(name.strip_suffix(b"/").unwrap_or(name)), place };
+        let mut drivers = std::iter::once(first).chain(drivers);
+        drivers.find(|driver| matches!(driver.probe(&at), Ok(Claim::Valid))).cloned()
     }
 
     /// Returns the driver of what is at the location.

@@ -390,7 +390,8 @@ fn mailboxes(surroundings: surroundings::Surroundings, settings: &Settings) -> V
             )),
         }
     }
-    findings.push(Finding::good(format!("{opened} mailboxes (INBOX and those subscribed to) can be opened")));
+    let noun = if opened == 1 { "mailbox" } else { "mailboxes" };
+    findings.push(Finding::good(format!("{opened} {noun} (INBOX and those subscribed to) can be opened")));
     findings
 }
 

@@ -300,7 +300,7 @@ impl Line<'_> {
                     _ => Plaintext::Never,
                 });
             }
-            "plaintext-allowed-clients" => settings.plaintext_clients = list(self.value),
+            "plaintext-allowed-clients" => settings.plaintext_clients.extend(list(self.value)),
             "allowed-login-attempts" => settings.login_attempts = Some(self.number(1)),
             "allow-reverse-dns" => settings.reverse_dns = Some(self.flag(true)),
             "allow-user-config" => settings.user_config = Some(self.flag(false)),
@@ -330,7 +330,10 @@ impl Line<'_> {
             }
             "black-box-directory" | "black-box-default-home-directory" => {}
             "chroot-server" => settings.closed_box = Some(self.flag(true)),
-            "restrict-mailbox-access" => settings.restrictions = Some(self.restrictions()),
+            "restrict-mailbox-access" => {
+                let (before, more) = (settings.restrictions.unwrap_or_default(), self.restrictions());
+                settings.restrictions = Some(before.and(more));
+            }
             "disable-automatic-shared-namespaces" => settings.automatic = Some(!self.flag(true)),
             "ftp-export-directory" => settings.homes[Space::Ftp as usize] = Some(self.home()),
             "public-home-directory" => settings.homes[Space::Public as usize] = Some(self.home()),
@@ -419,13 +422,14 @@ impl Line<'_> {
             self.wrong = Some("there is no value (all is taken)".into());
             return Restrictions::all();
         }
+        let is = |word: &str, known: &str| word.eq_ignore_ascii_case(known);
         if let Some(unknown) =
-            words.iter().find(|word| !["root", "otherusers", "all"].contains(&word.as_str()))
+            words.iter().find(|word| !["root", "otherusers", "all"].iter().any(|known| is(word, known)))
         {
             self.wrong = Some(format!("not one of root, otherusers, all: {unknown} (all is taken)"));
             return Restrictions::all();
         }
-        let has = |word: &str| words.iter().any(|known| known == word || known == "all");
+        let has = |word: &str| words.iter().any(|known| is(known, word) || is(known, "all"));
         Restrictions { no_root: has("root"), no_other_users: has("otherusers"), no_dots: true }
     }
 

@@ -388,11 +388,7 @@ fn restrictions(value: &mut Value<'_>) -> Option<Restrictions> {
         ("all", Restrictions::all()),
     ];
     let named = value.words(&words)?;
-    Some(named.into_iter().fold(Restrictions::default(), |a, b| Restrictions {
-        no_root: a.no_root || b.no_root,
-        no_other_users: a.no_other_users || b.no_other_users,
-        no_dots: true,
-    }))
+    Some(named.into_iter().fold(Restrictions::default(), Restrictions::and))
 }
 
 fn keywords(settings: &mut Settings, value: &mut Value<'_>) {

@@ -235,7 +235,10 @@ fn read_file(path: &Path, owner: Option<u32>) -> Result<Option<Vec<u8>>, String>
     let cannot = |error: std::io::Error| format!("cannot be read: {}", crate::transport::io_text(&error));
     let file = match open_without_waiting(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        // A link to what is not there (a volume that is not mounted) says that settings were meant.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.symlink_metadata().is_err() => {
+            return Ok(None);
+        }
         Err(error) => return Err(cannot(error)),
     };
     let metadata = file.metadata().map_err(cannot)?;

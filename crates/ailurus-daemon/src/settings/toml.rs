@@ -190,8 +190,10 @@ impl<'v> Value<'v> {
     /// A mode, in octal, as a string.
     pub(super) fn mode(&mut self, which: Mode) -> Option<u32> {
         if let Some(digits) = self.item.get_ref().as_integer() {
-            let digits = digits.as_str().to_owned();
-            self.complain(&self.item.span(), format!("a mode is octal and in quotes: \"{digits:0>4}\""));
+            // Of one with a leading 0, which is no number of TOML, the reader has the 0.
+            let digits = Some(digits.as_str()).filter(|digits| *digits != "0").unwrap_or("600");
+            let what = format!("a mode is octal and in quotes, such as \"{digits:0>4}\"");
+            self.complain(&self.item.span(), what);
             return None;
         }
         self.parse(|text| {

@@ -72,3 +72,35 @@ fn repair_shows_first_and_applies_when_told() {
     let (status, said) = run(home.path(), &["repair", "mail"]);
     assert_eq!((status, said.as_str()), (0, "mail: nothing to repair.\n"));
 }
+
+#[test]
+fn what_is_no_damaged_mailbox_is_left_alone() {
+    let home = scratch();
+    let sound = sample("mbx/02-appended");
+    put(home.path(), "sound", &sound);
+    put(home.path(), "notes", b"plain text\n");
+    put(home.path(), "empty", b"");
+    fs::create_dir(home.path().join("folder")).expect("ours");
+    for (name, status, part) in [
+        // All of it would be left over.
+        ("#driver.unix/sound", 2, "it is a mailbox of mbx format without damage, not one of unix format"),
+        ("notes", 2, "if it was a mailbox, name its format: '#driver.FORMAT/notes'"),
+        ("empty", 0, "empty: nothing to repair."),
+        ("folder", 2, "not a selectable mailbox: folder"),
+        ("nothing", 2, "repair: no such mailbox: nothing"),
+    ] {
+        let (code, said) = run(home.path(), &["repair", "--apply", name]);
+        assert!(code == status && said.contains(part), "{name}: {code} {said}");
+    }
+    assert_eq!(fs::read(home.path().join("sound")).expect("there"), sound);
+    assert_eq!(
+        fs::read_dir(home.path())
+            .expect("there")
+            .filter(|entry| {
+                let name = entry.as_ref().expect("there").file_name();
+                name.to_string_lossy().contains(".salvaged") || name.to_string_lossy().contains(".damaged")
+            })
+            .count(),
+        0
+    );
+}

@@ -113,6 +113,8 @@ fn check_and_the_servers_tell_all_mistakes_of_both_files() {
     let mut ssh = Program::start(&mut host.command_of_ada(program("imapd")));
     assert_eq!(ssh.wait().code(), Some(1));
     ssh.logged("cannot serve host=UNKNOWN: nobody is served until /etc/ailurus.toml is mended");
+    let told = host.command_of_ada(program("imapd")).stdin(Stdio::null()).output().expect("run").stdout;
+    assert!(told.starts_with(b"* BYE Service not available "), "{}", String::from_utf8_lossy(&told));
     host.publish("ailurus.toml", mended);
     host.publish("c-client.cf", "");
     login(plain, "LOGIN ada adapw", "OK").command("LOGOUT", "OK");

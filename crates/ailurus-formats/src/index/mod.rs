@@ -14,7 +14,7 @@
 //!
 //! | what happens to the mailbox | what we see |
 //! |---|---|
-//! | any write, in place or not, by whomever, with or without locks | another time of change, which no program can set |
+//! | any write(2), in place or not, by whomever, with or without locks | another time of change, which no program can set |
 //! | the same, then `utimes` to the old time (rewriters, restored backups, `touch`) | that sets the time of change as well |
 //! | a delivery, a truncation | another size as well |
 //! | replaced by another file, restored under its name | another inode, or another time of change |
@@ -31,7 +31,9 @@
 //!
 //! What is left: a program that takes no lock and writes in the microseconds between our look at the stamp and our own
 //! setting of the times (it would spoil our rewrite just as well); and on older kernels one that writes within the tick
-//! of our own change and then puts back the time of modification to the nanosecond.
+//! of our own change and then puts back the time of modification to the nanosecond. And a write through a shared map of
+//! the file to a page that was written in the same way just before: the kernel gives it a time of change only once the
+//! page has been to the disk, within half a minute. No mail program that we know of writes so.
 //!
 //! The time of change means this much on local file systems only, so that only mailboxes on those get an index: on a
 //! server's, clocks differ, attributes are cached, or the time of change is that of modification.

@@ -182,7 +182,9 @@ impl MhMailbox {
         if let (Numbering::Known, Some(state)) = (numbering, known) {
             return state.clone();
         }
-        let mut state = State::new(self.sidecar.new_validity(self.environment.clock.now()));
+        let validity = self.sidecar.new_validity(self.environment.new_validity());
+        self.environment.validities.give(validity.get());
+        let mut state = State::new(validity);
         match known {
             // The keywords of messages whose flags can be saved.
             Some(known) => state.keywords = known.keywords.clone(),

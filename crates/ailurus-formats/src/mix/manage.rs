@@ -96,11 +96,12 @@ impl Mix {
     /// Returns the time, or the next number if a mailbox was made within this second: one of the same name that was
     /// deleted meanwhile had other messages under the same UIDs.
     fn new_uid_validity(&self, after: u32) -> UidValidity {
-        let now =
-            u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX).max(after.saturating_add(1));
+        let now = self.environment.new_validity().max(after.saturating_add(1));
         let next = |last: u32| Some(now.max(last.saturating_add(1)));
         let last = self.last_validity.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next).unwrap_or(0);
-        UidValidity::new(now.max(last.saturating_add(1))).unwrap_or(UidValidity::MIN)
+        let validity = UidValidity::new(now.max(last.saturating_add(1))).unwrap_or(UidValidity::MIN);
+        self.environment.validities.give(validity.get());
+        validity
     }
 
     /// Opens a mailbox under the lock under which it may be deleted or renamed: nobody has it open.

@@ -59,8 +59,8 @@ impl Held {
 impl Ledger {
     /// Returns the ledger of a mailbox, of which nothing is read yet.
     pub(super) fn new(file: &MailFile) -> Self {
-        let now = u32::try_from(file.environment.clock.now()).unwrap_or(u32::MAX);
-        let state = State::new(UidValidity::new(now).unwrap_or(UidValidity::MIN));
+        let validity = file.environment.new_validity();
+        let state = State::new(UidValidity::new(validity).unwrap_or(UidValidity::MIN));
         let slots = Slots::new(&file.environment.default_keywords, &state.keywords);
         Self { sidecar: Looked::NotYet, state, note: Note::default(), slots }
     }
@@ -198,9 +198,9 @@ impl Ledger {
 
     /// Begins anew under a UID validity that no client knows; `used` is the largest UID in use.
     pub(super) fn start_over(&mut self, file: &MailFile, used: Option<Uid>) {
-        let now = file.environment.clock.now();
         if let Looked::Found(sidecar) = &self.sidecar {
-            self.state.uid_validity = sidecar.new_validity(now);
+            self.state.uid_validity = sidecar.new_validity(file.environment.new_validity());
+            file.environment.validities.give(self.state.uid_validity.get());
         }
         self.state.uid_next = used.map_or(Some(Uid::MIN), Uid::next);
         self.note = Note::default();

@@ -4,6 +4,7 @@ use super::edit::MxEdit;
 use super::file::{Locked, Seen, look};
 use super::index::{Index, SLOTS};
 use crate::disk::Disk;
+use crate::files::next_validity;
 use crate::numbered::{FileId, Folder, Kept, Names, Stamp, tidy};
 use ailurus_store::{
     Access, Changes, Edit, Environment, Error, Extent, Level, Mailbox, Manner, MessageInfo, PermanentFlags,
@@ -139,9 +140,8 @@ impl MxMailbox {
     /// An index of no octets, or one that lost its value, gets a new one.
     fn settle_validity(&mut self, index: &mut Index) {
         if index.validity == 0 {
-            let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);
             let known = self.index.validity;
-            index.validity = now.max(known.saturating_add(u32::from(known != 0))).max(1);
+            index.validity = next_validity(&self.environment, known);
             if index.keywords.is_empty() {
                 let known = if known == 0 { Keywords::default() } else { self.index.keywords.clone() };
                 index.keywords = known;

@@ -107,8 +107,7 @@ impl Mx {
         let mut index = locked.read()?;
         index.error = None;
         if index.validity == 0 {
-            let now = u32::try_from(self.environment.clock.now()).unwrap_or(u32::MAX);
-            index.validity = now.max(1);
+            index.validity = files::next_validity(&self.environment, 0);
             let defaults =
                 if index.keywords.is_empty() { &self.environment.default_keywords[..] } else { &[] };
             for keyword in defaults {

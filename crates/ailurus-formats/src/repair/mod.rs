@@ -130,8 +130,13 @@ impl Workshop {
             "mix" => self.mix().salvage(at, action),
             "phile" => match verify_phile(at)?.list().first() {
                 Some(finding) => Err(Error::Refused(finding.what.clone())),
-                None => Err(unknown(format)),
+                None => Err(Error::Refused(format!(
+                    "no format knows this file; if it was a mailbox, name its format: '#driver.FORMAT/{}'",
+                    at.name
+                ))),
             },
+            // A directory is an error, and there is nothing in an empty file.
+            "dummy" => Ok(Repaired { findings: self.verify_dummy(at)?, ..Repaired::default() }),
             _ => Err(unknown(format)),
         }
     }

@@ -43,7 +43,7 @@
 //! ```text
 //! let mut lock = sidecar.lock()?;
 //! match sidecar.read(&lock, &mut records)? {
-//!     Reading::Unusable => sidecar.replace(&mut lock, State::new(sidecar.new_validity(now)), all records)?,
+//!     Reading::Unusable => sidecar.replace(&mut lock, State::new(sidecar.new_validity(new)), all records)?,
 //!     …
 //! }
 //! sidecar.append(&lock, state, events)?;              // synced when it returns
@@ -170,11 +170,11 @@ impl<const N: usize> Sidecar<N> {
         self.state.as_ref()
     }
 
-    /// Returns a UIDVALIDITY that is none that this value knows of: the time, or more.
-    pub(crate) fn new_validity(&self, now: i64) -> UidValidity {
+    /// Returns a UIDVALIDITY that is none that this value knows of: `new`, or more.
+    pub(crate) fn new_validity(&self, new: u32) -> UidValidity {
         let known = self.state.as_ref().and_then(|state| state.uid_validity.next());
-        let now = UidValidity::new(u32::try_from(now).unwrap_or(u32::MAX)).unwrap_or(UidValidity::MIN);
-        known.map_or(now, |known| known.max(now))
+        let new = UidValidity::new(new).unwrap_or(UidValidity::MIN);
+        known.map_or(new, |known| known.max(new))
     }
 
     /// Tells, without a lock, whether the file is different from what was read.

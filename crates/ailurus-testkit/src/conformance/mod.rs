@@ -120,6 +120,8 @@ macro_rules! conformance_checks {
                 what_is_missing_is_not_found
                 parents_are_made
                 a_mailbox_holds_others_where_it_can
+                files_of_a_mailbox_are_no_names
+                a_name_that_is_used_again_has_another_validity
                 a_rename_keeps_all_but_the_name
                 a_mailbox_in_use_is_neither_deleted_nor_renamed
                 a_probe_changes_no_times

@@ -126,6 +126,67 @@ pub(super) fn a_mailbox_holds_others_where_it_can(format: &'static Format) {
     assert_eq!(home.mailboxes.status(&inner).unwrap().messages, 2);
 }
 
+pub(super) fn files_of_a_mailbox_are_no_names(format: &'static Format) {
+    let home = Home::new(format);
+    let abilities = home.abilities();
+    if !abilities.creatable || !home.has_names() || !abilities.inferiors {
+        return;
+    }
+    home.fill(2);
+    let files = home.files();
+    let mut directories = files.iter().filter_map(|(path, _)| path.parent());
+    let directory = directories.find(|path| path.ends_with("box")).unwrap().to_path_buf();
+    let entries: Vec<_> =
+        std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!entries.is_empty());
+    let shown = home.show();
+    let files = home.files();
+    let inside = |entry: &str| MailboxName::from(format!("{}/{entry}", directory.display()).as_str());
+    for entry in &entries {
+        let name = inside(entry.to_str().unwrap());
+        assert!(home.mailboxes.delete(&name).is_err(), "{name}");
+        assert!(home.mailboxes.rename(&name, &home.name("away")).is_err(), "{name}");
+        assert!(home.mailboxes.create(&name).is_err(), "{name}");
+    }
+    // What is not there yet would be one of its messages, or its data.
+    for entry in ["2024", ".mix01234567", "2024/12"] {
+        let hidden = |driver: &dyn ailurus_store::Driver| {
+            driver.hides(&directory, std::ffi::OsStr::new(entry.split('/').next().unwrap()))
+        };
+        if hidden(home.driver()) {
+            let plain = MailboxName::from(format!("#driver.unix/{}", inside(entry)).as_str());
+            assert!(matches!(home.mailboxes.create(&plain), Err(Error::InvalidName { .. })), "{plain}");
+            let box_of = MailboxName::from(format!("#driver.{}/{}", format.name, inside(entry)).as_str());
+            assert!(entry.contains('/') || home.mailboxes.create(&box_of).is_err(), "{box_of}");
+        }
+    }
+    assert!(home.files() == files);
+    assert!(home.show() == shown);
+}
+
+pub(super) fn a_name_that_is_used_again_has_another_validity(format: &'static Format) {
+    let home = Home::new(format);
+    if !home.abilities().creatable || !home.has_names() {
+        return;
+    }
+    let name = home.name("box");
+    let mut seen = Vec::new();
+    // All within one second.
+    for number in 1..=4 {
+        home.mailboxes.create(&name).unwrap();
+        home.append(&Message::number(number)).unwrap();
+        seen.push(home.mailboxes.status(&name).unwrap().uid_validity);
+        if number % 2 == 0 {
+            home.mailboxes.delete(&name).unwrap();
+        } else {
+            home.mailboxes.rename(&name, &home.name(&format!("old{number}"))).unwrap();
+        }
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 4, "{seen:?}");
+}
+
 pub(super) fn a_rename_keeps_all_but_the_name(format: &'static Format) {
     let home = Home::new(format);
     if home.abilities().read_only || !home.has_names() {

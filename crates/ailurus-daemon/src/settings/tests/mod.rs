@@ -253,7 +253,7 @@ ftp = \"srv\"
         "ailurus.toml:12:16: subdirectory: not a path below the home directory: ../mail",
         "ailurus.toml:13:14: list-depth: not a number from 0 to 255",
         "ailurus.toml:15:2: there is no table or key `mode` (did you mean `modes`?)",
-        "ailurus.toml:18:11: mailbox: a mode is octal and in quotes: \"0600\"",
+        "ailurus.toml:18:11: mailbox: a mode is octal and in quotes, such as \"0600\"",
         "ailurus.toml:19:13: directory: the mode 0070 keeps the owner out, who needs 0700 at least",
         "ailurus.toml:21:20: invalid literal string",
         "ailurus.toml:23:7: ftp: not a path that starts with `/`: srv",
@@ -331,6 +331,32 @@ fn our_file_counts_and_what_both_say_is_told() {
         "ailurus.toml:4:1: restrict: c-client.cf:2:5 sets restrict-mailbox-access too; what is here counts"
     );
     assert_eq!((settings.mistakes().count(), settings.refusal()), (0, None), "nothing for the log");
+}
+
+#[test]
+fn a_link_to_nowhere_is_no_missing_file() {
+    let host = Host::new("", "");
+    for file in [&host.files.toml, &host.files.cf] {
+        fs::remove_file(file).ok();
+        std::os::unix::fs::symlink("/nonexistent/settings", file).expect("ours");
+    }
+    let settings = host.settings();
+    assert!(settings.refusal().is_some(), "{:?}", settings.complaints);
+    assert_eq!(
+        (settings.plaintext, settings.restrictions),
+        (Some(Plaintext::Never), Some(Restrictions::all()))
+    );
+}
+
+#[test]
+fn lines_of_the_originals_file_that_protect_add_up() {
+    let two = of_cf("set restrict-mailbox-access Root\nset restrict-mailbox-access otherusers\n");
+    assert_eq!(two.complaints, []);
+    assert_eq!(two.restrictions, Some(Restrictions::all()));
+    let mistaken = of_cf("set restrict-mailbox-access rooot\nset restrict-mailbox-access otherusers\n");
+    assert_eq!(mistaken.restrictions, Some(Restrictions::all()), "no later line takes that back");
+    let clients = of_cf("set plaintext-allowed-clients 192.0.2.1\nset plaintext-allowed-clients 192.0.2.2\n");
+    assert_eq!(clients.plaintext_clients, ["192.0.2.1", "192.0.2.2"]);
 }
 
 #[test]
