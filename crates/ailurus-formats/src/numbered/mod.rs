@@ -17,7 +17,7 @@
 //!
 //! Other programs know no lock here. A new message is written under no name at all or in a directory of ours, synced,
 //! and then given a number that is free ([`Incoming`]): nobody sees it in part, and nobody's message is replaced. Before
-//! a message is removed it is moved aside and looked at once more ([`remove`]), for its number could have become that of
+//! a message is removed it is moved aside and looked at once more ([`remove()`]), for its number could have become that of
 //! another message (`folder -pack`) at any moment.
 //!
 //! | name | what it is | if we die |

@@ -1,18 +1,18 @@
 //! Looking over a mailbox, and salvaging a damaged one.
 //!
-//! [`verify`] walks a mailbox of any format and changes nothing at all. [`repair`] makes a new mailbox beside a damaged one,
+//! [`Workshop::verify`] walks a mailbox of any format and changes nothing at all. [`Workshop::repair`] makes a new mailbox beside a damaged one,
 //! of all that can be read of it, and puts it in its place when asked to.
 //!
 //! # Nothing is lost
 //!
-//! A plan says of each octet of the damaged file whether it is in the salvaged one or in the leftover ([`plan`]); that it says so of
+//! A plan says of each octet of the damaged file whether it is in the salvaged one or in the leftover (`plan`); that it says so of
 //! each one, once, is checked before anything is written, and the lengths of what was written are checked after. A line of the
 //! format that has to be written anew is in the leftover as it was. What was written is looked over as the damaged
 //! file was, and must have no damage.
 //!
 //! # Who keeps the UID
 //!
-//! Messages whose UID can be believed keep it ([`uids`]). A message without one that has others behind it goes to the end,
+//! Messages whose UID can be believed keep it (`uids`). A message without one that has others behind it goes to the end,
 //! for UIDs ascend, and gets a new one there. UIDVALIDITY stays unless nobody can tell which UIDs were given.
 //!
 //! # The swap

@@ -110,7 +110,7 @@ impl Single<'_> {
         Ok(found)
     }
 
-    /// Does what [`super::repair`] says.
+    /// Does what [`super::Workshop::repair`] says.
     pub(crate) fn repair(&self, action: Action) -> Result<Repaired> {
         let guard = self.guard()?;
         let file = guard.file();
