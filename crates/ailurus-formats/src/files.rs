@@ -206,6 +206,16 @@ pub(crate) fn peek(disk: &dyn Disk, path: &Path, most: usize) -> io::Result<Opti
     Ok(Some(head))
 }
 
+/// Tells whether both were found of one file or directory.
+pub(crate) fn is_one(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Tells whether a path still leads to what is open; not where one of them cannot be looked at.
+pub(crate) fn leads_to(path: &Path, open: &File) -> bool {
+    matches!((path.metadata(), open.metadata()), (Ok(named), Ok(ours)) if is_one(&named, &ours))
+}
+
 /// Tells whether there is a file of no octets.
 pub(crate) fn is_empty(path: &Path) -> bool {
     path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0)

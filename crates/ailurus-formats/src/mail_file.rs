@@ -7,7 +7,6 @@ use crate::journal::{Places, recover};
 use crate::lock::{Mode, NameLock, NameLockError, Wait, lock_file};
 use ailurus_store::{Access, Environment, Error, Result};
 use std::fs::{File, Metadata};
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -101,8 +100,7 @@ impl MailFile {
 
     /// Tells whether the path still leads to this file, and the file has a name at all.
     pub(crate) fn is_current(&self) -> bool {
-        let (Ok(named), Ok(ours)) = (self.path.metadata(), self.file.metadata()) else { return false };
-        (named.dev(), named.ino()) == (ours.dev(), ours.ino())
+        files::leads_to(&self.path, &self.file)
     }
 
     pub(crate) fn replaced(&self) -> Error {

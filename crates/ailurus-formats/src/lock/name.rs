@@ -2,6 +2,7 @@
 
 use super::{Mode, Wait, lock_file};
 use crate::disk::Disk;
+use crate::files;
 use ailurus_store::{Environment, Level};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -143,9 +144,7 @@ fn tell_failure(env: &Environment, path: &Path, error: io::Error) -> io::Error {
 fn is_same_file(path: &Path, file: &File) -> io::Result<bool> {
     let ours = file.metadata()?;
     match path.symlink_metadata() {
-        Ok(named) => Ok(named.is_file()
-            && named.nlink() == 1
-            && (named.dev(), named.ino()) == (ours.dev(), ours.ino())),
+        Ok(named) => Ok(named.is_file() && named.nlink() == 1 && files::is_one(&named, &ours)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }

@@ -377,7 +377,7 @@ impl Tail {
         if !fits(&index) || !fits(&status) || last_line(&status_tail).is_some_and(|line| !is_status(line)) {
             return Ok(None);
         }
-        if index.len == 0 && has_data(opened)? {
+        if index.len == 0 && opened.directory.has_data()? {
             return Ok(None);
         }
         let last = match last_line(&index_tail) {
@@ -400,17 +400,6 @@ fn last_line(tail: &[u8]) -> Option<&[u8]> {
     let text = tail.strip_suffix(b"\n")?;
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     Some(&text[memchr::memrchr(b'\n', text).map_or(0, |end| end + 1)..])
-}
-
-fn has_data(opened: &Opened) -> Result<bool> {
-    let directory = &opened.directory;
-    let io = |error| Error::io("read", &directory.path)(error);
-    for number in directory.data_files().map_err(io)? {
-        if directory.data(number).metadata().map_err(io)?.len() > 0 {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Puts a mailbox right to whose files nothing can simply be added, and returns what an append needs to know.

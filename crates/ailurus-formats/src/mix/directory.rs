@@ -1,6 +1,7 @@
 //! The directory of a mailbox: its files and the locks on them.
 
 use crate::disk::Disk;
+use crate::files;
 use crate::journal::{Places, Recovery, recover};
 use crate::lock::{Mode, Wait, lock_file};
 use crate::rewrite::{Rewrite, RewriteError};
@@ -9,7 +10,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -74,8 +75,7 @@ impl Directory {
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
                 locked => drop(locked?),
             }
-            let (ours, named) = (lock.metadata()?, self.path.metadata()?);
-            if (ours.dev(), ours.ino()) == (named.dev(), named.ino()) {
+            if files::is_one(&lock.metadata()?, &self.path.metadata()?) {
                 return Ok(lock);
             }
         }
@@ -84,6 +84,17 @@ impl Directory {
 
     pub(super) fn part(&self, part: Part) -> PathBuf {
         self.path.join(part.name())
+    }
+
+    /// Tells whether there is an octet of a message.
+    pub(super) fn has_data(&self) -> Result<bool> {
+        let io = |error| Error::io("read", &self.path)(error);
+        for number in self.data_files().map_err(io)? {
+            if self.data(number).metadata().map_err(io)?.len() > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Returns the path of a data file. Number 0 was the only one in experimental versions of the format.
@@ -265,7 +276,7 @@ impl Opened {
         for _ in 0..MOST_TRIES {
             let mut writable = access == Access::ReadWrite;
             let mut opened = directory.open(&path, writable);
-            if writable && opened.as_ref().is_err_and(may_not_write) {
+            if writable && opened.as_ref().is_err_and(files::may_not_write) {
                 writable = false;
                 opened = directory.open(&path, false);
             }
@@ -292,9 +303,7 @@ impl Opened {
 
     /// Tells whether the path still leads to this mailbox.
     pub(super) fn is_current(&self) -> bool {
-        let named = self.directory.part(Part::Meta).metadata();
-        let (Ok(named), Ok(ours)) = (named, self.meta.metadata()) else { return false };
-        (named.dev(), named.ino()) == (ours.dev(), ours.ino())
+        files::leads_to(&self.directory.part(Part::Meta), &self.meta)
     }
 
     /// Locks index and status file, and finishes what dead processes of ours began.
@@ -430,11 +439,6 @@ impl Opened {
         rewrite.literal(&meta.encode())?;
         rewrite.finish()
     }
-}
-
-fn may_not_write(error: &io::Error) -> bool {
-    use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
-    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ impl MixMailbox {
         if (sequence, len) == (self.index.sequence, self.index.len) {
             return Ok(Vec::new());
         }
-        if len == 0 && self.has_data()? {
+        if len == 0 && self.opened.directory.has_data()? {
             // The reference would take all messages for expunged, and remove them.
             return Err(damage(0, bad_sequence));
         }
@@ -205,17 +205,6 @@ impl MixMailbox {
         let mut lines = Lines::new(file, last);
         let record = lines.usual::<WIDTH>().map_err(self.opened.directory.io("read", Part::Index))?;
         Ok(record.and_then(Entry::parse_usual).is_some_and(|entry| entry.uid == message.uid()))
-    }
-
-    fn has_data(&mut self) -> Result<bool> {
-        let directory = &self.opened.directory;
-        let io = |error| Error::io("read", &directory.path)(error);
-        for number in directory.data_files().map_err(io)? {
-            if self.data.size(directory, number).map_err(io)?.is_some_and(|size| size > 0) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Looks over the whole index before anything of it is believed.

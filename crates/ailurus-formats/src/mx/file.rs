@@ -2,6 +2,7 @@
 
 use super::index::{Head, Index, push_message};
 use crate::disk::Disk;
+use crate::files;
 use crate::journal::{Places, recover};
 use crate::lock::{Mode, Wait, lock_file};
 use crate::numbered::Stamp;
@@ -59,7 +60,7 @@ impl Locked {
             lock_file(&file, mode, Wait::Block).map_err(Error::io("lock", &path))?;
             let mine = file.metadata().map_err(Error::io("look at", &path))?;
             let there = path.metadata().map_err(Error::io("look at", &path))?;
-            if (mine.dev(), mine.ino()) != (there.dev(), there.ino()) {
+            if !files::is_one(&mine, &there) {
                 continue;
             }
             let places = Places::of(&path, &file, &environment.home).map_err(Error::io("look at", &path))?;

@@ -2,7 +2,8 @@
 
 use super::transfer::{Outcome, Transfer};
 use super::{NewMail, note};
-use crate::unix::{SpoolState, is_denied};
+use crate::files::may_not_write;
+use crate::unix::SpoolState;
 use ailurus_store::{
     Changes, Driver, Edit, Error, Extent, Level, Location, Mailbox, MessageNotes, Result, Snapshot, Wake,
 };
@@ -111,7 +112,7 @@ impl Inbox {
             let notices = &self.mover.environment.notices;
             notices.tell(Level::Log, format!("New mail move failed: {error}"));
             // A spool that is not the user's to write is the administrator's matter.
-            let denied = matches!(error, Error::Io { source, .. } if is_denied(source));
+            let denied = matches!(error, Error::Io { source, .. } if may_not_write(source));
             if !denied {
                 notices.tell(Level::Warning, text.clone());
             }

@@ -3,6 +3,7 @@
 use super::NewMail;
 use super::likeness::{Likeness, Likening, liken, sum_of};
 use super::note::{self, Moved, Note, Target};
+use crate::files;
 use crate::unix::{MailDrop, SpoolState, Unix};
 use ailurus_store::{
     Access, Append, AppendMeta, Changes, Claim, Driver, Error, Extent, Level, Location, Mailbox, Manner,
@@ -396,7 +397,7 @@ impl NewMail {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             found => found.map_err(Error::io("examine", spool))?,
         };
-        if inbox.metadata().is_ok_and(|inbox| (inbox.dev(), inbox.ino()) == (found.dev(), found.ino())) {
+        if inbox.metadata().is_ok_and(|inbox| files::is_one(&inbox, &found)) {
             if inbox != spool {
                 let text = format!("File {} and {} are the same file!", inbox.display(), spool.display());
                 self.environment.notices.tell(Level::Log, text);

@@ -10,10 +10,11 @@
 //! after the old one was kept as `.newsrc.old`; a link to the file stays one. Our own sessions take a flock.
 
 use crate::disk::Disk;
+use crate::files;
 use ailurus_store::{Environment, Error, Level, Result};
 use std::fs::{File, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::sleep;
@@ -212,8 +213,7 @@ impl Newsrc {
     }
 
     fn is_current(&self, file: &File) -> bool {
-        let (Ok(mine), Ok(there)) = (file.metadata(), self.path.metadata()) else { return false };
-        (mine.dev(), mine.ino()) == (there.dev(), there.ino())
+        files::leads_to(&self.path, file)
     }
 
     fn warn(&self, text: String) {

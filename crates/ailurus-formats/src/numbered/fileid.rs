@@ -1,5 +1,6 @@
 //! Whether a file or directory is still what it was.
 
+use crate::files;
 use crate::journal::mix;
 use ailurus_types::InternalDate;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -162,7 +163,7 @@ impl Folder {
     /// Returns the times of the directory; an error of kind `NotFound` when the path leads to another by now.
     pub(crate) fn stamp(&self) -> io::Result<Stamp> {
         let (found, mine) = (self.path.metadata()?, self.directory.metadata()?);
-        if (found.dev(), found.ino()) != (mine.dev(), mine.ino()) {
+        if !files::is_one(&found, &mine) {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok(Stamp::of(&found))

@@ -10,7 +10,7 @@
 use super::names::{Names, number};
 use super::{FileId, Measure, NEW};
 use crate::disk::Disk;
-use crate::files::rename_free;
+use crate::files::{is_one, rename_free};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::File;
 use std::io;
@@ -286,8 +286,7 @@ impl Shelf {
         }
         // Its owner may have removed it meanwhile, and made another one of the same name, which is not locked by this.
         let found = directory.metadata()?;
-        let is_it =
-            path.symlink_metadata().is_ok_and(|at| (at.dev(), at.ino()) == (found.dev(), found.ino()));
+        let is_it = path.symlink_metadata().is_ok_and(|at| is_one(&at, &found));
         Ok(is_it.then(|| Self { path: path.into(), _directory: directory }))
     }
 
@@ -359,7 +358,7 @@ fn other_name(directory: &Path, file: &Path) -> io::Result<Option<u32>> {
     }
     let is_it = |number: &u32| {
         let other = directory.join(number.to_string()).symlink_metadata();
-        other.is_ok_and(|other| (other.dev(), other.ino()) == (found.dev(), found.ino()))
+        other.is_ok_and(|other| is_one(&other, &found))
     };
     Ok(Names::read(directory)?.numbers.into_iter().find(is_it))
 }

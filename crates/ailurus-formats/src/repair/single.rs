@@ -235,7 +235,7 @@ impl Single<'_> {
         let directories = self.directories();
         let all = names(&self.path, &directories[..1], "damaged");
         all.map_while(|path| path.symlink_metadata().ok().map(|found| (path, found)))
-            .find(|(_, found)| (found.dev(), found.ino()) == (before.dev(), before.ino()))
+            .find(|(_, found)| files::is_one(found, before))
             .map(|(path, _)| path)
     }
 
@@ -346,8 +346,7 @@ impl Single<'_> {
     }
 
     fn is_current(&self, file: &File) -> bool {
-        let (Ok(named), Ok(ours)) = (self.path.metadata(), file.metadata()) else { return false };
-        (named.dev(), named.ino()) == (ours.dev(), ours.ino())
+        files::leads_to(&self.path, file)
     }
 
     fn look(&self, file: &File) -> Result<Metadata> {

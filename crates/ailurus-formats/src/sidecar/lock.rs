@@ -1,11 +1,12 @@
 //! The lock of a sidecar: a flock of the file itself.
 
 use crate::disk::Disk;
+use crate::files::is_one;
 use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// A sidecar that is open and locked. The lock ends when this is dropped.
@@ -80,7 +81,7 @@ fn open(path: &Path, write: bool) -> io::Result<File> {
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let mine = file.metadata()?;
     match path.symlink_metadata() {
-        Ok(there) => Ok((there.dev(), there.ino()) == (mine.dev(), mine.ino())),
+        Ok(there) => Ok(is_one(&there, &mine)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }

@@ -181,7 +181,7 @@ impl MailDrop {
     fn look(&self) -> Result<SpoolState> {
         let found = self.locked.file().metadata().map_err(Error::io("examine", &self.path))?;
         let named = self.path.metadata().map_err(Error::io("examine", &self.path))?;
-        if (named.dev(), named.ino()) != (found.dev(), found.ino()) {
+        if !files::is_one(&named, &found) {
             let what = "Unexpected changes to mailbox (try restarting): it was replaced".into();
             return Err(Error::Lost { path: self.path.clone(), what });
         }

@@ -17,7 +17,6 @@ use ailurus_store::{
 };
 use ailurus_types::{SystemFlags, Uid, UidSet, UidValidity};
 use std::fs::{File, Metadata};
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -95,7 +94,7 @@ impl UnixMailbox {
                     }
                     file = Some(opened);
                 }
-                Err(error) if is_denied(&error) => {
+                Err(error) if files::may_not_write(&error) => {
                     let text = "Can't get write access to mailbox, access is readonly";
                     if manner == Manner::Session {
                         env.notices.tell(Level::Warning, text);
@@ -566,12 +565,7 @@ pub(super) fn lock_settled(
 }
 
 pub(super) fn is_same(one: &File, other: &File) -> bool {
-    let identity = |file: &File| file.metadata().map(|found| (found.dev(), found.ino()));
-    matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one == other)
-}
-
-pub(crate) fn is_denied(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+    matches!((one.metadata(), other.metadata()), (Ok(one), Ok(other)) if files::is_one(&one, &other))
 }
 
 pub(super) fn parse_text(error: &ParseError) -> String {

@@ -72,7 +72,6 @@ use ailurus_store::{
 use ailurus_types::{Keywords, Uid, UidValidity};
 use dialect::{Dialect, MARK};
 pub(crate) use mail_drop::{MailDrop, SpoolState};
-pub(crate) use mailbox::is_denied;
 use mailbox::{UnixMailbox, initial_error, is_same, lock_settled};
 use parse::{KEYWORDS, Scan};
 use render::{Base, Pseudo, append_pseudo};
@@ -313,7 +312,7 @@ fn settle_journal(
     let opening = Opening { mode: Mode::Exclusive, manner: Manner::Silent, access: Access::ReadWrite };
     let locked = match LockedFile::open(disk, env, path, opening) {
         Ok(locked) => locked,
-        Err(error) if is_denied(&error) => return Err(in_use()),
+        Err(error) if files::may_not_write(&error) => return Err(in_use()),
         Err(error) => return Err(io_error("lock", path, error)),
     };
     if !is_same(locked.file(), file) {
