@@ -3,100 +3,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+#[path = "support/cut.rs"]
+mod cut;
 mod support;
 
 use ailurus_formats::Mix;
 use ailurus_formats::disk::{Disk, Os};
-use ailurus_store::{AppendMeta, Driver, Environment, Error, Extent, Result};
+use ailurus_store::{Driver, Environment, Error};
 use ailurus_testkit::faulty::{Fault, FaultyDisk};
-use ailurus_types::{FlagOp, SystemFlags, UidSet};
+use cut::{CASES, Case, Format, Told};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use support::*;
-
-/// What a client was told before the cut.
-#[derive(Debug, Default)]
-struct Told {
-    appended: Vec<(u32, Vec<u8>)>,
-    expunged: Vec<u32>,
-    flagged: bool,
-}
-
-/// One operation to be cut short.
-struct Case {
-    name: &'static str,
-    /// The numbers of messages that may be gone afterwards.
-    expunges: &'static [u32],
-    /// The messages that may be there afterwards, all or none of them.
-    appends: &'static [u32],
-    run: fn(&Mix, &Home, &mut Told) -> Result<()>,
-}
-
-const CASES: &[Case] = &[
-    Case {
-        name: "open",
-        expunges: &[],
-        appends: &[],
-        run: |driver, home, _| open(driver, &home.at_name("box")).map(drop),
-    },
-    Case {
-        name: "append one",
-        expunges: &[],
-        appends: &[20],
-        run: |driver, home, told| run_append(driver, home, told, &[20]),
-    },
-    Case {
-        name: "append three",
-        expunges: &[],
-        appends: &[21, 22, 23],
-        run: |driver, home, told| run_append(driver, home, told, &[21, 22, 23]),
-    },
-    Case { name: "store", expunges: &[], appends: &[], run: run_store },
-    Case { name: "expunge alone", expunges: &[1, 3, 6], appends: &[], run: run_expunge },
-    Case {
-        name: "expunge beside another session",
-        expunges: &[1, 3, 6],
-        appends: &[],
-        run: |driver, home, told| {
-            let other = open(driver, &home.at_name("box"))?;
-            run_expunge(driver, home, told)?;
-            drop(other);
-            open(driver, &home.at_name("box")).map(drop)
-        },
-    },
-    Case {
-        name: "store, append, expunge, append",
-        expunges: &[1, 3, 6],
-        appends: &[20],
-        run: |driver, home, told| {
-            run_store(driver, home, told)?;
-            run_append(driver, home, told, &[20])?;
-            run_expunge(driver, home, told)
-        },
-    },
-];
-
-fn run_append(driver: &Mix, home: &Home, told: &mut Told, numbers: &[u32]) -> Result<()> {
-    let texts: Vec<_> = numbers.iter().map(|n| text(*n)).collect();
-    let messages: Vec<_> = texts.iter().map(|text| (AppendMeta::default(), text.as_slice())).collect();
-    let (_, uids) = append(driver, &home.at_name("box"), &messages)?.uids.unwrap();
-    told.appended.extend(uids.iter().map(|uid| uid.get()).zip(texts));
-    Ok(())
-}
-
-fn run_store(driver: &Mix, home: &Home, told: &mut Told) -> Result<()> {
-    let mut mailbox = open(driver, &home.at_name("box"))?;
-    drop(store(&mut *mailbox, &UidSet::all(), &change(FlagOp::Add, SystemFlags::FLAGGED, &["Kept"]))?);
-    told.flagged = true;
-    mailbox.close()
-}
-
-fn run_expunge(driver: &Mix, home: &Home, told: &mut Told) -> Result<()> {
-    let mut mailbox = open(driver, &home.at_name("box"))?;
-    drop(expunge(&mut *mailbox, &uids(&[1, 3, 6]))?);
-    told.expunged.extend([1, 3, 6]);
-    mailbox.close()
-}
 
 /// Message n, of a size that puts line starts and ends all over the pages.
 fn text(n: u32) -> Vec<u8> {
@@ -136,81 +54,29 @@ fn home(directory: tempfile::TempDir, disk: Arc<dyn Disk>) -> Home {
     Home::at(directory, disk, |environment: &mut Environment| environment.lock_dir = locks)
 }
 
-/// Runs a case with a fault; returns the home as it was left, what was told, and how many changes were asked for.
+const FORMAT: Format = Format {
+    driver: |home| Box::new(Mix::new(home.environment.clone(), home.disk.clone())),
+    at: |home| home.at_name("box"),
+    prepare,
+    home,
+    sound: Os::shared,
+    text,
+    told: 6,
+    may_begin_anew: true,
+    undone_is_new: false,
+    inspect: |_, _| {},
+};
+
 fn run(case: &Case, fault: Fault, power_loss: Option<u64>) -> (tempfile::TempDir, Told, usize) {
-    let directory = prepare();
-    let disk = Arc::new(FaultyDisk::new(directory.path(), fault).by_pages());
-    let home = home(directory, disk.clone());
-    let driver = Mix::new(home.environment.clone(), home.disk.clone());
-    let mut told = Told::default();
-    let outcome = (case.run)(&driver, &home, &mut told);
-    assert!(outcome.is_ok() || fault != Fault::None, "{}: {:?}", case.name, outcome.err());
-    if let Some(seed) = power_loss {
-        disk.lose_power(seed);
-    }
-    (home.directory, told, disk.changes())
+    FORMAT.run(case, fault, FaultyDisk::by_pages, power_loss)
 }
 
-/// Checks a mailbox after a cut.
 fn check(case: &Case, what: &str, directory: tempfile::TempDir, told: &Told) -> Home {
-    let home = home(directory, Os::shared());
-    let what = format!("{}, {what}", case.name);
-    let driver = Mix::new(home.environment.clone(), home.disk.clone());
-    let at = home.at_name("box");
-    let mut mailbox = match open(&driver, &at) {
-        Ok(mailbox) => mailbox,
-        Err(error) => panic!("{what}: {error}"),
-    };
-    let uids = uids_of(&*mailbox);
-    assert!(uids.is_sorted_by(|a, b| a < b), "{what}: {uids:?}");
-    let kept_validity = i64::from(mailbox.snapshot().uid_validity.get()) == NOW;
-    let mut found: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
-    for number in &uids {
-        let whole = read_all(&mut *mailbox, uid(*number), Extent::Whole, 1 << 20).unwrap();
-        let twice = found.insert(whole, *number);
-        assert!(twice.is_none(), "{what}: a message is there twice");
-    }
-    let mut by_number = BTreeMap::new();
-    for n in (1..=8).chain(case.appends.iter().copied()) {
-        if let Some(uid) = found.remove(&text(n)) {
-            by_number.insert(n, uid);
-        }
-    }
-    assert!(found.is_empty(), "{what}: there is a message that nobody wrote");
-    for n in 1..=8 {
-        let there = by_number.contains_key(&n);
-        assert!(there || case.expunges.contains(&n), "{what}: message {n} is lost");
-        assert!(!there || !told.expunged.contains(&n), "{what}: message {n} is back");
-        // UIDs 1 to 6 were told to clients before the cut.
-        assert!(!there || !kept_validity || n > 6 || by_number[&n] == n, "{what}: UID of {n} changed");
-    }
-    let appended = case.appends.iter().filter(|n| by_number.contains_key(n)).count();
-    assert!(appended == 0 || appended == case.appends.len(), "{what}: an append is there in part");
-    for (uid, text) in &told.appended {
-        let n = case.appends.iter().find(|n| self::text(**n) == *text).unwrap();
-        assert_eq!(by_number.get(n), Some(uid), "{what}: an acknowledged message");
-        assert!(kept_validity, "{what}");
-    }
-    if told.flagged {
-        for message in mailbox.snapshot().messages.iter().filter(|message| message.uid().get() <= 8) {
-            let flags = message.flags();
-            assert!(flags.system.contains(SystemFlags::FLAGGED) && flags.keywords.has(0), "{what}: flags");
-        }
-        assert_eq!(mailbox.snapshot().keywords.get(0).unwrap().as_str(), "Kept", "{what}");
-    }
-    mailbox.close().unwrap();
-    // The next message gets a UID that was never told.
-    let (_, new) = append_plain(&driver, &at, b"Subject: new\r\n\r\nnew\r\n").unwrap().uids.unwrap();
-    let most = told.appended.iter().map(|(uid, _)| *uid).chain(uids).chain([6]).max().unwrap();
-    assert!(new[0].get() > most || !kept_validity, "{what}: UID {} was given before", new[0]);
-    home
+    FORMAT.check(case, what, directory, told, false)
 }
 
-/// How many changes a case makes when nothing goes wrong.
 fn changes(case: &Case) -> usize {
-    let (directory, told, changes) = run(case, Fault::None, None);
-    check(case, "uncut", directory, &told);
-    changes
+    FORMAT.changes(case, FaultyDisk::by_pages)
 }
 
 #[test]
@@ -256,9 +122,8 @@ fn a_full_disk_leaves_the_mailbox_as_it_was() {
             let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::FullAfter(room)));
             let home = home(directory, disk);
             let before = records(&home);
-            let driver = Mix::new(home.environment.clone(), home.disk.clone());
             let mut told = Told::default();
-            if let Err(error) = (case.run)(&driver, &home, &mut told) {
+            if let Err(error) = (case.run)(&FORMAT, &home, &mut told) {
                 assert!(error.is_full(), "{error}");
                 let after = records(&home);
                 assert_eq!(
@@ -281,9 +146,8 @@ fn a_sync_that_fails_is_told() {
             let directory = prepare();
             let disk = Arc::new(FaultyDisk::new(directory.path(), Fault::SyncFails(n)));
             let home = home(directory, disk);
-            let driver = Mix::new(home.environment.clone(), home.disk.clone());
             let mut told = Told::default();
-            let outcome = (case.run)(&driver, &home, &mut told);
+            let outcome = (case.run)(&FORMAT, &home, &mut told);
             assert!(outcome.is_err() || n > 2, "{}: sync {n}", case.name);
             check(case, &format!("sync {n} failed"), home.directory, &told);
         }

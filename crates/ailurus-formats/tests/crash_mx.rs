@@ -2,98 +2,27 @@
 //! once, every acknowledged one is there, and no UID names another message.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+#[path = "support/cut.rs"]
+mod cut;
 #[path = "support/session.rs"]
 mod session;
 mod support;
 
 use ailurus_formats::Mx;
-use ailurus_store::{AppendMeta, Driver, Error, Extent, Result};
+use ailurus_store::{Driver, Error, Extent, Result};
 use ailurus_testkit::faulty::{Fault, FaultyDisk, NoSync};
 use ailurus_types::{FlagOp, SystemFlags, UidSet};
+use cut::{CASES_OF_FOLDERS, Case, Format, Told};
 use session::set_times;
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use support::*;
 
-/// What a client was told before the cut.
-#[derive(Debug, Default)]
-struct Told {
-    appended: Vec<(u32, u32)>,
-    expunged: Vec<u32>,
-    flagged: bool,
-}
-
-/// One operation to be cut short.
-struct Case {
-    name: &'static str,
-    /// The numbers of messages that may be gone afterwards.
-    expunges: &'static [u32],
-    /// The messages that may be there afterwards, all or none of them.
-    appends: &'static [u32],
-    run: fn(&Mx, &Home, &mut Told) -> Result<()>,
-}
-
-const CASES: &[Case] = &[
-    Case {
-        name: "open after a delivery",
-        expunges: &[],
-        appends: &[],
-        run: |driver, home, _| open(driver, &home.at_name("box")).map(drop),
-    },
-    Case {
-        name: "append one",
-        expunges: &[],
-        appends: &[20],
-        run: |driver, home, told| run_append(driver, home, told, &[20]),
-    },
-    Case {
-        name: "append three",
-        expunges: &[],
-        appends: &[21, 22, 23],
-        run: |driver, home, told| run_append(driver, home, told, &[21, 22, 23]),
-    },
-    Case { name: "store", expunges: &[], appends: &[], run: run_store },
-    Case { name: "expunge", expunges: &[1, 3, 6], appends: &[], run: run_expunge },
-    Case {
-        name: "store, append, expunge, store",
-        expunges: &[1, 3, 6],
-        appends: &[20],
-        run: |driver, home, told| {
-            run_store(driver, home, told)?;
-            run_append(driver, home, told, &[20])?;
-            run_expunge(driver, home, told)?;
-            run_store(driver, home, told)
-        },
-    },
-];
-
-fn run_append(driver: &Mx, home: &Home, told: &mut Told, numbers: &[u32]) -> Result<()> {
-    let texts: Vec<_> = numbers.iter().map(|n| text(*n)).collect();
-    let messages: Vec<_> = texts.iter().map(|text| (AppendMeta::default(), text.as_bytes())).collect();
-    let (_, uids) = append(driver, &home.at_name("box"), &messages)?.uids.unwrap();
-    told.appended.extend(uids.iter().map(|uid| uid.get()).zip(numbers.iter().copied()));
-    Ok(())
-}
-
-fn run_store(driver: &Mx, home: &Home, told: &mut Told) -> Result<()> {
-    let mut mailbox = open(driver, &home.at_name("box"))?;
-    drop(store(&mut *mailbox, &UidSet::all(), &change(FlagOp::Add, SystemFlags::FLAGGED, &["Kept"]))?);
-    told.flagged = true;
-    mailbox.close()
-}
-
-fn run_expunge(driver: &Mx, home: &Home, told: &mut Told) -> Result<()> {
-    let mut mailbox = open(driver, &home.at_name("box"))?;
-    drop(expunge(&mut *mailbox, &uids(&[1, 3, 6]))?);
-    told.expunged.extend([1, 3, 6]);
-    mailbox.close()
-}
-
 /// Message n, of a size that puts its end anywhere in a page.
-fn text(n: u32) -> String {
+fn text(n: u32) -> Vec<u8> {
     format!("Subject: {n}\r\n\r\n{}\r\n", "body ".repeat(usize::try_from(n * 397 % 5000).unwrap()))
+        .into_bytes()
 }
 
 fn deliver(folder: &Path, n: u32) {
@@ -112,7 +41,7 @@ fn prepare() -> tempfile::TempDir {
     let (driver, at) = (driver(&home), home.at_name("box"));
     driver.create(&at).unwrap();
     for n in 1..=6 {
-        append_plain(&driver, &at, text(n).as_bytes()).unwrap();
+        append_plain(&driver, &at, &text(n)).unwrap();
     }
     drop(open(&driver, &at).unwrap());
     (7..=8).for_each(|n| deliver(&home.path("box"), n));
@@ -128,89 +57,51 @@ enum Kind {
 
 /// An old disk matters for what is renamed.
 fn cases() -> impl Iterator<Item = (&'static Case, Kind)> {
-    let old = CASES.iter().filter(|case| matches!(case.name, "append three" | "expunge"));
-    CASES.iter().map(|case| (case, Kind::New)).chain(old.map(|case| (case, Kind::Old)))
+    let old = CASES_OF_FOLDERS.iter().filter(|case| matches!(case.name, "append three" | "expunge"));
+    CASES_OF_FOLDERS.iter().map(|case| (case, Kind::New)).chain(old.map(|case| (case, Kind::Old)))
 }
 
-/// Runs a case with a fault; returns the home as it was left, what was told, and how many changes were asked for.
-fn run(case: &Case, kind: Kind, fault: Fault, power_loss: Option<u64>) -> (tempfile::TempDir, Told, usize) {
-    let directory = prepare();
-    let disk = FaultyDisk::new(directory.path(), fault);
-    let disk = Arc::new(match kind {
-        Kind::New => disk,
-        Kind::Old => disk.of_an_old_kind(),
-    });
-    let home = Home::at(directory, disk.clone(), |_| {});
-    let mut told = Told::default();
-    let outcome = (case.run)(&driver(&home), &home, &mut told);
-    assert!(outcome.is_ok() || fault != Fault::None, "{}: {:?}", case.name, outcome.err());
-    if let Some(seed) = power_loss {
-        disk.lose_power(seed);
+impl Kind {
+    fn of(self) -> fn(FaultyDisk) -> FaultyDisk {
+        match self {
+            Self::New => |disk| disk,
+            Self::Old => FaultyDisk::of_an_old_kind,
+        }
     }
-    (home.directory, told, disk.changes())
 }
 
-/// Checks a folder after a cut.
-fn check(case: &Case, what: &str, directory: tempfile::TempDir, told: &Told) -> Home {
-    let home = Home::at(directory, Arc::new(NoSync), |_| {});
-    let what = format!("{}, {what}", case.name);
-    let (driver, at) = (driver(&home), home.at_name("box"));
-    let mut mailbox = open(&driver, &at).unwrap_or_else(|error| panic!("{what}: {error}"));
-    let uids = uids_of(&*mailbox);
-    assert_eq!(i64::from(mailbox.snapshot().uid_validity.get()), NOW, "{what}");
-    let mut found: BTreeMap<String, u32> = BTreeMap::new();
-    for number in &uids {
-        let whole = read_all(&mut *mailbox, uid(*number), Extent::Whole, 1 << 20).unwrap();
-        let twice = found.insert(String::from_utf8(whole).unwrap(), *number);
-        assert!(twice.is_none(), "{what}: a message is there twice");
-    }
-    let mut by_number = BTreeMap::new();
-    for n in (1..=8).chain(case.appends.iter().copied()) {
-        if let Some(uid) = found.remove(&text(n)) {
-            by_number.insert(n, uid);
-        }
-    }
-    assert!(found.is_empty(), "{what}: there is a message that nobody wrote");
-    for n in 1..=8 {
-        let there = by_number.contains_key(&n);
-        assert!(there || case.expunges.contains(&n), "{what}: message {n} is lost");
-        assert!(!there || !told.expunged.contains(&n), "{what}: message {n} is back");
-        assert!(!there || by_number[&n] == n, "{what}: UID of {n} changed");
-    }
-    let appended: Vec<_> = case.appends.iter().filter_map(|n| by_number.get(n)).collect();
-    assert!(
-        appended.is_empty() || appended.len() == case.appends.len(),
-        "{what}: an append is there in part"
-    );
-    assert!(appended.is_sorted(), "{what}: {appended:?}");
-    for (uid, n) in &told.appended {
-        assert_eq!(by_number.get(n), Some(uid), "{what}: an acknowledged message");
-    }
-    if told.flagged {
-        for message in mailbox.snapshot().messages.iter().filter(|message| message.uid().get() <= 8) {
-            let flags = message.flags();
-            assert!(flags.system.contains(SystemFlags::FLAGGED) && flags.keywords.has(0), "{what}: flags");
-        }
-        assert_eq!(mailbox.snapshot().keywords.get(0).unwrap().as_str(), "Kept", "{what}");
-    }
-    mailbox.close().unwrap();
+const FORMAT: Format = Format {
+    driver: |home| Box::new(driver(home)),
+    at: |home| home.at_name("box"),
+    prepare,
+    home: |directory, disk| Home::at(directory, disk, |_| {}),
+    sound: || Arc::new(NoSync),
+    text,
+    told: 8,
+    may_begin_anew: false,
+    undone_is_new: false,
+    inspect,
+};
+
+/// Nothing is left behind.
+fn inspect(home: &Home, what: &str) {
     for entry in fs::read_dir(home.path("box")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let good = name.parse::<u32>().is_ok() || name == ".mxindex";
         assert!(good, "{what}: {name} is left");
     }
-    // The next message gets a UID that was never told.
-    let (_, new) = append_plain(&driver, &at, b"Subject: new\r\n\r\nnew\r\n").unwrap().uids.unwrap();
-    let most = told.appended.iter().map(|(uid, _)| *uid).chain(uids).chain([6]).max().unwrap();
-    assert!(new[0].get() > most, "{what}: UID {} was given before", new[0]);
-    home
 }
 
-/// How many changes a case makes when nothing goes wrong.
+fn run(case: &Case, kind: Kind, fault: Fault, power_loss: Option<u64>) -> (tempfile::TempDir, Told, usize) {
+    FORMAT.run(case, fault, kind.of(), power_loss)
+}
+
+fn check(case: &Case, what: &str, directory: tempfile::TempDir, told: &Told) -> Home {
+    FORMAT.check(case, what, directory, told, false)
+}
+
 fn changes(case: &Case, kind: Kind) -> usize {
-    let (directory, told, changes) = run(case, kind, Fault::None, None);
-    check(case, "uncut", directory, &told);
-    changes
+    FORMAT.changes(case, kind.of())
 }
 
 #[test]
@@ -346,7 +237,7 @@ fn the_messages_of_inbox_are_in_one_of_two_mailboxes() {
         let home = Home::with(Arc::new(NoSync), |_| {});
         let (driver, inbox) = (driver(&home), home.at_name("INBOX"));
         for n in 1..=4 {
-            append_plain(&driver, &inbox, text(n).as_bytes()).unwrap();
+            append_plain(&driver, &inbox, &text(n)).unwrap();
         }
         let mut mailbox = open(&driver, &inbox).unwrap();
         let by = change(FlagOp::Add, SystemFlags::FLAGGED, &["Kept"]);
@@ -370,7 +261,7 @@ fn the_messages_of_inbox_are_in_one_of_two_mailboxes() {
                 let Ok(mut mailbox) = open(&driver, &home.at_name(name)) else { continue };
                 for number in uids_of(&*mailbox) {
                     let whole = read_all(&mut *mailbox, uid(number), Extent::Whole, 1 << 20).unwrap();
-                    assert_eq!(whole, text(number).as_bytes(), "{n}");
+                    assert_eq!(whole, text(number), "{n}");
                     let flags = mailbox.snapshot().message(uid(number)).unwrap().flags();
                     assert!(flags.system.contains(SystemFlags::FLAGGED) && flags.keywords.has(0), "{n}");
                     found.push((number, name));
