@@ -1,6 +1,7 @@
 //! What a driver knows of an open mailbox.
 
 use ailurus_types::{Flags, InternalDate, KeywordMask, Keywords, SystemFlags, Uid, UidSet, UidValidity};
+use std::ops::Range;
 
 /// What is known of one message, 32 octets of memory: a mailbox of a million messages must fit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -118,6 +119,19 @@ impl Snapshot {
     #[must_use]
     pub fn message(&self, uid: Uid) -> Option<&MessageInfo> {
         self.position(uid, usize::MAX).map(|position| &self.messages[position])
+    }
+
+    /// Returns the positions in `messages` of the UIDs in a range, both ends included.
+    #[must_use]
+    pub fn positions_in(&self, (first, last): (u32, u32)) -> Range<usize> {
+        let start = self.messages.partition_point(|message| message.uid.get() < first);
+        let end = self.messages.partition_point(|message| message.uid.get() <= last);
+        start..end
+    }
+
+    /// Returns the positions in `messages` of the UIDs in a set, ascending.
+    pub fn positions_of<'s>(&'s self, uids: &'s UidSet) -> impl Iterator<Item = usize> + 's {
+        uids.ranges().iter().flat_map(|range| self.positions_in(*range))
     }
 
     /// Returns the largest UID in use.

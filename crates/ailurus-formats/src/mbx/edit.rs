@@ -62,7 +62,7 @@ impl<'m> MbxEdit<'m> {
     fn write_fields(&mut self, hide: &UidSet) -> Result<()> {
         let mailbox = &mut *self.mailbox;
         let mut touched: Vec<usize> = self.before.iter().map(|(index, _)| *index).collect();
-        touched.extend(indices(&mailbox.snapshot, hide));
+        touched.extend(mailbox.snapshot.positions_of(hide));
         if !touched.is_sorted_by(|a, b| a < b) {
             touched.sort_unstable();
             touched.dedup();
@@ -101,7 +101,7 @@ impl Edit for MbxEdit<'_> {
         let (by, refused) = self.resolve(change);
         let mailbox = &mut *self.mailbox;
         for range in uids.ranges() {
-            for index in positions(&mailbox.snapshot, *range) {
+            for index in mailbox.snapshot.positions_in(*range) {
                 let message = &mut mailbox.snapshot.messages[index];
                 let (old, new) = (message.flags(), message.flags().changed(change.op, by));
                 if new != old && !mailbox.spots[index].hidden {
@@ -114,7 +114,7 @@ impl Edit for MbxEdit<'_> {
     }
 
     fn expunge(&mut self, uids: &UidSet) -> Result<()> {
-        for index in indices(&self.mailbox.snapshot, uids) {
+        for index in self.mailbox.snapshot.positions_of(uids) {
             self.expunge.insert(self.mailbox.snapshot.messages[index].uid());
         }
         Ok(())
@@ -155,17 +155,6 @@ impl Drop for MbxEdit<'_> {
         self.mailbox.header = self.header_before.clone();
         self.take_keywords();
     }
-}
-
-/// Returns the indices of the messages whose UIDs are in the range.
-fn positions(snapshot: &Snapshot, (first, last): (u32, u32)) -> std::ops::Range<usize> {
-    let start = snapshot.messages.partition_point(|message| message.uid().get() < first);
-    let end = snapshot.messages.partition_point(|message| message.uid().get() <= last);
-    start..end
-}
-
-fn indices<'a>(snapshot: &'a Snapshot, uids: &'a UidSet) -> impl Iterator<Item = usize> + 'a {
-    uids.ranges().iter().flat_map(|range| positions(snapshot, *range))
 }
 
 /// Returns a new LASTPID.

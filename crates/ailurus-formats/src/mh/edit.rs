@@ -1,6 +1,6 @@
 //! Changes of flags and expunges.
 
-use super::mailbox::{MhMailbox, indices};
+use super::mailbox::MhMailbox;
 use super::scan::Work;
 use super::table::Table;
 use crate::numbered::{Removed, changed, remove};
@@ -72,7 +72,7 @@ impl<'m> MhEdit<'m> {
     /// Removes the messages' files.
     fn remove_files(&mut self, expunge: &UidSet) -> Result<()> {
         let mailbox = &mut *self.mailbox;
-        let all: Vec<_> = indices(&mailbox.table.snapshot, expunge).collect();
+        let all: Vec<_> = mailbox.table.snapshot.positions_of(expunge).collect();
         // Names come and go: the folder is to be read again.
         mailbox.stamp = None;
         mailbox.last_stamp = None;
@@ -130,7 +130,7 @@ impl Edit for MhEdit<'_> {
 
     fn store(&mut self, uids: &UidSet, change: &FlagChange) -> Result<Vec<Keyword>> {
         let (by, refused) = self.resolve(change);
-        let all: Vec<_> = indices(&self.mailbox.table.snapshot, uids).collect();
+        let all: Vec<_> = self.mailbox.table.snapshot.positions_of(uids).collect();
         for index in all {
             let message = &mut self.mailbox.table.snapshot.messages[index];
             let (old, new) = (message.flags(), message.flags().changed(change.op, by));
@@ -143,7 +143,7 @@ impl Edit for MhEdit<'_> {
     }
 
     fn expunge(&mut self, uids: &UidSet) -> Result<()> {
-        for index in indices(&self.mailbox.table.snapshot, uids) {
+        for index in self.mailbox.table.snapshot.positions_of(uids) {
             self.expunge.insert(self.mailbox.table.uid(index));
         }
         Ok(())

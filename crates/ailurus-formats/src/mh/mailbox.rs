@@ -11,7 +11,7 @@ use ailurus_store::{
     Access, Changes, Edit, Environment, Error, Extent, Level, Location, Mailbox, Manner, PermanentFlags,
     Result, Snapshot, Wake,
 };
-use ailurus_types::{Keywords, MailboxName, SystemFlags, Uid, UidSet, UidValidity};
+use ailurus_types::{Keywords, MailboxName, SystemFlags, Uid, UidValidity};
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
@@ -527,13 +527,4 @@ impl Mailbox for MhMailbox {
     fn close(self: Box<Self>) -> Result<()> {
         Ok(())
     }
-}
-
-/// Returns the indices of the messages that a set names.
-pub(super) fn indices<'a>(snapshot: &'a Snapshot, uids: &'a UidSet) -> impl Iterator<Item = usize> + 'a {
-    uids.ranges().iter().flat_map(|(first, last)| {
-        let start = snapshot.messages.partition_point(|message| message.uid().get() < *first);
-        let end = snapshot.messages.partition_point(|message| message.uid().get() <= *last);
-        start..end
-    })
 }

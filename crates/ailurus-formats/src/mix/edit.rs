@@ -98,7 +98,7 @@ impl Edit for MixEdit<'_> {
         let (by, refused) = self.resolve(change);
         let mailbox = &mut *self.mailbox;
         for range in uids.ranges() {
-            for index in positions(&mailbox.snapshot, *range) {
+            for index in mailbox.snapshot.positions_in(*range) {
                 let modseq = mailbox.spots[index].modseq;
                 let message = &mut mailbox.snapshot.messages[index];
                 let (old, new) = (message.flags(), message.flags().changed(change.op, by));
@@ -112,10 +112,9 @@ impl Edit for MixEdit<'_> {
     }
 
     fn expunge(&mut self, uids: &UidSet) -> Result<()> {
-        for range in uids.ranges() {
-            for index in positions(&self.mailbox.snapshot, *range) {
-                self.expunge.insert(self.mailbox.snapshot.messages[index].uid());
-            }
+        let snapshot = &self.mailbox.snapshot;
+        for index in snapshot.positions_of(uids) {
+            self.expunge.insert(snapshot.messages[index].uid());
         }
         Ok(())
     }
@@ -150,13 +149,6 @@ impl Drop for MixEdit<'_> {
         }
         self.take_keywords();
     }
-}
-
-/// Returns the indices of the messages whose UIDs are in the range.
-fn positions(snapshot: &Snapshot, (first, last): (u32, u32)) -> std::ops::Range<usize> {
-    let start = snapshot.messages.partition_point(|message| message.uid().get() < first);
-    let end = snapshot.messages.partition_point(|message| message.uid().get() <= last);
-    start..end
 }
 
 impl MixMailbox {

@@ -104,10 +104,8 @@ impl Edit for MtxEdit<'_> {
     fn store(&mut self, uids: &UidSet, change: &FlagChange) -> Result<Vec<Keyword>> {
         let (by, refused) = self.resolve(change);
         let snapshot = &mut self.mailbox.snapshot;
-        for (first, last) in uids.ranges() {
-            let start = snapshot.messages.partition_point(|message| message.uid().get() < *first);
-            let end = snapshot.messages.partition_point(|message| message.uid().get() <= *last);
-            for index in start..end {
+        for range in uids.ranges() {
+            for index in snapshot.positions_in(*range) {
                 let message = &mut snapshot.messages[index];
                 let (old, new) = (message.flags(), message.flags().changed(change.op, by));
                 if new != old {

@@ -2,7 +2,7 @@
 
 use super::file::Locked;
 use super::index::SLOTS;
-use super::mailbox::{MxMailbox, positions};
+use super::mailbox::MxMailbox;
 use crate::numbered::{Removed, changed, remove};
 use ailurus_store::{Changes, Edit, Error, Level, Result, Snapshot};
 use ailurus_types::{FlagChange, FlagOp, Flags, Keyword, KeywordMask, Keywords, Uid, UidSet};
@@ -56,7 +56,7 @@ impl<'m> MxEdit<'m> {
     /// Removes the messages' files; returns those that are gone, and why one is not.
     fn remove_files(&mut self, expunge: &UidSet) -> (Vec<Uid>, Option<Error>) {
         let mailbox = &mut *self.mailbox;
-        let all: Vec<_> = positions(&mailbox.snapshot, expunge).collect();
+        let all: Vec<_> = mailbox.snapshot.positions_of(expunge).collect();
         mailbox.must_scan = true;
         let mut gone = Vec::new();
         for position in all {
@@ -107,7 +107,7 @@ impl Edit for MxEdit<'_> {
 
     fn store(&mut self, uids: &UidSet, change: &FlagChange) -> Result<Vec<Keyword>> {
         let (by, refused) = self.resolve(change);
-        let all: Vec<_> = positions(&self.mailbox.snapshot, uids).collect();
+        let all: Vec<_> = self.mailbox.snapshot.positions_of(uids).collect();
         for position in all {
             let message = &mut self.mailbox.snapshot.messages[position];
             let (old, new) = (message.flags(), message.flags().changed(change.op, by));
@@ -120,7 +120,7 @@ impl Edit for MxEdit<'_> {
     }
 
     fn expunge(&mut self, uids: &UidSet) -> Result<()> {
-        for position in positions(&self.mailbox.snapshot, uids) {
+        for position in self.mailbox.snapshot.positions_of(uids) {
             self.expunge.insert(self.mailbox.snapshot.messages[position].uid());
         }
         Ok(())

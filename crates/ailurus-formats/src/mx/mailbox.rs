@@ -10,7 +10,7 @@ use ailurus_store::{
     Access, Changes, Edit, Environment, Error, Extent, Level, Mailbox, Manner, MessageInfo, PermanentFlags,
     Result, Snapshot, Wake,
 };
-use ailurus_types::{Flags, Keyword, Keywords, SystemFlags, Uid, UidSet, UidValidity};
+use ailurus_types::{Flags, Keyword, Keywords, SystemFlags, Uid, UidValidity};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -411,13 +411,4 @@ impl Mailbox for MxMailbox {
     fn close(self: Box<Self>) -> Result<()> {
         Ok(())
     }
-}
-
-/// Returns the positions of the messages that a set names.
-pub(super) fn positions<'a>(snapshot: &'a Snapshot, uids: &'a UidSet) -> impl Iterator<Item = usize> + 'a {
-    uids.ranges().iter().flat_map(|(first, last)| {
-        let start = snapshot.messages.partition_point(|message| message.uid().get() < *first);
-        let end = snapshot.messages.partition_point(|message| message.uid().get() <= *last);
-        start..end
-    })
 }
