@@ -1,5 +1,6 @@
 //! The messages of an append until it is committed.
 
+use crate::size_check::{SizeCheck, no_octets};
 use crate::spool::Spool;
 use ailurus_store::{AppendMeta, Environment, Error, Result};
 use std::path::{Path, PathBuf};
@@ -10,8 +11,7 @@ pub(crate) struct Incoming {
     line_ends: LineEnds,
     spool: Spool,
     messages: Vec<Waiting>,
-    /// The message being written, and how many octets of it are missing.
-    current: Option<u64>,
+    sizes: SizeCheck,
     block: Vec<u8>,
 }
 
@@ -36,25 +36,18 @@ impl Incoming {
     /// Returns an append without messages to the mailbox at this path.
     pub(crate) fn new(path: &Path, environment: &Environment, line_ends: LineEnds) -> Self {
         let spool = Spool::new(environment, path);
-        let (messages, block) = (Vec::new(), Vec::new());
-        Self { path: path.into(), line_ends, spool, messages, current: None, block }
+        let (messages, block, sizes) = (Vec::new(), Vec::new(), SizeCheck::default());
+        Self { path: path.into(), line_ends, spool, messages, sizes, block }
     }
 
     pub(crate) fn begin(&mut self, meta: AppendMeta) -> Result<()> {
-        if meta.size == 0 {
-            return Err(no_octets());
-        }
-        if self.current.is_some() {
-            return Err(wrong_size());
-        }
-        self.current = Some(meta.size);
+        self.sizes.begin(meta.size)?;
         self.messages.push(Waiting { meta, size: 0, start: self.spool.len() });
         Ok(())
     }
 
     pub(crate) fn write(&mut self, octets: &[u8]) -> Result<()> {
-        let missing = self.missing()?;
-        *missing = missing.checked_sub(octets.len() as u64).ok_or_else(wrong_size)?;
+        self.sizes.count(octets)?;
         let failed = Error::io("store what is to append to", &self.path);
         match self.line_ends {
             LineEnds::Crlf => self.spool.write(octets).map_err(failed),
@@ -67,9 +60,7 @@ impl Incoming {
     }
 
     pub(crate) fn end(&mut self) -> Result<()> {
-        if *self.missing()? != 0 {
-            return Err(wrong_size());
-        }
+        self.sizes.check_whole()?;
         let end = self.spool.len();
         if let Some(last) = self.messages.last_mut() {
             last.size = end - last.start;
@@ -78,13 +69,13 @@ impl Incoming {
                 return Err(no_octets());
             }
         }
-        self.current = None;
-        Ok(())
+        self.sizes.end()
     }
 
     /// Returns the messages, all of which must have ended.
     pub(crate) fn messages(&self) -> Result<&[Waiting]> {
-        if self.current.is_some() { Err(wrong_size()) } else { Ok(&self.messages) }
+        self.sizes.check_ended()?;
+        Ok(&self.messages)
     }
 
     /// Gives the first octets of a message in pieces; all of them if it has no more than `most`.
@@ -97,18 +88,6 @@ impl Incoming {
         let failed = |error| Error::io("read what is to append to", &self.path)(error);
         self.spool.read(message.start, message.start + message.size.min(most), failed, give)
     }
-
-    fn missing(&mut self) -> Result<&mut u64> {
-        self.current.as_mut().ok_or_else(|| Error::Refused("no message was begun".into()))
-    }
-}
-
-fn no_octets() -> Error {
-    Error::Refused("Append of zero-length message".into())
-}
-
-fn wrong_size() -> Error {
-    Error::Refused("message does not have the size it was announced with".into())
 }
 
 #[cfg(test)]

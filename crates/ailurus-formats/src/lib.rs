@@ -32,6 +32,7 @@ mod news;
 mod numbered;
 mod phile;
 mod sidecar;
+mod size_check;
 mod spool;
 mod unix;
 mod window;

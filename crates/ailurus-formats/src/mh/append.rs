@@ -6,6 +6,7 @@ use super::table::{N, Note};
 use crate::files;
 use crate::numbered::{Encoder, Filed, Folder, Incoming, Names, Written};
 use crate::sidecar::{Event, Lock, Sidecar, State};
+use crate::size_check::SizeCheck;
 use ailurus_store::{Append, AppendMeta, Appended, Error, Level, Location, Result};
 use ailurus_types::{Flags, Keyword, KeywordMask, Keywords, SystemFlags, Uid};
 use std::io;
@@ -20,8 +21,9 @@ pub(super) struct MhAppend<'d> {
     incoming: Incoming,
     encoder: Encoder,
     messages: Vec<(AppendMeta, Written)>,
-    /// The message being written, and how many octets of it are missing.
-    current: Option<(AppendMeta, u64)>,
+    sizes: SizeCheck,
+    /// What is being written, or was written last.
+    current: AppendMeta,
     /// What was encoded last.
     encoded: Vec<u8>,
 }
@@ -36,13 +38,10 @@ impl<'d> MhAppend<'d> {
             incoming: Incoming::new(Arc::clone(&driver.disk), path, mode),
             encoder: Encoder::default(),
             messages: Vec::new(),
-            current: None,
+            sizes: SizeCheck::default(),
+            current: AppendMeta::default(),
             encoded: Vec::new(),
         }
-    }
-
-    fn wrong_size() -> Error {
-        Error::Refused("message does not have the size it was announced with".into())
     }
 
     fn failed(&self) -> impl Fn(io::Error) -> Error + use<> {
@@ -141,52 +140,38 @@ fn highest(folder: &Folder, state: &State) -> io::Result<Note> {
 
 impl Append for MhAppend<'_> {
     fn begin(&mut self, meta: AppendMeta) -> Result<()> {
-        if meta.size == 0 {
-            return Err(Error::Refused("Append of zero-length message".into()));
-        }
-        if self.current.is_some() {
-            return Err(Self::wrong_size());
-        }
+        self.sizes.begin(meta.size)?;
         self.incoming.begin().map_err(files::failure("append to", &self.at, &self.path))?;
-        let missing = meta.size;
-        self.current = Some((meta, missing));
+        self.current = meta;
         Ok(())
     }
 
     fn write(&mut self, octets: &[u8]) -> Result<()> {
-        let Some((_, missing)) = &mut self.current else {
-            return Err(Error::Refused("no message was begun".into()));
-        };
-        *missing = missing.checked_sub(octets.len() as u64).ok_or_else(Self::wrong_size)?;
+        self.sizes.count(octets)?;
         self.encoded.clear();
         self.encoder.push(octets, &mut self.encoded);
         self.incoming.write(&self.encoded).map_err(self.failed())
     }
 
     fn end(&mut self) -> Result<()> {
-        // One that is too short stays: there is no commit then.
-        let Some((meta, _)) = self.current.take_if(|(_, missing)| *missing == 0) else {
-            return Err(Self::wrong_size());
-        };
+        self.sizes.check_whole()?;
         self.encoded.clear();
         self.encoder.finish(&mut self.encoded);
         self.incoming.write(&self.encoded).map_err(self.failed())?;
         let now = self.driver.environment.clock.now();
-        let modified = meta.internal_date.map_or(now, |date| date.timestamp());
+        let modified = self.current.internal_date.map_or(now, |date| date.timestamp());
         // The reference takes a file for seen that was read after it was written.
-        let accessed = match meta.system.contains(SystemFlags::SEEN) {
+        let accessed = match self.current.system.contains(SystemFlags::SEEN) {
             true => now.max(modified.saturating_add(1)),
             false => now.min(modified),
         };
         let written = self.incoming.end(accessed, modified).map_err(self.failed())?;
-        self.messages.push((meta, written));
-        Ok(())
+        self.messages.push((std::mem::take(&mut self.current), written));
+        self.sizes.end()
     }
 
     fn commit(self: Box<Self>) -> Result<Appended> {
-        if self.current.is_some() {
-            return Err(Self::wrong_size());
-        }
+        self.sizes.check_ended()?;
         if self.messages.is_empty() {
             return Ok(Appended::default());
         }

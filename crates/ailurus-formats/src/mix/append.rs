@@ -15,6 +15,7 @@ use super::text::Sequence;
 use super::{Mix, index};
 use crate::journal::{UNIT, read_up_to};
 use crate::lock::Mode;
+use crate::size_check::SizeCheck;
 use crate::spool::Spool;
 use ailurus_store::{Access, Append, AppendMeta, Appended, Error, Level, Location, Manner, Result};
 use ailurus_types::{Flags, InternalDate, KeywordMask, Uid, UidSet};
@@ -35,7 +36,8 @@ pub(super) struct MixAppend<'d> {
     spool: Spool,
     messages: Vec<Waiting>,
     /// The message being written, and how many octets of it are missing.
-    current: Option<(u64, HeaderEnd)>,
+    sizes: SizeCheck,
+    header: HeaderEnd,
 }
 
 /// A message in the spool.
@@ -88,15 +90,14 @@ impl HeaderEnd {
 impl<'d> MixAppend<'d> {
     pub(super) fn new(driver: &'d Mix, at: &Location, directory: &std::path::Path) -> Self {
         let spool = Spool::new(&driver.environment, &directory.join(Part::Meta.name()));
-        Self { driver, at: at.clone(), spool, messages: Vec::new(), current: None }
-    }
-
-    fn missing(&mut self) -> Result<&mut (u64, HeaderEnd)> {
-        self.current.as_mut().ok_or_else(|| Error::Refused("no message was begun".into()))
-    }
-
-    fn wrong_size() -> Error {
-        Error::Refused("message does not have the size it was announced with".into())
+        Self {
+            driver,
+            at: at.clone(),
+            spool,
+            messages: Vec::new(),
+            sizes: SizeCheck::default(),
+            header: HeaderEnd::default(),
+        }
     }
 
     fn open(&self) -> Result<Opened> {
@@ -428,42 +429,30 @@ fn put_right(opened: Opened, held: &Held) -> Result<(Opened, Meta, Tail)> {
 
 impl Append for MixAppend<'_> {
     fn begin(&mut self, meta: AppendMeta) -> Result<()> {
-        if meta.size == 0 {
-            return Err(Error::Refused("Append of zero-length message".into()));
-        }
-        if self.current.is_some() {
-            return Err(Self::wrong_size());
-        }
-        self.current = Some((meta.size, HeaderEnd::default()));
+        self.sizes.begin(meta.size)?;
+        self.header = HeaderEnd::default();
         let header = meta.size;
         self.messages.push(Waiting { meta, start: self.spool.len(), header });
         Ok(())
     }
 
     fn write(&mut self, octets: &[u8]) -> Result<()> {
-        let (missing, header) = self.missing()?;
-        *missing = missing.checked_sub(octets.len() as u64).ok_or_else(Self::wrong_size)?;
-        header.push(octets);
+        self.sizes.count(octets)?;
+        self.header.push(octets);
         let failed = Error::io("store what is to append to", self.driver.directory(&self.at)?.path);
         self.spool.write(octets).map_err(failed)
     }
 
     fn end(&mut self) -> Result<()> {
-        let (missing, header) = *self.missing()?;
-        if missing != 0 {
-            return Err(Self::wrong_size());
-        }
-        if let (Some(found), Some(message)) = (header.found, self.messages.last_mut()) {
+        self.sizes.check_whole()?;
+        if let (Some(found), Some(message)) = (self.header.found, self.messages.last_mut()) {
             message.header = found;
         }
-        self.current = None;
-        Ok(())
+        self.sizes.end()
     }
 
     fn commit(self: Box<Self>) -> Result<Appended> {
-        if self.current.is_some() {
-            return Err(Self::wrong_size());
-        }
+        self.sizes.check_ended()?;
         let opened = self.open()?;
         let held = opened.lock(Mode::Exclusive)?;
         let Some(lock) = held.exclusive() else {

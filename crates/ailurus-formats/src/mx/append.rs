@@ -5,6 +5,7 @@ use super::file::Locked;
 use super::index::{Head, Index, SLOTS};
 use crate::files;
 use crate::numbered::{Incoming, Written};
+use crate::size_check::SizeCheck;
 use ailurus_store::{Append, AppendMeta, Appended, Error, Level, Location, Result};
 use ailurus_types::{Flags, KeywordMask, Keywords, Uid, UidValidity};
 use std::path::{Path, PathBuf};
@@ -17,8 +18,9 @@ pub(super) struct MxAppend<'d> {
     path: PathBuf,
     incoming: Incoming,
     messages: Vec<(AppendMeta, Written)>,
-    /// The message being written, and how many octets of it are missing.
-    current: Option<(AppendMeta, u64)>,
+    sizes: SizeCheck,
+    /// What is being written, or was written last.
+    current: AppendMeta,
 }
 
 /// What the index says of messages that are about to come.
@@ -34,11 +36,9 @@ impl<'d> MxAppend<'d> {
     pub(super) fn new(driver: &'d Mx, at: &Location, path: &Path) -> Self {
         let (mode, _) = driver.environment.modes(&at.name);
         let incoming = Incoming::new(Arc::clone(&driver.disk), path, mode);
-        Self { driver, at: at.clone(), path: path.into(), incoming, messages: Vec::new(), current: None }
-    }
-
-    fn wrong_size() -> Error {
-        Error::Refused("message does not have the size it was announced with".into())
+        let (sizes, current) = (SizeCheck::default(), AppendMeta::default());
+        let (at, path) = (at.clone(), path.into());
+        Self { driver, at, path, incoming, messages: Vec::new(), sizes, current }
     }
 
     fn failed(&self) -> impl Fn(std::io::Error) -> Error + use<> {
@@ -112,44 +112,30 @@ impl<'d> MxAppend<'d> {
 
 impl Append for MxAppend<'_> {
     fn begin(&mut self, meta: AppendMeta) -> Result<()> {
-        if meta.size == 0 {
-            return Err(Error::Refused("Append of zero-length message".into()));
-        }
-        if self.current.is_some() {
-            return Err(Self::wrong_size());
-        }
+        self.sizes.begin(meta.size)?;
         self.incoming.begin().map_err(files::failure("append to", &self.at, &self.path))?;
-        let missing = meta.size;
-        self.current = Some((meta, missing));
+        self.current = meta;
         Ok(())
     }
 
     fn write(&mut self, octets: &[u8]) -> Result<()> {
-        let Some((_, missing)) = &mut self.current else {
-            return Err(Error::Refused("no message was begun".into()));
-        };
-        *missing = missing.checked_sub(octets.len() as u64).ok_or_else(Self::wrong_size)?;
+        self.sizes.count(octets)?;
         self.incoming.write(octets).map_err(self.failed())
     }
 
     fn end(&mut self) -> Result<()> {
-        // One that is too short stays: there is no commit then.
-        let Some((meta, _)) = self.current.take_if(|(_, missing)| *missing == 0) else {
-            return Err(Self::wrong_size());
-        };
+        self.sizes.check_whole()?;
         let now = self.driver.environment.clock.now();
-        let modified = meta.internal_date.map_or(now, |date| date.timestamp());
+        let modified = self.current.internal_date.map_or(now, |date| date.timestamp());
         let written = self.incoming.end(now, modified).map_err(self.failed())?;
-        self.messages.push((meta, written));
-        Ok(())
+        self.messages.push((std::mem::take(&mut self.current), written));
+        self.sizes.end()
     }
 
     /// The index goes first: the reference could not append to a mailbox with a message beyond UIDLAST. Records of
     /// messages that do not come are dropped by whoever writes it as a whole next.
     fn commit(mut self: Box<Self>) -> Result<Appended> {
-        if self.current.is_some() {
-            return Err(Self::wrong_size());
-        }
+        self.sizes.check_ended()?;
         if self.messages.is_empty() {
             return Ok(Appended::default());
         }
