@@ -1,7 +1,7 @@
 //! The mix format: a directory, mail in files of about a megabyte, and small files that say what is where. Many sessions
 //! at once, expunge included; a mailbox may hold other mailboxes.
 //!
-//! Not tested yet: sessions of the reference that are open beside ours, speed, kills within RENAME of INBOX.
+//! Not tested yet: sessions of the reference that are open beside ours, kills within RENAME of INBOX.
 //! An index that was cut off exactly at the end of a record is what an expunge leaves, and is taken for that.
 //!
 //! # The directory
