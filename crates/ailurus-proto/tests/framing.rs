@@ -1,6 +1,6 @@
 //! Lines, literals and limits of spec/imapd.md §2.
 
-use ailurus_proto::{
+use ailurus_proto::imap::{
     CommandLine, Frame, MAX_IDLE_LINE, MAX_LINE, MAX_SASL_LINE, Splitter, Synchronizing, Tag, parse_head,
 };
 use proptest::prelude::*;

@@ -3,11 +3,11 @@
 
 mod common;
 
-use ailurus_proto::{
+use ailurus_proto::imap::{
     Command, CommandBody, CommandName, FetchItem, Find, FlagWord, Name, Numbering, Partial, Peek, Section,
     SectionText, StoreResponse, SyntaxError, Tag, parse_head, print, response,
 };
-use ailurus_proto::{CommandLine, MAX_SEARCH_DEPTH, SearchReturn};
+use ailurus_proto::imap::{CommandLine, MAX_SEARCH_DEPTH, SearchReturn};
 use ailurus_types::{
     CalendarDate, FlagOp, HeaderName, Keyword, MailboxName, SearchKey, SequenceSet, SetBound, SetError,
     SystemFlags,

@@ -3,7 +3,7 @@
 
 mod common;
 
-use ailurus_proto::{Command, CommandBody, SyntaxError};
+use ailurus_proto::imap::{Command, CommandBody, SyntaxError};
 use common::{Outcome, Talk};
 use std::path::Path;
 

@@ -1,7 +1,8 @@
 //! What commands cost in the engine: a session over 1,000 messages of realistic mail in memory.
 #![allow(missing_docs, reason = "criterion's macros make public items")]
 
-use ailurus_server::{Config, Session, Start};
+use ailurus_server::imap::Session;
+use ailurus_server::{Config, Start};
 use ailurus_store::memory::Memory;
 use ailurus_testkit::corpus::Corpus;
 use ailurus_types::MailboxName;

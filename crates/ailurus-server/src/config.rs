@@ -134,7 +134,7 @@ pub struct Limits {
     /// Failures before login that are logged and cost the client neither time nor a login attempt: unknown or cancelled
     /// mechanisms, literals that are too long. Without a limit one connection fills the log.
     pub logged_failures: u32,
-    /// Octets that one [`crate::Session::poll_output`] appends, about.
+    /// Octets that one [`crate::imap::Session::poll_output`] appends, about.
     pub output: usize,
     /// Octets of one APPEND literal.
     pub append: u64,

@@ -16,7 +16,7 @@ pub enum Event {
         /// The line, as the reference words it (spec/imapd.md §15).
         text: String,
     },
-    /// Check a password, become the user, and answer with [`crate::Session::handle_login`].
+    /// Check a password, become the user, and answer with [`crate::imap::Session::handle_login`].
     CheckPassword {
         /// Whose mailboxes are wanted.
         user: Vec<u8>,
@@ -27,7 +27,7 @@ pub enum Event {
         /// How it came.
         how: How,
     },
-    /// Become a user whose identity is proven, and answer with [`crate::Session::handle_login`].
+    /// Become a user whose identity is proven, and answer with [`crate::imap::Session::handle_login`].
     BecomeUser {
         /// Whose mailboxes are wanted.
         user: Vec<u8>,
@@ -36,7 +36,7 @@ pub enum Event {
         /// The mechanism that proved it.
         mechanism: &'static str,
     },
-    /// Begin the TLS handshake; then [`crate::Session::handle_tls_started`].
+    /// Begin the TLS handshake; then [`crate::imap::Session::handle_tls_started`].
     StartTls,
     /// Close the connection.
     Close {

@@ -1,61 +1,12 @@
-//! The IMAP session engine: no socket, no file, no clock.
+//! Session engines: no socket, no file, no clock.
 //!
-//! [`Session`] is told what happened (`handle_…`) and asked what it wants (`poll_…`). Whoever runs it reads and writes the
-//! connection, checks passwords, becomes users, wakes it up in time. Mailboxes are reached through the traits of
-//! `ailurus-store`; which formats there are is not known here.
-//!
-//! One file per command; [`session`](Session) holds the state machine, `input` takes commands apart. The order of things:
-//!
-//! ```text
-//! input -> Splitter -> head -> allowed in this state? -> arguments -> command -> (work, done in steps)
-//!                                                                                     |
-//!                tagged response <- notices <- EXPUNGE, EXISTS, FLAGS, FETCH <- refresh
-//! ```
-//!
-//! Work that can be long (FETCH, SEARCH, STORE, COPY, MOVE, LIST, announcing changes) is done in steps as the peer takes the
-//! output, so that what is held in memory is bounded however slowly it reads, and signals and timers are seen.
-//!
-//! # Where the reference is left on purpose
-//!
-//! * NO responses carry the codes of RFC 5530 where there is one for the cause; their texts are the reference's.
-//! * CAPABILITY lists what works and nothing else: no I18NLEVEL, MAILBOX-REFERRALS, LOGIN-REFERRALS, BINARY, SORT, THREAD, SCAN;
-//!   ID, ENABLE, MOVE and ESEARCH are new. Once logged in it no longer lists what is for before.
-//! * ENABLE, ID, MOVE, UID MOVE are known commands.
-//! * After three failed logins the connection is closed.
-//! * `COPYUID` is never `0 0`; `STATUS` of the selected mailbox with unknown items alone answers `()`.
-//! * Changed flags are written at most a minute after the change, not only by CHECK, CLOSE or in IDLE.
-//! * New mail is told at once in IDLE.
-//! * `\Seen` is set by one edit at the end of a FETCH. Only RFC822 tells it in the same response.
-//! * A COPY between formats does not say so in its text.
-//! * Texts are ASCII: other characters of names and paths become `?`. Keywords that are no flags on the wire are not shown.
-//! * STORE .SILENT leaves untold only what the client can foresee; what others did to the same flags is told.
-//! * A command that is refused for its syntax does not look for news of the mailbox first.
+//! [`imap`] speaks IMAP. What sessions of any protocol are told before they start, and what they want of whoever
+//! runs them, is here.
 #![forbid(unsafe_code)]
 
-mod announce;
-mod append;
-mod capability;
-mod close;
 mod config;
-mod copy;
 mod event;
-mod expunge;
-mod fetch;
-mod idle;
-mod input;
-mod list;
-mod login;
-mod mailboxes;
-mod search;
-mod select;
-mod session;
-mod starttls;
-mod status;
-mod store;
-mod tagged;
-mod timer;
-mod wording;
+pub mod imap;
 
 pub use config::{Config, Limits, Plaintext, Start, Timers, TlsState};
 pub use event::{Event, Facility, How, Login, LoginFailure, Priority, Signal};
-pub use session::Session;

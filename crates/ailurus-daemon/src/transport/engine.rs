@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// A protocol engine as the loop sees it: see `ailurus_server::Session`, which is one.
+/// A protocol engine as the loop sees it: see `ailurus_server::imap::Session`, which is one.
 pub trait Engine {
     /// Offers input; returns how many octets were taken. The rest is offered again.
     fn handle_input(&mut self, octets: &[u8], now: Instant) -> usize;

@@ -1,6 +1,6 @@
 //! A session without a mailbox: frames and parses what a client sends, and keeps what came of it.
 
-use ailurus_proto::{
+use ailurus_proto::imap::{
     AppendTail, Command, CommandBody, Frame, HeadError, Splitter, Stop, SyntaxError, Tag, parse_append_tail,
     parse_head,
 };
@@ -66,7 +66,7 @@ impl Talk {
                     }
                     Ok(AppendTail::Next(message)) => {
                         assert!(message.size().is_ok());
-                        sync = message.literal.sync == ailurus_proto::Synchronizing::Yes;
+                        sync = message.literal.sync == ailurus_proto::imap::Synchronizing::Yes;
                         *append = Some((command, sizes));
                         append.as_mut().unwrap().1.push(0);
                         Next::Stream
@@ -83,7 +83,7 @@ impl Talk {
                 Next::Nothing
             }
             Some(Frame::Literal(line, literal)) => {
-                sync = literal.sync == ailurus_proto::Synchronizing::Yes;
+                sync = literal.sync == ailurus_proto::imap::Synchronizing::Yes;
                 match judge(line) {
                     Err(()) => Next::Accept,
                     Ok(Outcome::Parsed(command, _)) if streams(&command) => {
@@ -132,7 +132,7 @@ fn streams(command: &Command) -> bool {
 }
 
 /// Parses a line; `Err` when it wants its literal.
-fn judge(line: &ailurus_proto::CommandLine) -> Result<Outcome, ()> {
+fn judge(line: &ailurus_proto::imap::CommandLine) -> Result<Outcome, ()> {
     let head = match parse_head(line) {
         Ok(head) => head,
         Err(error) => {

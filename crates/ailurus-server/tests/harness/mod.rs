@@ -14,7 +14,8 @@
 //! Each script is played twice: what the client sends comes whole, and one octet at a time.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses some of this")]
 
-use ailurus_server::{Config, Event, Facility, Login, LoginFailure, Priority, Session, Start};
+use ailurus_server::imap::Session;
+use ailurus_server::{Config, Event, Facility, Login, LoginFailure, Priority, Start};
 use ailurus_store::memory::Memory;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! What a client may send.
 
 use crate::random::Random;
-use ailurus_proto::{
+use ailurus_proto::imap::{
     CommandBody, CommandLine, Frame, HeadError, Literal, MAX_LINE, MAX_LITERAL, MAX_SASL_LINE, Splitter,
     Stop, Synchronizing, Tag, parse_append_tail, parse_head,
 };
@@ -97,7 +97,7 @@ fn text(line: &CommandLine) -> String {
     }
 }
 
-fn outcome(parsed: Result<ailurus_proto::Command, Stop>) -> String {
+fn outcome(parsed: Result<ailurus_proto::imap::Command, Stop>) -> String {
     match parsed {
         Ok(command) => {
             let streams = matches!(command.body, CommandBody::Append(_));

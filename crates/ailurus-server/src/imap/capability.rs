@@ -1,0 +1,87 @@
+//! CAPABILITY, ID, ENABLE: what this server can do (spec/imapd.md §4).
+//!
+//! The order and the spelling of the reference are kept for what it has, `IMAP4REV1` included. What is listed works.
+
+use crate::config::TlsState;
+use crate::imap::session::{Session, State};
+use crate::imap::tagged::Outcome;
+use ailurus_auth::mechanism::{self, Circumstances};
+use ailurus_proto::imap::{CommandName, Tag, response};
+
+const ALWAYS: &str = "IMAP4REV1 LITERAL+";
+const AFTER_LOGIN: &str =
+    "IDLE UIDPLUS NAMESPACE CHILDREN UNSELECT ESEARCH WITHIN MULTIAPPEND SCAN ID ENABLE MOVE";
+
+impl Session {
+    /// CAPABILITY (RFC 3501 §6.1.1): all lists that matter in this state.
+    pub(crate) fn capability(&mut self, tag: Tag) {
+        let mut list = format!("{ALWAYS} {AFTER_LOGIN}");
+        if matches!(self.state, State::NotAuthenticated) {
+            list.push(' ');
+            list.push_str(&self.before_login());
+        }
+        response::capability(&mut self.output, &list);
+        self.finish(tag, CommandName::Capability, Outcome::ok());
+    }
+
+    /// Returns the list of the OK greeting.
+    pub(crate) fn capabilities_of_greeting(&self) -> String {
+        format!("{ALWAYS} {}", self.before_login())
+    }
+
+    /// Returns the list of the PREAUTH greeting and of a login.
+    #[expect(clippy::unused_self, reason = "the list will depend on the user")]
+    pub(crate) fn capabilities_of_login(&self) -> String {
+        format!("{ALWAYS} {AFTER_LOGIN}")
+    }
+
+    fn before_login(&self) -> String {
+        let mut list = String::from("SASL-IR");
+        if self.config.tls == TlsState::Available {
+            list.push_str(" STARTTLS");
+        }
+        if self.config.plaintext_disabled() {
+            list.push_str(" LOGINDISABLED");
+        }
+        for properties in &mechanism::PROPERTIES {
+            if self.offers(properties) {
+                list.push_str(" AUTH=");
+                list.push_str(properties.name);
+            }
+        }
+        list
+    }
+
+    /// Tells whether a SASL mechanism is listed.
+    pub(crate) fn offers(&self, properties: &mechanism::Properties) -> bool {
+        properties.is_advertised(self.circumstances())
+    }
+
+    /// Returns what decides about mechanisms now.
+    pub(crate) fn circumstances(&self) -> Circumstances {
+        Circumstances {
+            plaintext_disabled: self.config.plaintext_disabled(),
+            shared_secrets: self.config.cram_md5.is_some(),
+            in_tls: self.config.tls == TlsState::Active,
+        }
+    }
+
+    /// ID (RFC 2971): who we are. What the client says of itself is of no use to us.
+    pub(crate) fn id(&mut self, tag: Tag) {
+        let product = self.config.product.clone();
+        let (name, version) = product.rsplit_once(' ').unwrap_or((&product, ""));
+        let mut fields = vec![("name", name)];
+        // Before login nobody needs to know for which version to look for weaknesses.
+        if !version.is_empty() && !matches!(self.state, State::NotAuthenticated) {
+            fields.push(("version", version));
+        }
+        response::id(&mut self.output, &fields);
+        self.finish(tag, CommandName::Id, Outcome::ok());
+    }
+
+    /// ENABLE (RFC 5161): nothing that we have needs it.
+    pub(crate) fn enable(&mut self, tag: Tag) {
+        response::enabled(&mut self.output, "");
+        self.finish(tag, CommandName::Enable, Outcome::ok());
+    }
+}

@@ -1,0 +1,161 @@
+//! LIST, LSUB, their kin, SCAN, FIND, NAMESPACE (RFC 3501 §6.3.8, §6.3.9; RFC 2193; RFC 2342).
+
+use crate::imap::session::{Account, Session, Step, Task};
+use crate::imap::tagged::Outcome;
+use crate::imap::wording;
+use ailurus_proto::imap::response::{self, ListAttributes, ListKind};
+use ailurus_proto::imap::{CommandName, Find, ListArgs, Tag};
+use ailurus_store::{Attributes, Error, Listed, Listing, Mailboxes, Result};
+use ailurus_types::MailboxName;
+use std::sync::Arc;
+
+/// A LIST, SCAN or FIND ALL.MAILBOXES under way.
+pub(crate) struct List {
+    name: CommandName,
+    pattern: Vec<u8>,
+    listing: Listing,
+    /// What mailboxes have to hold to be told, and who can say.
+    wanted: Option<(Arc<Mailboxes>, Vec<u8>)>,
+}
+
+/// How many names are told before others have their turn.
+const SLICE: usize = 100;
+
+impl Session {
+    /// LIST and RLIST, which are the same where no name is another server's.
+    pub(crate) fn list(&mut self, tag: Tag, name: CommandName, account: &Account, args: ListArgs) {
+        self.start_list(tag, name, account, args, None);
+    }
+
+    /// SCAN, of the reference: LIST of those mailboxes whose files hold a text.
+    pub(crate) fn scan(&mut self, tag: Tag, account: &Account, names: ListArgs, text: Vec<u8>) {
+        let wanted = Some((Arc::clone(&account.mailboxes), text));
+        self.start_list(tag, CommandName::Scan, account, names, wanted);
+    }
+
+    fn start_list(
+        &mut self,
+        tag: Tag,
+        name: CommandName,
+        account: &Account,
+        names: ListArgs,
+        wanted: Option<(Arc<Mailboxes>, Vec<u8>)>,
+    ) {
+        let ListArgs { reference, pattern } = names;
+        match account.mailboxes.listing(&reference, &pattern) {
+            Ok(listing) => {
+                self.run(tag, name, Task::List(Box::new(List { name, pattern, listing, wanted })));
+            }
+            Err(error) => self.listed(tag, name, &pattern, Err(error)),
+        }
+    }
+
+    /// LSUB and RLSUB.
+    pub(crate) fn lsub(&mut self, tag: Tag, name: CommandName, account: &Account, args: &ListArgs) {
+        let out = &mut self.output;
+        let done = account.mailboxes.lsub(&args.reference, &args.pattern, &mut |listed| {
+            append_listed(out, ListKind::Lsub, &listed);
+        });
+        self.listed(tag, name, &args.pattern, done);
+    }
+
+    /// FIND (IMAP2bis), which the reference has and always refuses by mistake.
+    pub(crate) fn find(&mut self, tag: Tag, account: &Account, find: Find) {
+        let name = CommandName::Find;
+        match find {
+            Find::Mailboxes(pattern) => {
+                let out = &mut self.output;
+                let done = account.mailboxes.lsub(b"", &pattern, &mut |listed| append_found(out, &listed));
+                self.listed(tag, name, &pattern, done);
+            }
+            Find::AllMailboxes(pattern) => {
+                self.list(tag, name, account, ListArgs { reference: Vec::new(), pattern });
+            }
+        }
+    }
+
+    fn listed(&mut self, tag: Tag, name: CommandName, pattern: &[u8], done: Result<()>) {
+        let outcome = match done {
+            Ok(()) => Outcome::ok(),
+            Err(error) => failure(&error, name, pattern),
+        };
+        self.finish(tag, name, outcome);
+    }
+
+    /// NAMESPACE.
+    pub(crate) fn namespace(&mut self, tag: Tag, account: &Account) {
+        let namespaces = account.mailboxes.namespaces();
+        let printed = |class: &[ailurus_store::Namespace]| -> Vec<response::Namespace<'static>> {
+            let one = |(prefix, delimiter): &(&'static str, Option<char>)| response::Namespace {
+                prefix: prefix.as_bytes(),
+                delimiter: delimiter.and_then(|delimiter| u8::try_from(delimiter).ok()),
+            };
+            class.iter().map(one).collect()
+        };
+        let classes =
+            [&namespaces.personal, &namespaces.other, &namespaces.shared].map(|class| printed(class));
+        response::namespace(&mut self.output, [&classes[0], &classes[1], &classes[2]]);
+        self.finish(tag, CommandName::Namespace, Outcome::ok());
+    }
+}
+
+impl List {
+    pub(crate) fn step(&mut self, out: &mut Vec<u8>, limit: usize) -> Step {
+        for _ in 0..SLICE {
+            if out.len() >= limit {
+                return Step::Continue;
+            }
+            match self.next() {
+                Some(Ok(None)) => return Step::Yield,
+                Some(Ok(Some(listed))) if self.name == CommandName::Find => append_found(out, &listed),
+                Some(Ok(Some(listed))) => append_listed(out, ListKind::List, &listed),
+                Some(Err(error)) => {
+                    return Step::Next(Task::Refresh(failure(&error, self.name, &self.pattern)));
+                }
+                None => return Step::Next(Task::Refresh(Outcome::ok())),
+            }
+        }
+        Step::Yield
+    }
+
+    /// Returns the next name; `Ok(None)`: one that does not hold what is wanted, though that took its time to find out.
+    fn next(&mut self) -> Option<Result<Option<Listed>>> {
+        let listed = match self.listing.next()? {
+            Ok(listed) => listed,
+            Err(error) => return Some(Err(error)),
+        };
+        let Some((mailboxes, text)) = &self.wanted else { return Some(Ok(Some(listed))) };
+        if listed.attributes.contains(Attributes::NO_SELECT) {
+            return Some(Ok(None));
+        }
+        match mailboxes.holds(&MailboxName::new(listed.name.as_slice()), text) {
+            Ok(true) => Some(Ok(Some(listed))),
+            // One that is gone again or may not be read is none that could be selected.
+            Ok(false) | Err(Error::Io { .. } | Error::NotFound(_)) => Some(Ok(None)),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+fn failure(error: &Error, name: CommandName, pattern: &[u8]) -> Outcome {
+    wording::failure(error, name, &MailboxName::new(pattern))
+}
+
+fn append_found(out: &mut Vec<u8>, listed: &Listed) {
+    if !listed.attributes.contains(Attributes::NO_SELECT) {
+        response::mailbox(out, &listed.name);
+    }
+}
+
+fn append_listed(out: &mut Vec<u8>, kind: ListKind, listed: &Listed) {
+    let has = |attribute| listed.attributes.contains(attribute);
+    let attributes = ListAttributes {
+        no_inferiors: has(Attributes::NO_INFERIORS),
+        no_select: has(Attributes::NO_SELECT),
+        marked: has(Attributes::MARKED),
+        unmarked: has(Attributes::UNMARKED),
+        has_children: has(Attributes::HAS_CHILDREN),
+        has_no_children: has(Attributes::HAS_NO_CHILDREN),
+    };
+    response::list(out, kind, attributes, listed.delimiter, &listed.name);
+}
