@@ -26,14 +26,12 @@ pub struct Config {
     pub client: String,
     /// How many logins may be tried.
     pub login_attempts: u32,
-    /// How long things may take.
-    pub timers: Timers,
-    /// How large things may be.
-    pub limits: Limits,
+    /// How long it takes until a client is told that a login failed.
+    pub login_failure: Duration,
 }
 
 impl Config {
-    /// Returns a configuration with the reference's rules for timers and limits, passwords allowed, and no TLS.
+    /// Returns a configuration with the reference's rules for logins, passwords allowed, and no TLS.
     #[must_use]
     pub fn new(host: &str, product: &str, date: &str, client: &str) -> Self {
         Self {
@@ -46,8 +44,7 @@ impl Config {
             nonce: 0,
             client: client.into(),
             login_attempts: ailurus_auth::AttemptBudget::DEFAULT,
-            timers: Timers::default(),
-            limits: Limits::default(),
+            login_failure: Duration::from_secs(3),
         }
     }
 
@@ -91,59 +88,6 @@ pub enum Plaintext {
     OnlyTls,
     /// Never.
     Never,
-}
-
-/// How long things may take (spec/imapd.md §14).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Timers {
-    /// Before login: for one read, and in all since the greeting.
-    pub login: Duration,
-    /// After login, waiting for a command.
-    pub command: Duration,
-    /// After login, waiting for the rest of a command.
-    pub continuation: Duration,
-    /// Between a wrong password and the answer.
-    pub login_failure: Duration,
-    /// One round of IDLE; 31 of them end the session.
-    pub idle_round: Duration,
-    /// How long ago the last checkpoint must be for IDLE to make one.
-    pub idle_checkpoint: Duration,
-    /// How long changes may be in memory only, outside IDLE too.
-    pub dirty: Duration,
-}
-
-impl Default for Timers {
-    fn default() -> Self {
-        Self {
-            login: Duration::from_secs(180),
-            command: Duration::from_secs(1800),
-            continuation: Duration::from_secs(300),
-            login_failure: Duration::from_secs(3),
-            idle_round: Duration::from_secs(60),
-            idle_checkpoint: Duration::from_secs(300),
-            dirty: Duration::from_secs(60),
-        }
-    }
-}
-
-/// How large things may be (spec/imapd.md §2).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Limits {
-    /// Unknown commands before login.
-    pub bad_commands: u32,
-    /// Failures before login that are logged and cost the client neither time nor a login attempt: unknown or cancelled
-    /// mechanisms, literals that are too long. Without a limit one connection fills the log.
-    pub logged_failures: u32,
-    /// Octets that one [`crate::imap::Session::poll_output`] appends, about.
-    pub output: usize,
-    /// Octets of one APPEND literal.
-    pub append: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { bad_commands: 3, logged_failures: 20, output: 64 * 1024, append: 0x4000_0000 }
-    }
 }
 
 /// How a session begins.

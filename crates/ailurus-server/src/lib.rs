@@ -4,9 +4,11 @@
 //! runs them, is here.
 #![forbid(unsafe_code)]
 
+mod base;
 mod config;
 mod event;
 pub mod imap;
+mod login;
 
-pub use config::{Config, Limits, Plaintext, Start, Timers, TlsState};
+pub use config::{Config, Plaintext, Start, TlsState};
 pub use event::{Event, Facility, How, Login, LoginFailure, Priority, Signal};

@@ -209,7 +209,7 @@ impl Session {
             State::Selected(_, selected) => selected.mailbox.path().display().to_string(),
             _ => String::new(),
         };
-        let host = self.config.host.clone();
+        let host = self.base.config.host.clone();
         self.untagged(Status::Bye, None, format_args!("{host} Fatal mailbox error: {what}"));
         let text = format!("Fatal mailbox error {} mbx={path:.80}: {what:.80}", self.who());
         self.log(crate::Facility::Mail, crate::Priority::Info, text);

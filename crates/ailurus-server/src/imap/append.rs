@@ -89,7 +89,7 @@ impl Session {
     /// Begins a message whose literal is announced.
     fn append_message(&mut self, message: AppendMessage) {
         let size = match message.size() {
-            Ok(size) if u64::from(size) <= self.config.limits.append => size,
+            Ok(size) if u64::from(size) <= self.limits.append => size,
             Ok(_) => return self.append_failed(Outcome::no(AppendSizeError::TooLarge.to_string())),
             Err(error) => return self.append_failed(Outcome::no(error.to_string())),
         };

@@ -5,7 +5,6 @@
 use crate::config::TlsState;
 use crate::imap::session::{Session, State};
 use crate::imap::tagged::Outcome;
-use ailurus_auth::mechanism::{self, Circumstances};
 use ailurus_proto::imap::{CommandName, Tag, response};
 
 const ALWAYS: &str = "IMAP4REV1 LITERAL+";
@@ -37,38 +36,22 @@ impl Session {
 
     fn before_login(&self) -> String {
         let mut list = String::from("SASL-IR");
-        if self.config.tls == TlsState::Available {
+        if self.base.config.tls == TlsState::Available {
             list.push_str(" STARTTLS");
         }
-        if self.config.plaintext_disabled() {
+        if self.base.config.plaintext_disabled() {
             list.push_str(" LOGINDISABLED");
         }
-        for properties in &mechanism::PROPERTIES {
-            if self.offers(properties) {
-                list.push_str(" AUTH=");
-                list.push_str(properties.name);
-            }
+        for name in self.base.offered() {
+            list.push_str(" AUTH=");
+            list.push_str(name);
         }
         list
     }
 
-    /// Tells whether a SASL mechanism is listed.
-    pub(crate) fn offers(&self, properties: &mechanism::Properties) -> bool {
-        properties.is_advertised(self.circumstances())
-    }
-
-    /// Returns what decides about mechanisms now.
-    pub(crate) fn circumstances(&self) -> Circumstances {
-        Circumstances {
-            plaintext_disabled: self.config.plaintext_disabled(),
-            shared_secrets: self.config.cram_md5.is_some(),
-            in_tls: self.config.tls == TlsState::Active,
-        }
-    }
-
     /// ID (RFC 2971): who we are. What the client says of itself is of no use to us.
     pub(crate) fn id(&mut self, tag: Tag) {
-        let product = self.config.product.clone();
+        let product = self.base.config.product.clone();
         let (name, version) = product.rsplit_once(' ').unwrap_or((&product, ""));
         let mut fields = vec![("name", name)];
         // Before login nobody needs to know for which version to look for weaknesses.

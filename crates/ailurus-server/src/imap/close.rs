@@ -48,7 +48,7 @@ impl Session {
 
     /// LOGOUT. The mailbox is closed before the client is told that all is well.
     pub(crate) fn logout(&mut self, tag: &Tag) {
-        let host = self.config.host.clone();
+        let host = self.base.config.host.clone();
         self.untagged(Status::Bye, None, format_args!("{host} IMAP4rev1 server terminating connection"));
         if let Err(outcome) = self.leave_mailbox() {
             self.untagged(Status::No, None, outcome.text.unwrap_or_default());

@@ -47,7 +47,7 @@ impl Session {
     pub(crate) fn idle(&mut self, tag: Tag) {
         response::continuation(&mut self.output, "Waiting for DONE");
         self.splitter.expect_raw(MAX_IDLE_LINE);
-        let next = self.now + self.config.timers.idle_round;
+        let next = self.now + self.timers.idle_round;
         self.work = Work::Idle(Box::new(Idle { tag, round: 0, next, faked: None, announcing: false }));
         self.look_while_idle();
     }
@@ -68,7 +68,7 @@ impl Session {
 
     /// Does what is due once a minute.
     pub(crate) fn idle_round(&mut self) {
-        let every = self.config.timers.idle_round;
+        let every = self.timers.idle_round;
         let Work::Idle(idle) = &mut self.work else { return };
         idle.round += 1;
         idle.next += every;
@@ -110,7 +110,7 @@ impl Session {
 
     fn checkpoint_while_idle(&mut self) {
         let State::Selected(_, selected) = &self.state else { return };
-        if self.now - selected.last_checkpoint >= self.config.timers.idle_checkpoint {
+        if self.now - selected.last_checkpoint >= self.timers.idle_checkpoint {
             self.checkpoint();
         }
     }
@@ -133,7 +133,7 @@ impl Session {
         let (Work::Idle(idle), State::Selected(_, selected)) = (&mut self.work, &mut self.state) else {
             return;
         };
-        let limit = self.config.limits.output;
+        let limit = self.limits.output;
         idle.announcing = !selected.announce(Style::of(CommandName::Idle), &mut self.output, limit);
     }
 

@@ -116,28 +116,18 @@ impl Session {
         }
         if matches!(error, SyntaxError::UnrecognizedUnnamed) && name != Some(CommandName::Authenticate) {
             self.unknown_commands += 1;
-            if self.unknown_commands >= self.config.limits.bad_commands {
+            if self.unknown_commands >= self.limits.bad_commands {
                 self.end("Logout", 0);
             }
         }
         self.command_ended();
     }
 
-    /// Ends a session in which nobody logs in and the log grows.
-    pub(crate) fn count_logged_failure(&mut self) {
-        self.logged_failures += 1;
-        let stranger = matches!(self.state, State::NotAuthenticated) && !matches!(self.work, Work::Closed);
-        if stranger && self.logged_failures >= self.config.limits.logged_failures {
-            self.untagged(Status::Bye, None, "Too many login failures");
-            self.end("Logout", 0);
-        }
-    }
-
     /// Ends a session in which nobody is logged in, without a word to the client: what speaks here may be a web browser
     /// that somebody misuses.
     fn hang_up(&mut self, why: &str) {
         if matches!(self.state, State::NotAuthenticated) {
-            let text = format!("{why} host={:.80}", self.config.client);
+            let text = format!("{why} host={:.80}", self.base.config.client);
             self.log(Facility::Mail, Priority::Info, text);
             self.end("Logout", 0);
         }

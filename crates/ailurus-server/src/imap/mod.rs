@@ -43,6 +43,7 @@ mod input;
 mod list;
 mod login;
 mod mailboxes;
+mod rules;
 mod search;
 mod select;
 mod session;

@@ -1,5 +1,6 @@
 //! The state machine of a session, and the order in which things happen in it.
 
+use crate::base::Base;
 use crate::config::{Config, Start};
 use crate::event::{Event, Facility, Priority, Signal};
 use crate::imap::append::Appending;
@@ -8,16 +9,16 @@ use crate::imap::expunge::Expunge;
 use crate::imap::fetch::Fetch;
 use crate::imap::idle::Idle;
 use crate::imap::list::List;
-use crate::imap::login::{Attempt, Delay, Exchange};
+use crate::imap::login::Delay;
+use crate::imap::rules::{Limits, Timers};
 use crate::imap::search::Search;
 use crate::imap::select::Selected;
 use crate::imap::store::Storing;
 use crate::imap::tagged::{Notes, Outcome};
-use ailurus_auth::AttemptBudget;
+use crate::login::{Attempt, Exchange};
 use ailurus_proto::imap::response::{self, Code, Status};
 use ailurus_proto::imap::{CommandName, Splitter, Tag};
 use ailurus_store::{Mailboxes, Wake};
-use std::collections::VecDeque;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,21 +28,16 @@ use std::time::Instant;
 /// Whoever runs it offers input while [`Session::wants_input`], writes what [`Session::poll_output`] gives, acts on
 /// [`Session::poll_event`], and calls [`Session::handle_timeout`] when [`Session::poll_timeout`] has come.
 pub struct Session {
-    pub(crate) config: Config,
+    pub(crate) base: Base,
+    pub(crate) timers: Timers,
+    pub(crate) limits: Limits,
     pub(crate) state: State,
     pub(crate) work: Work,
     pub(crate) splitter: Splitter,
     /// What is to be written, in order.
     pub(crate) output: Vec<u8>,
-    pub(crate) events: VecDeque<Event>,
     pub(crate) notes: Notes,
-    pub(crate) attempts: AttemptBudget,
-    /// Who logged in, or tried to last; for the log.
-    pub(crate) user: Option<String>,
-    /// How many CRAM-MD5 challenges were made.
-    pub(crate) challenges: u64,
     pub(crate) unknown_commands: u32,
-    pub(crate) logged_failures: u32,
     pub(crate) started: Instant,
     pub(crate) now: Instant,
     /// Since when the client has been expected to go on.
@@ -81,9 +77,9 @@ pub(crate) enum Work {
     /// It waits for DONE.
     Idle(Box<Idle>),
     /// It waits for a SASL response.
-    Sasl(Box<Exchange>),
+    Sasl(Box<(Tag, Exchange)>),
     /// It waits for [`Session::handle_login`].
-    Login(Box<Attempt>),
+    Login(Box<(Tag, Attempt)>),
     /// It lets time pass before it says that a login failed.
     Delay(Box<Delay>),
     /// It waits for [`Session::handle_tls_started`].
@@ -132,18 +128,15 @@ impl Session {
     #[must_use]
     pub fn new(config: Config, start: Start, now: Instant) -> Self {
         let mut session = Self {
-            attempts: AttemptBudget::new(config.login_attempts),
-            config,
+            base: Base::new(config),
+            timers: Timers::default(),
+            limits: Limits::default(),
             state: State::NotAuthenticated,
             work: Work::Command,
             splitter: Splitter::new(),
             output: Vec::new(),
-            events: VecDeque::new(),
             notes: Notes::default(),
-            user: None,
-            challenges: 0,
             unknown_commands: 0,
-            logged_failures: 0,
             started: now,
             now,
             waiting_since: now,
@@ -157,7 +150,7 @@ impl Session {
     }
 
     fn greet(&mut self, start: Start) {
-        let Config { host, product, date, .. } = self.config.clone();
+        let Config { host, product, date, .. } = self.base.config.clone();
         match start {
             Start::NotAuthenticated => {
                 let capabilities = self.capabilities_of_greeting();
@@ -166,12 +159,12 @@ impl Session {
             }
             Start::PreAuthenticated { user, mailboxes } => {
                 self.state = State::Authenticated(Account { mailboxes: Arc::new(mailboxes) });
-                self.user = Some(user.clone());
+                self.base.user = Some(user.clone());
                 let capabilities = self.capabilities_of_login();
                 let code = Code::Capability(&capabilities);
                 let text = format!("Pre-authenticated user {user} {host} {product} at {date}");
                 self.untagged(Status::PreAuth, Some(code), text);
-                let client = &self.config.client;
+                let client = &self.base.config.client;
                 let text = format!("Preauthenticated user={user:.80} host={client:.80}");
                 self.log(Facility::Mail, Priority::Info, text);
             }
@@ -204,10 +197,10 @@ impl Session {
     #[must_use]
     pub fn wants_input(&self) -> bool {
         let waits = matches!(self.work, Work::Command | Work::Append(_) | Work::Idle(_) | Work::Sasl(_));
-        waits && self.output.len() < self.config.limits.output
+        waits && self.output.len() < self.limits.output
     }
 
-    /// Appends octets to be written to the client, about [`crate::Limits::output`] at most. Returns `false` when there is
+    /// Appends octets to be written to the client, about 64 KiB at most. Returns `false` when there is
     /// nothing to write and nothing more to do for now; until then it is to be called again, also when it appended
     /// nothing (a long SEARCH).
     pub fn poll_output(&mut self, out: &mut Vec<u8>) -> bool {
@@ -218,7 +211,7 @@ impl Session {
             } else {
                 out.append(&mut self.output);
             }
-            if out.len() - before >= self.config.limits.output {
+            if out.len() - before >= self.limits.output {
                 break;
             }
             let more = self.advance();
@@ -233,7 +226,7 @@ impl Session {
 
     /// Returns what the session wants done.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.base.events.pop_front()
     }
 
     /// Returns what to watch for changes of the selected mailbox; only while the client is in IDLE.
@@ -317,7 +310,7 @@ impl Session {
     /// more to do at once.
     pub(crate) fn advance(&mut self) -> bool {
         loop {
-            if self.output.len() >= self.config.limits.output {
+            if self.output.len() >= self.limits.output {
                 return true;
             }
             match &self.work {
@@ -370,7 +363,7 @@ impl Session {
     }
 
     fn step(&mut self, running: &mut Running) -> Step {
-        let limit = self.config.limits.output;
+        let limit = self.limits.output;
         let (notes, out) = (&mut self.notes, &mut self.output);
         match (&mut running.task, &mut self.state) {
             (Task::List(list), _) => list.step(out, limit),
@@ -421,9 +414,7 @@ impl Session {
         if self.last_command {
             return self.end("Logout", 0);
         }
-        if matches!(self.state, State::NotAuthenticated)
-            && self.now - self.started >= self.config.timers.login
-        {
+        if matches!(self.state, State::NotAuthenticated) && self.now - self.started >= self.timers.login {
             self.untagged(Status::Bye, None, "Autologout");
             self.end("Autologout", 0);
         }
@@ -461,19 +452,16 @@ impl Session {
                 self.log(Facility::Mail, Priority::Error, text);
             }
         }
-        let text = format!("{reason:.80} {}", self.who());
-        self.log(Facility::Mail, Priority::Info, text);
-        self.events.push_back(Event::Close { exit_status });
+        self.base.close(reason, exit_status);
     }
 
     /// Returns who is at the other end, for the log.
     pub(crate) fn who(&self) -> String {
-        let user = self.user.as_deref().unwrap_or("???");
-        format!("user={user:.80} host={:.80}", self.config.client)
+        self.base.who()
     }
 
     pub(crate) fn log(&mut self, facility: Facility, priority: Priority, text: String) {
-        self.events.push_back(Event::Log { facility, priority, text });
+        self.base.log(facility, priority, text);
     }
 
     pub(crate) fn untagged(&mut self, status: Status, code: Option<Code<'_>>, text: impl Display) {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 impl Session {
     pub(crate) fn starttls(&mut self, tag: Tag) {
-        let refusal = match self.config.tls {
+        let refusal = match self.base.config.tls {
             TlsState::Unavailable => "Server certificate not installed",
             TlsState::Active => "Already in an SSL session",
             TlsState::Available => {
@@ -17,7 +17,7 @@ impl Session {
                 // Commands sent behind STARTTLS in the clear are nobody's but an attacker's.
                 let _dropped = self.splitter.discard_input();
                 self.work = Work::StartTls;
-                self.events.push_back(Event::StartTls);
+                self.base.events.push_back(Event::StartTls);
                 return;
             }
         };
@@ -29,7 +29,7 @@ impl Session {
         self.now = now;
         if matches!(self.work, Work::StartTls) {
             let _dropped = self.splitter.discard_input();
-            self.config.tls = TlsState::Active;
+            self.base.config.tls = TlsState::Active;
             self.work = Work::Command;
             self.command_ended();
         }

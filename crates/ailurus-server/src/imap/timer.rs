@@ -60,7 +60,7 @@ impl Session {
     }
 
     fn logout_due(&self) -> Instant {
-        let timers = &self.config.timers;
+        let timers = &self.timers;
         let limit = match self.state {
             State::NotAuthenticated => timers.login,
             _ if self.continuing || !self.splitter.awaits_command() => timers.continuation,
@@ -74,7 +74,7 @@ impl Session {
     fn dirt_due(&self) -> Option<Instant> {
         let State::Selected(_, selected) = &self.state else { return None };
         let can = matches!(self.work, Work::Command | Work::Idle(_));
-        selected.dirty_since.filter(|_| can).map(|since| since + self.config.timers.dirty)
+        selected.dirty_since.filter(|_| can).map(|since| since + self.timers.dirty)
     }
 
     /// Takes note of whether the mailbox has changes in memory only.
