@@ -318,6 +318,49 @@ fn a_holder_that_is_stopped() {
     player.finish();
 }
 
+/// INBOX made in another format, with mail in the spool and without.
+#[test]
+fn inboxes_in_other_formats() {
+    for format in ["mix", "mbx"] {
+        // Nothing in the spool was asked for in the last of them; its answers show that there was mail.
+        for spool in ["mail", "empty", "none"] {
+            let Some(bottle) = bottle() else { return };
+            if spool == "empty" {
+                fs::write(bottle.spool("ada"), "").expect("ours");
+            }
+            let mut player = recording("inbox-creation-by-driver.txt");
+            let mut session = preauthenticated(&bottle);
+            session.client.greeting();
+            player.play(&mut session, &format!("create INBOX {format}, spool {spool}"), |_| {});
+            player.finish();
+        }
+    }
+}
+
+/// The sections of `proxy-and-formats.txt` that are about formats. Those about other hosts wait for the drivers of remote
+/// mailboxes, that about mlock for mlock.
+#[test]
+fn formats() {
+    let Some(bottle) = bottle() else { return };
+    let mut player = recording("proxy-and-formats.txt");
+    bottle.publish("c-client.cf", &format!("{HOST}set new-folder-format mix\nset keywords A, B\n"));
+    player.session(preauthenticated(&bottle), "mix with default keywords", |_| {});
+
+    bottle.publish("c-client.cf", HOST);
+    write(&bottle, "ada", "remote", "{mail.example.test/user=ada}INBOX\n");
+    // A mailbox whose messages have UIDs, twice.
+    seen_before(&bottle);
+    let opened = fs::read_to_string(bottle.spool("ada")).expect("it is there");
+    write(&bottle, "ada", "mbox", &opened);
+    player.session(preauthenticated(&bottle), "mbox present", |_| {});
+    fs::remove_file(bottle.home("ada").join("mbox")).expect("there");
+
+    write(&bottle, "ada", ".mh_profile", "Path: Mail\n");
+    fs::write(bottle.spool("ada"), inbox()).expect("ours");
+    player.session(preauthenticated(&bottle), "mh", |_| {});
+    player.finish();
+}
+
 /// What the FAQ checks were made with, rebuilt from what they show.
 #[test]
 fn answers_of_the_faq() {

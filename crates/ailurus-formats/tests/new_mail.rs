@@ -142,7 +142,7 @@ fn all_of_the_spool_comes_with_what_is_known_of_it() {
         let (count, file, from) = (spool.len(), file_of(&home, format), home.path("spool"));
         let told = home.environment.notices.take();
         let moved = format!("Moved {count} bytes of new mail to {file} from {}", from.display());
-        assert!(told.iter().any(|notice| notice.level == Level::Log && notice.text == moved), "{told:?}");
+        assert!(told.iter().any(|notice| notice.level == Level::Record && notice.text == moved), "{told:?}");
         assert!(told.iter().all(|notice| !matches!(notice.level, Level::Warning | Level::Error)), "{told:?}");
         mailbox.close().unwrap();
         nothing_of_ours_is_left(&home);
@@ -278,7 +278,7 @@ fn a_spool_that_somebody_has_is_left_alone_without_a_word() {
         let locked = flock();
         assert!(mailbox.refresh().unwrap().is_empty());
         let told = home.environment.notices.take();
-        assert!(told.iter().all(|notice| notice.level == Level::Log), "{told:?}");
+        assert!(told.iter().all(|notice| notice.level.is_for_log()), "{told:?}");
         drop(locked);
         assert!(mailbox.refresh().unwrap().arrived);
         assert!(!mailbox.wake().paths.contains(&home.path("spool.lock")));

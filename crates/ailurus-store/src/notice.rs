@@ -13,8 +13,18 @@ pub enum Level {
     Warning,
     /// Something failed beside the result of the call: `* BAD`.
     Error,
-    /// For the log alone: has a path or an offset, which the peer does not get.
+    /// For the log alone: something is not as it should be, told with a path or an offset, which the peer does not get.
     Log,
+    /// For the log alone, as a matter of course.
+    Record,
+}
+
+impl Level {
+    /// Tells whether only the log gets to know it.
+    #[must_use]
+    pub fn is_for_log(self) -> bool {
+        matches!(self, Self::Log | Self::Record)
+    }
 }
 
 /// One thing to tell.

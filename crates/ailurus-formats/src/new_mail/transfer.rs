@@ -83,7 +83,7 @@ impl Transfer<'_> {
         note::remove(&**disk, &note_path).ok();
         let (count, to) = (before.saturating_sub(from.len()), inbox.path().display());
         let text = format!("Moved {count} bytes of new mail to {to} from {}", spool.display());
-        environment.notices.tell(Level::Log, text);
+        environment.notices.tell(Level::Record, text);
         Ok(Outcome::Moved(from.state()))
     }
 

@@ -82,7 +82,7 @@ impl Session {
     fn notices(&mut self) {
         for notice in self.home.environment.notices.take() {
             let kind = match notice.level {
-                Level::Log => continue,
+                Level::Log | Level::Record => continue,
                 Level::Parse if notice.text.starts_with('[') => {
                     self.say(format!("*notify 0: {}", notice.text));
                     continue;

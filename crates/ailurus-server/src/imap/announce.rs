@@ -6,7 +6,7 @@ use crate::imap::wording;
 use ailurus_proto::imap::print::{self, Recency};
 use ailurus_proto::imap::response::{self, Code, PermanentFlags, Status};
 use ailurus_proto::imap::{CommandName, Numbering};
-use ailurus_store::{Access, Announcement, Error, Expunges, MessageInfo};
+use ailurus_store::{Access, Announcement, Error, Expunges, Level, MessageInfo, Notice};
 use ailurus_types::{Keywords, SystemFlags, Uid};
 
 /// How changes are told.
@@ -221,9 +221,8 @@ impl Session {
         let (State::Authenticated(account) | State::Selected(account, _)) = &self.state else { return };
         let notices = account.mailboxes.environment().notices.take();
         for notice in notices {
-            if notice.level == ailurus_store::Level::Log {
-                let text = format!("{} {}", notice.text, self.who());
-                self.log(crate::Facility::Mail, crate::Priority::Warning, text);
+            if notice.level.is_for_log() {
+                self.log_notice(notice);
             } else {
                 self.notes.take(notice, &mut self.output);
             }
@@ -233,10 +232,15 @@ impl Session {
     /// Takes what the drivers left to tell when nobody can be told any more.
     pub(crate) fn log_notices(&mut self, account: &crate::imap::session::Account) {
         for notice in account.mailboxes.environment().notices.take() {
-            if notice.level == ailurus_store::Level::Log || notice.level == ailurus_store::Level::Error {
-                let text = format!("{} {}", notice.text, self.who());
-                self.log(crate::Facility::Mail, crate::Priority::Warning, text);
+            if notice.level.is_for_log() || notice.level == Level::Error {
+                self.log_notice(notice);
             }
         }
+    }
+
+    fn log_notice(&mut self, notice: Notice) {
+        let priority =
+            if notice.level == Level::Record { crate::Priority::Info } else { crate::Priority::Warning };
+        self.log(crate::Facility::Mail, priority, format!("{} {}", notice.text, self.who()));
     }
 }

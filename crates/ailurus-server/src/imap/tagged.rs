@@ -93,7 +93,7 @@ impl Notes {
             Level::Warning if notice.text == "Mailbox is empty" => {}
             Level::Warning => self.warn(notice.text, out),
             Level::Error => response::untagged(out, Status::Bad, None, notice.text),
-            Level::Log => {}
+            Level::Log | Level::Record => {}
         }
     }
 
