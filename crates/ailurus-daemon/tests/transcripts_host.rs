@@ -7,9 +7,10 @@ mod support;
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::time::{Duration, SystemTime};
 use support::bottle::{Bottle, FIRST_UID};
+use support::host::{from_network, imaps, preauthenticated, write};
 use support::player::{Player, inbox};
 use support::{PATIENCE, Session, program};
 
@@ -29,15 +30,6 @@ fn bottle() -> Option<Bottle> {
 /// The name of the host of the recordings.
 const HOST: &str = "set local-host mail.example.test\n";
 
-/// Writes a file that belongs to a user into the user's home.
-fn write(bottle: &Bottle, user: &str, name: &str, content: &str) {
-    let path = bottle.home(user).join(name);
-    fs::write(&path, content).expect("ours");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("ours");
-    let owner = fs::metadata(bottle.home(user)).expect("a home").uid();
-    chown(&path, Some(owner), Some(owner)).expect("ours");
-}
-
 fn recording(file: &'static str) -> Player {
     let replacements = vec![
         ("/var/mail/ada".to_owned(), "/var/spool/mail/ada".to_owned()),
@@ -45,25 +37,6 @@ fn recording(file: &'static str) -> Player {
         ("/etc/ssl/certs/".to_owned(), "<certdir>/".to_owned()),
     ];
     Player::new(file, "ada", replacements)
-}
-
-/// A client from the network.
-fn from_network(bottle: &Bottle) -> Session {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    Session::accepted(&mut bottle.command(&program("imapd")), &listener)
-}
-
-/// A client of the service imaps, which is on another port in this host.
-fn imaps(bottle: &Bottle) -> Session {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    let port = listener.local_addr().expect("bound").port();
-    let services = fs::read_to_string("/etc/services").unwrap_or_default();
-    bottle.publish("services", &format!("imaps {port}/tcp\n{services}"));
-    Session::accepted(&mut bottle.command(&program("imapd")), &listener)
-}
-
-fn preauthenticated(bottle: &Bottle) -> Session {
-    Session::paired(&mut bottle.command_of_ada(&program("imapd")))
 }
 
 /// Opens and closes INBOX: its messages are not recent any more.

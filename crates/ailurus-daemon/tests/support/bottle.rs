@@ -5,7 +5,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// `openssl passwd -6 -salt ailurus adapw`
 const ADAPW: &str =
@@ -35,8 +36,7 @@ impl Bottle {
         }
         let bottle = Self { scratch: tempfile::tempdir().expect("a directory") };
         set_mode(&bottle.path(""), 0o755);
-        let copied = Command::new("cp").args(["-a", "/etc"]).arg(bottle.path("etc")).status().expect("cp");
-        assert!(copied.success());
+        copy_etc(&bottle.path("etc"));
         for file in
             ["pam.d/imap", "cram-md5.pwd", "nologin", "ailurus.toml", "c-client.cf", "ssl/certs/imapd.pem"]
         {
@@ -134,6 +134,19 @@ impl Bottle {
         self.put(&format!("ssl/private/{base}.pem"), key);
         self.path(&format!("etc/ssl/certs/{base}.pem"))
     }
+}
+
+/// Copies the system's /etc; again if a file went away meanwhile, as those do that useradd makes for a moment.
+fn copy_etc(to: &Path) {
+    for _ in 0..20 {
+        let mut cp = Command::new("cp");
+        if cp.args(["-a", "/etc"]).arg(to).stderr(Stdio::null()).status().expect("cp").success() {
+            return;
+        }
+        fs::remove_dir_all(to).ok();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("/etc cannot be copied");
 }
 
 fn set_mode(path: &Path, mode: u32) {

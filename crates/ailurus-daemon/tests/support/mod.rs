@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of this")]
 
 pub mod bottle;
+pub mod host;
 pub mod peer;
 pub mod player;
 pub mod server;
