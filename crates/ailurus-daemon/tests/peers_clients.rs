@@ -1,6 +1,13 @@
-//! Mail programs of other people against `ailurus serve`: curl, Python's imaplib, mutt, mbsync. Once as a person's own server,
-//! and, where root runs the tests, once as the server of the host, with system users and their passwords.
+//! Mail programs of other people against `ailurus serve`: curl, Python's imaplib and IMAPClient, mutt, mbsync, offlineimap,
+//! fetchmail, getmail. Once as a person's own server, and, where root runs the tests, once as the server of the host, with
+//! system users and their passwords.
 
+#[path = "clients/imapclient.rs"]
+mod imapclient;
+#[path = "clients/offlineimap.rs"]
+mod offlineimap;
+#[path = "clients/retrievers.rs"]
+mod retrievers;
 mod support;
 
 use std::fs;
@@ -338,11 +345,16 @@ fn mbsync() {
 
 /// Returns the messages of a maildir in the order of their subjects, without the field that mbsync adds.
 fn texts(maildir: &Path) -> Vec<String> {
+    texts_without(maildir, "X-TUID: ")
+}
+
+/// Returns the messages of a maildir in the order of their subjects, without lines that start like this.
+fn texts_without(maildir: &Path, added: &str) -> Vec<String> {
     let mut texts: Vec<String> = files_of(maildir)
         .iter()
         .map(|file| fs::read_to_string(file).expect("it is text"))
         .map(|text| {
-            let lines = text.lines().filter(|line| !line.starts_with("X-TUID: "));
+            let lines = text.lines().filter(|line| !line.starts_with(added));
             lines.map(|line| format!("{line}\n")).collect()
         })
         .collect();
