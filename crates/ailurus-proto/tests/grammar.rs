@@ -4,8 +4,8 @@
 mod common;
 
 use ailurus_proto::imap::{
-    Command, CommandBody, CommandName, FetchItem, Find, FlagWord, Name, Numbering, Partial, Peek, Section,
-    SectionText, StoreResponse, SyntaxError, Tag, parse_head, print, response,
+    Command, CommandBody, CommandName, FetchItem, Find, FlagWord, LiteralForm, Name, Numbering, Partial,
+    Peek, Section, SectionText, StoreResponse, SyntaxError, Tag, parse_head, print, response,
 };
 use ailurus_proto::imap::{CommandLine, MAX_SEARCH_DEPTH, SearchReturn};
 use ailurus_types::{
@@ -346,6 +346,31 @@ fn append_streams_each_message() {
 }
 
 #[test]
+fn append_takes_binary_literals() {
+    let talk = Talk::with(
+        b"a APPEND box (\\Seen) ~{3}\r\na\0c \"date\" ~{2+}\r\n\0\n {1+}\r\nx\r\nb APPEND box ~{3}x\r\n",
+    );
+    let [Outcome::Parsed(command, sizes), Outcome::Refused(refused)] = &talk.outcomes[..] else {
+        panic!("{:?}", talk.outcomes);
+    };
+    assert_eq!(sizes, &[3, 2, 1]);
+    let CommandBody::Append(start) = &command.body else { panic!("{command:?}") };
+    assert_eq!(start.first.literal.form, LiteralForm::Literal8);
+    assert_eq!(refused, "b BAD Argument given to APPEND when none expected\r\n");
+    // Nothing else takes them; what comes with one is not taken for a command.
+    let talk = Talk::with(b"a SELECT ~{5+}\r\nINBOX\r\nb LOGIN x~{3+}\r\na\0c ~{3}\r\nc NOOP\r\n");
+    let refused = |text: &str| Outcome::Refused(format!("{text}\r\n"));
+    assert_eq!(
+        talk.outcomes[..2],
+        [
+            refused("a BAD Missing or invalid argument to SELECT"),
+            refused("b BAD Missing or invalid argument to LOGIN")
+        ]
+    );
+    assert!(talk.outcomes.len() == 3, "{:?}", talk.outcomes);
+}
+
+#[test]
 fn append_says_what_is_missing() {
     missing("APPEND");
     missing("APPEND box");
@@ -416,6 +441,9 @@ fn fetch_sections_keep_their_words() {
         ("BODY[4.2.HEADER]", "BODY[4.2.HEADER]"),
         ("(BODY[HEADER.FIELDS (subject \"x y\")])", "BODY[HEADER.FIELDS (SUBJECT \"X Y\")]"),
         ("BODY[1.HEADER.FIELDS.NOT (a {4+}\r\nfrom)]<1.2>", "BODY[1.HEADER.FIELDS.NOT (A from)]<1>"),
+        ("BINARY[]", "BINARY[]"),
+        ("(binary.peek[1.2]<3.4>)", "BINARY[1.2]<3>"),
+        ("Binary.Size[4]", "BINARY.SIZE[4]"),
     ] {
         let found = fetch_items(items).unwrap();
         assert_eq!(found.len(), 1);
@@ -429,6 +457,8 @@ fn fetch_sections_keep_their_words() {
     assert!(
         fetch_items("BODY[]").unwrap()[0].sets_seen() && !fetch_items("BODY.PEEK[]").unwrap()[0].sets_seen()
     );
+    let seen = fetch_items("(BINARY[1] BINARY.PEEK[1] BINARY.SIZE[1])").unwrap();
+    assert_eq!(seen.iter().map(FetchItem::sets_seen).collect::<Vec<_>>(), [true, false, false]);
 }
 
 #[test]
@@ -468,6 +498,16 @@ fn fetch_says_what_is_wrong_with_its_items() {
         ("BODY[]<-1.5>", "Syntax error in partial text specifier"),
         ("BODY[]x", "Syntax error after section specifier"),
         ("BODY[])", "Syntax error after section specifier"),
+        ("BINARY", "Bogus attribute list in FETCH"),
+        ("BINARY[TEXT]", "Syntax error in binary specifier"),
+        ("BINARY[1.MIME]", "Syntax error in binary specifier"),
+        ("BINARY.PEEK[1.]", "Syntax error in binary specifier"),
+        ("BINARY[", "Syntax error in binary specifier"),
+        ("BINARY[1", "Syntax error in section specifier"),
+        ("BINARY[1 ]", "Syntax error in section specifier"),
+        ("BINARY[1]<0>", "Syntax error in partial text specifier"),
+        ("BINARY.SIZE[1]<0.5>", "Syntax error in partial text specifier"),
+        ("BINARY.SIZE[1]x", "Syntax error after section specifier"),
     ] {
         assert_eq!(fetch_items(items).map_err(|error| error.to_string()), Err(text.into()), "{items:?}");
     }
@@ -733,7 +773,7 @@ fn overlong_lines_are_answered_with_their_tag() {
 fn token() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         6 => prop::sample::select(vec![
-            " ", " ", " ", "(", ")", "\"", "\\", "[", "]", "<", ">", ".", ",", ":", "*", "%", "{3}\r\nabc", "{2+}\r\n\0\n", "{x}", "{20000+}\r\n",
+            " ", " ", " ", "(", ")", "\"", "\\", "[", "]", "<", ">", ".", ",", ":", "*", "%", "{3}\r\nabc", "{2+}\r\n\0\n", "{x}", "{20000+}\r\n", "~", "~{4+}\r\n\0a\n\r", "BINARY[", "BINARY.SIZE[",
             "1", "0", "4294967296", "FETCH", "UID ", "BODY[", "BODY.PEEK[", "HEADER.FIELDS", "HEADER.FIELDS.NOT (", "MIME", "TEXT", "FLAGS", "ALL",
             "STORE", "+FLAGS.SILENT", "\\Seen", "SEARCH", "RETURN (", "CHARSET", "NOT ", "OR ", "SINCE ", "1-Feb-1994", "-Feb-", "LIST", "APPEND",
             "x", "INBOX", "LOGIN", "AUTHENTICATE", "=", "ID (", "NIL", "ENABLE", "STATUS", "FIND", "COPY", "MOVE", "EXPUNGE", "SUBSCRIBE MAILBOX",

@@ -128,6 +128,8 @@ pub struct Abilities {
     pub unguarded: bool,
     /// A line that starts with `From ` comes back with a `>` before it.
     pub quotes_from: bool,
+    /// Octets 0x01 do not come back: they divide messages.
+    pub drops_soh: bool,
     /// UIDs and flags are in header fields (`Status`, `X-UID`, …): a message's own of these names come back as
     /// `X-Original-…`.
     pub own_fields: bool,

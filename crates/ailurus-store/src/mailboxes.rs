@@ -9,8 +9,8 @@ use crate::resolve::{Forced, forced_format};
 use crate::standin::StandIn;
 use crate::subscriptions::Subscriptions;
 use crate::{
-    Access, Append, Claim, Driver, Environment, Error, Level, Listed, Listing, Location, Mailbox, Manner,
-    Namespaces, Place, Rejection, Result, Status, Subscription, list, namespaces, resolve,
+    Abilities, Access, Append, Claim, Driver, Environment, Error, Level, Listed, Listing, Location, Mailbox,
+    Manner, Namespaces, Place, Rejection, Result, Status, Subscription, list, namespaces, resolve,
 };
 use ailurus_types::MailboxName;
 use rustix::fs::{Mode, OFlags};
@@ -195,6 +195,16 @@ impl Mailboxes {
     /// [`Error::NotFound`] when the mailbox could be created first (`[TRYCREATE]`); [`Error::InvalidName`] when it
     /// could not.
     pub fn append(&self, name: &MailboxName) -> Result<Box<dyn Append + '_>> {
+        let (driver, at) = self.appender(name)?;
+        driver.append(&at)
+    }
+
+    /// Returns what the format can do in which a message is appended to a mailbox.
+    pub fn append_abilities(&self, name: &MailboxName) -> Result<Abilities> {
+        self.appender(name).map(|(driver, _)| driver.abilities())
+    }
+
+    fn appender(&self, name: &MailboxName) -> Result<(&Arc<dyn Driver>, Location)> {
         let (forced, plain) =
             self.forced(name, "append to", |known, asked| known.eq_ignore_ascii_case(asked))?;
         let at = self.resolve(&plain)?;
@@ -202,7 +212,7 @@ impl Mailboxes {
             Some(driver) => self.forced_target(driver, &at)?,
             None => self.append_target(&at)?,
         };
-        driver.append(&at)
+        Ok((driver, at))
     }
 
     /// Counts what is in a mailbox, without taking part in \Recent.

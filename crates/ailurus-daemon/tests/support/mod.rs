@@ -365,6 +365,39 @@ impl Client {
         self.finish(&tag)
     }
 
+    /// Sends a command that has octets of any kind in it; as [`Client::command`].
+    #[track_caller]
+    pub fn command_octets(&mut self, command: &[u8]) -> Vec<String> {
+        self.tags += 1;
+        let tag = format!("t{}", self.tags);
+        self.send(&[tag.as_bytes(), b" ", command, b"\r\n"].concat());
+        self.finish(&tag)
+    }
+
+    /// Sends a command that has to succeed, and returns what comes before its tagged response, to the octet.
+    #[track_caller]
+    pub fn octets(&mut self, command: &str) -> Vec<u8> {
+        self.tags += 1;
+        let tag = format!("t{}", self.tags);
+        self.send(format!("{tag} {command}\r\n").as_bytes());
+        (self.set_timeout)(PATIENCE);
+        let mut octets = Vec::new();
+        loop {
+            let start = octets.len();
+            let read = self.reader.read_until(b'\n', &mut octets).expect("an answer");
+            assert!(read > 0, "the server is gone: {}", octets.escape_ascii());
+            if octets[start..].starts_with(format!("{tag} ").as_bytes()) {
+                assert!(
+                    octets[start..].starts_with(format!("{tag} OK").as_bytes()),
+                    "{}",
+                    octets.escape_ascii()
+                );
+                octets.truncate(start);
+                return octets;
+            }
+        }
+    }
+
     #[track_caller]
     fn finish(&mut self, tag: &str) -> Vec<String> {
         let mut lines = Vec::new();

@@ -139,6 +139,7 @@ impl Driver for Unix {
             keywords: KEYWORDS,
             creatable: true,
             quotes_from: self.shared.dialect == Dialect::Unix,
+            drops_soh: self.shared.dialect == Dialect::Mmdf,
             own_fields: true,
             ends_lines: true,
             torn_appends: true,

@@ -72,7 +72,7 @@ pub fn parse_append_tail(line: &CommandLine) -> Result<AppendTail, Stop> {
     parse_message(&mut args).map(AppendTail::Next)
 }
 
-/// Parses `[(flags)] ["date"] {n}`.
+/// Parses `[(flags)] ["date"] {n}`, or with `~{n}` (RFC 3516).
 pub(crate) fn parse_message(args: &mut Args<'_>) -> Result<AppendMessage, Stop> {
     let mut flags = Vec::new();
     if args.eat(b'(') {
@@ -86,6 +86,9 @@ pub(crate) fn parse_message(args: &mut Args<'_>) -> Result<AppendMessage, Stop> 
     if args.peek() == Some(b'"') {
         let text = args.astring().map_err(|_| SyntaxError::MissingLiteral)?;
         date = Some(text.into_owned().into_boxed_slice());
+    }
+    if args.rest().starts_with(b"~{") {
+        args.skip(1);
     }
     if let Some(literal) = args.pending_literal() {
         return Ok(AppendMessage { flags, date, literal });

@@ -94,6 +94,9 @@ pub enum SyntaxError {
     /// A section without `]`.
     #[error("Section specifier not terminated")]
     SectionEnd,
+    /// Something other than part numbers in a section of BINARY.
+    #[error("Syntax error in binary specifier")]
+    Binary,
     /// A partial such as `<0.0>`.
     #[error("Syntax error in partial text specifier")]
     Partial,

@@ -43,6 +43,11 @@ pub enum FetchItem {
     Rfc822Text,
     /// `BODY[section]<partial>` or `BODY.PEEK[section]<partial>`
     Section(Section, Option<Partial>, Peek),
+    /// `BINARY[part]<partial>` or `BINARY.PEEK[part]<partial>` (RFC 3516): the part with its transfer encoding undone. Without
+    /// part numbers it is the whole message as it is stored.
+    Binary(Vec<u32>, Option<Partial>, Peek),
+    /// `BINARY.SIZE[part]`
+    BinarySize(Vec<u32>),
 }
 
 /// Whether fetching a section sets `\Seen`.
@@ -94,7 +99,10 @@ impl FetchItem {
     /// Tells whether fetching the item sets `\Seen`.
     #[must_use]
     pub fn sets_seen(&self) -> bool {
-        matches!(self, Self::Rfc822 | Self::Rfc822Text | Self::Section(_, _, Peek::No))
+        matches!(
+            self,
+            Self::Rfc822 | Self::Rfc822Text | Self::Section(_, _, Peek::No) | Self::Binary(_, _, Peek::No)
+        )
     }
 
     /// Appends the name of the item as the response shows it: `BODY[1.HEADER]<0>`, never with PEEK.
@@ -110,32 +118,48 @@ impl FetchItem {
             Self::Rfc822 => "RFC822",
             Self::Rfc822Header => "RFC822.HEADER",
             Self::Rfc822Text => "RFC822.TEXT",
-            Self::Section(section, partial, _) => return section.append_name(*partial, out),
+            Self::Section(section, partial, _) => {
+                out.extend_from_slice(b"BODY[");
+                section.append_to(out);
+                return end_section(*partial, out);
+            }
+            Self::Binary(part, partial, _) => {
+                out.extend_from_slice(b"BINARY[");
+                append_part(out, part);
+                return end_section(*partial, out);
+            }
+            Self::BinarySize(part) => {
+                out.extend_from_slice(b"BINARY.SIZE[");
+                append_part(out, part);
+                return end_section(None, out);
+            }
         };
         out.extend_from_slice(name.as_bytes());
     }
 }
 
-impl Section {
-    fn append_name(&self, partial: Option<Partial>, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"BODY[");
-        self.append_to(out);
-        out.push(b']');
-        if let Some(partial) = partial {
-            out.push(b'<');
-            print::number(out, partial.origin);
-            out.push(b'>');
-        }
+fn end_section(partial: Option<Partial>, out: &mut Vec<u8>) {
+    out.push(b']');
+    if let Some(partial) = partial {
+        out.push(b'<');
+        print::number(out, partial.origin);
+        out.push(b'>');
     }
+}
 
+fn append_part(out: &mut Vec<u8>, part: &[u32]) {
+    for (position, number) in part.iter().enumerate() {
+        if position > 0 {
+            out.push(b'.');
+        }
+        print::number(out, (*number).into());
+    }
+}
+
+impl Section {
     /// Appends what stands between the brackets.
     pub fn append_to(&self, out: &mut Vec<u8>) {
-        for (position, number) in self.part.iter().enumerate() {
-            if position > 0 {
-                out.push(b'.');
-            }
-            print::number(out, (*number).into());
-        }
+        append_part(out, &self.part);
         if !self.part.is_empty() && self.text != SectionText::All {
             out.push(b'.');
         }
@@ -222,11 +246,16 @@ impl Items<'_, '_> {
     fn item(&mut self, list: List) -> Result<List, Stop> {
         let text = self.args.rest();
         let word = &text[..text.iter().position(|octet| *octet == b' ').unwrap_or(text.len())];
-        for (opening, peek) in [(&b"BODY["[..], Peek::No), (b"BODY.PEEK[", Peek::Yes)] {
-            if word.get(..opening.len()).is_some_and(|start| start.eq_ignore_ascii_case(opening)) {
-                self.args.skip(opening.len());
-                return self.section_item(list, peek);
-            }
+        if self.eat_word(b"BODY[") {
+            return self.section_item(list, Peek::No);
+        } else if self.eat_word(b"BODY.PEEK[") {
+            return self.section_item(list, Peek::Yes);
+        } else if self.eat_word(b"BINARY[") {
+            return self.binary_item(list, Some(Peek::No));
+        } else if self.eat_word(b"BINARY.PEEK[") {
+            return self.binary_item(list, Some(Peek::Yes));
+        } else if self.eat_word(b"BINARY.SIZE[") {
+            return self.binary_item(list, None);
         }
         self.args.skip(word.len());
         let (name, list) = match word.strip_suffix(b")") {
@@ -245,6 +274,31 @@ impl Items<'_, '_> {
         let section = self.section()?;
         let partial = if self.args.eat(b'<') { Some(self.partial()?) } else { None };
         self.items.push(FetchItem::Section(section, partial, peek));
+        self.after_section(list)
+    }
+
+    /// Takes a part of BINARY and what follows it; of BINARY.SIZE without `peek`.
+    fn binary_item(&mut self, list: List, peek: Option<Peek>) -> Result<List, Stop> {
+        let part = self.part_numbers();
+        if !self.args.eat(b']') {
+            return Err(match self.args.rest() {
+                [b'.' | b'a'..=b'z' | b'A'..=b'Z', ..] => SyntaxError::Binary,
+                _ if part.is_empty() => SyntaxError::Binary,
+                _ => SyntaxError::Section,
+            }
+            .into());
+        }
+        let item = match (peek, self.args.eat(b'<')) {
+            (None, true) => return Err(SyntaxError::Partial.into()),
+            (None, false) => FetchItem::BinarySize(part),
+            (Some(peek), true) => FetchItem::Binary(part, Some(self.partial()?), peek),
+            (Some(peek), false) => FetchItem::Binary(part, None, peek),
+        };
+        self.items.push(item);
+        self.after_section(list)
+    }
+
+    fn after_section(&mut self, list: List) -> Result<List, Stop> {
         match self.args.rest() {
             [] | [b' ', ..] => Ok(list),
             [b')'] if list == List::Open => {

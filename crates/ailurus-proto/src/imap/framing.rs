@@ -34,13 +34,24 @@ const MAX_COMMAND: usize = 232 * 1024;
 /// An empty buffer larger than this is given back, so that an idle connection costs little.
 const KEPT_CAPACITY: usize = 4096;
 
-/// A literal as a line announces it at its end: `{size}` or `{size+}`.
+/// A literal as a line announces it at its end: `{size}` or `{size+}`, with `~` in front of it a literal8 (RFC 3516).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Literal {
     /// The size in octets; `u64::MAX` for every larger number.
     pub size: u64,
     /// Whether the client waits to be asked for it.
     pub sync: Synchronizing,
+    /// What octets it may hold.
+    pub form: LiteralForm,
+}
+
+/// What octets a literal may hold.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LiteralForm {
+    /// `{n}`: text, without NULs.
+    Literal,
+    /// `~{n}`: any octets (RFC 3516).
+    Literal8,
 }
 
 /// Whether the client sends a literal only when asked (RFC 7888).
@@ -529,8 +540,10 @@ fn announced_literal(text: &[u8]) -> Option<Literal> {
     };
     let digits = before.iter().rev().take_while(|octet| octet.is_ascii_digit()).count();
     let (before, number) = before.split_at(before.len() - digits);
-    let announced = digits > 0 && before.last() == Some(&b'{');
-    announced.then(|| Literal { size: number.iter().fold(0, |size, digit| with_digit(size, *digit)), sync })
+    let before = before.strip_suffix(b"{").filter(|_| digits > 0)?;
+    let form = if before.last() == Some(&b'~') { LiteralForm::Literal8 } else { LiteralForm::Literal };
+    let size = number.iter().fold(0, |size, digit| with_digit(size, *digit));
+    Some(Literal { size, sync, form })
 }
 
 /// Returns the number with one more decimal digit, or the largest one there is.

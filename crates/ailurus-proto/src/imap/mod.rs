@@ -62,8 +62,8 @@ pub use command::{
 pub use error::{HeadError, Stop, SyntaxError};
 pub use fetch::{FetchArgs, FetchItem, Partial, Peek, Section, SectionText};
 pub use framing::{
-    CommandLine, Frame, Literal, LiteralRefused, MAX_IDLE_LINE, MAX_LINE, MAX_LITERAL, MAX_LITERALS,
-    MAX_SASL_LINE, Splitter, Synchronizing,
+    CommandLine, Frame, Literal, LiteralForm, LiteralRefused, MAX_IDLE_LINE, MAX_LINE, MAX_LITERAL,
+    MAX_LITERALS, MAX_SASL_LINE, Splitter, Synchronizing,
 };
 pub use head::{CommandName, Head, Name, Tag, parse_head};
 pub use search::{MAX_SEARCH_DEPTH, SearchArgs, SearchReturn};

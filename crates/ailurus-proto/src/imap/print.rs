@@ -22,6 +22,13 @@ pub fn astring(out: &mut Vec<u8>, octets: &[u8]) {
     }
 }
 
+/// Appends the announcement of a literal8 (RFC 3516): `~{size}` and a line end; its octets are to follow.
+pub fn literal8_size(out: &mut Vec<u8>, size: u64) {
+    out.extend_from_slice(b"~{");
+    number(out, size);
+    out.extend_from_slice(b"}\r\n");
+}
+
 /// Appends an internal date in quotes: `" 7-Jan-2020 10:11:12 +0100"`.
 pub fn internal_date(out: &mut Vec<u8>, date: &InternalDate) {
     out.push(b'"');

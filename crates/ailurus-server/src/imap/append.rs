@@ -7,10 +7,10 @@ use crate::imap::tagged::{Outcome, OutcomeCode};
 use crate::imap::wording;
 use ailurus_proto::imap::response;
 use ailurus_proto::imap::{
-    AppendMessage, AppendSizeError, AppendStart, AppendTail, CommandName, Stop, Synchronizing, SyntaxError,
-    Tag,
+    AppendMessage, AppendSizeError, AppendStart, AppendTail, CommandName, LiteralForm, Stop, Synchronizing,
+    SyntaxError, Tag,
 };
-use ailurus_store::{Append, AppendMeta, Appended, Mailboxes, MessageInfo, Result, make_keywords};
+use ailurus_store::{Abilities, Append, AppendMeta, Appended, Mailboxes, MessageInfo, Result, make_keywords};
 use ailurus_types::{InternalDate, Keyword, MailboxName, Uid};
 use std::sync::Arc;
 
@@ -23,8 +23,73 @@ pub(crate) struct Appending {
     selected_up_to: Option<u32>,
     /// How many messages came.
     messages: usize,
+    /// The account, for questions about the mailbox.
+    account: Account,
+    /// What a literal8 holds that goes into a mailbox that keeps text, and what of that the mailbox keeps.
+    octets: Option<(Octets, Abilities)>,
     /// Why nothing will be appended; what still comes is thrown away.
     failed: Option<Outcome>,
+}
+
+/// Looks at a literal8 (RFC 3516) on its way into a mailbox that keeps text rather than octets: whether it is text, and would
+/// come back as it is if it is not.
+#[derive(Debug, Default)]
+struct Octets {
+    after_cr: bool,
+    /// A CR or LF that is no line end.
+    bare: bool,
+    nul: bool,
+    /// 0x01, which mmdf drops.
+    soh: bool,
+    /// A line that starts with `From `, and how much of that this line has had so far.
+    from: bool,
+    of_from: Option<usize>,
+}
+
+impl Octets {
+    const FROM: &[u8] = b"From ";
+
+    fn new() -> Self {
+        Self { of_from: Some(0), ..Self::default() }
+    }
+
+    fn look(&mut self, octets: &[u8]) {
+        self.nul |= memchr::memchr(0, octets).is_some();
+        self.soh |= memchr::memchr(1, octets).is_some();
+        let mut rest = octets;
+        while let Some(found) = memchr::memchr2(b'\r', b'\n', rest) {
+            let is_lf = rest[found] == b'\n';
+            self.text(&rest[..found]);
+            // Whatever else stands there is not the LF that a CR needs.
+            self.bare |= self.after_cr != is_lf;
+            self.after_cr = !is_lf;
+            self.of_from = is_lf.then_some(0);
+            rest = &rest[found + 1..];
+        }
+        self.text(rest);
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        if text.is_empty() {
+            return;
+        }
+        self.bare |= std::mem::take(&mut self.after_cr);
+        if let Some(had) = self.of_from {
+            let next = &Self::FROM[had..];
+            let len = next.len().min(text.len());
+            self.of_from = (text[..len] == next[..len]).then_some(had + len);
+            if self.of_from == Some(Self::FROM.len()) {
+                self.from = true;
+                self.of_from = None;
+            }
+        }
+    }
+
+    /// Tells whether a mailbox gives it back as it is, or as it does with text.
+    fn fit(&self, abilities: Abilities) -> bool {
+        let changed = self.from && abilities.quotes_from || self.soh && abilities.drops_soh;
+        !(self.bare || self.after_cr || self.nul && changed)
+    }
 }
 
 /// An append under way, together with the mailboxes from which it is borrowed.
@@ -74,7 +139,16 @@ impl Session {
         let selected_up_to = self.largest_selected_uid(&mailbox);
         match OpenAppend::begin(account, &mailbox) {
             Ok(open) => {
-                let appending = Appending { tag, mailbox, open, selected_up_to, messages: 0, failed: None };
+                let appending = Appending {
+                    tag,
+                    mailbox,
+                    open,
+                    selected_up_to,
+                    messages: 0,
+                    account: account.clone(),
+                    octets: None,
+                    failed: None,
+                };
                 self.work = Work::Append(Box::new(appending));
                 self.append_message(first);
             }
@@ -108,6 +182,10 @@ impl Session {
                 append.failed.get_or_insert_with(|| Outcome::no(format!("Bad date in append: {text}")));
             }
         }
+        append.octets = None;
+        if message.literal.form == LiteralForm::Literal8 {
+            append.begin_literal8();
+        }
         append.act(|open| open.begin(meta));
         append.messages += 1;
         if message.literal.sync == Synchronizing::Yes {
@@ -135,6 +213,7 @@ impl Session {
     /// The literal of a message has ended.
     pub(crate) fn append_literal_ended(&mut self) {
         let Work::Append(append) = &mut self.work else { return };
+        append.end_literal8();
         append.act(|open| open.end());
         if append.failed.is_some() {
             return self.append_give_up();
@@ -224,8 +303,30 @@ impl Session {
 }
 
 impl Appending {
+    /// A literal8 follows (RFC 3516): what it holds is kept to the octet, or the message is refused.
+    fn begin_literal8(&mut self) {
+        match self.account.mailboxes.append_abilities(&self.mailbox) {
+            Ok(abilities) if abilities.crlf => {}
+            Ok(abilities) => self.octets = Some((Octets::new(), abilities)),
+            Err(error) => self.failed = Some(wording::failure(&error, CommandName::Append, &self.mailbox)),
+        }
+    }
+
+    fn end_literal8(&mut self) {
+        if self.failed.is_none()
+            && self.octets.take().is_some_and(|(octets, abilities)| !octets.fit(abilities))
+        {
+            let text =
+                format!("Can't append to mailbox {}: its format cannot hold binary data", self.mailbox);
+            self.failed = Some(Outcome::no(text).with(response::Code::UnknownCte));
+        }
+    }
+
     /// Takes some octets of the message.
     pub(crate) fn write(&mut self, octets: &[u8]) {
+        if let Some((seen, _)) = &mut self.octets {
+            seen.look(octets);
+        }
         self.act(|open| open.write(octets));
     }
 
@@ -240,5 +341,43 @@ impl Appending {
     fn has_bad_date(&self) -> bool {
         let text = self.failed.as_ref().and_then(|failed| failed.text.as_deref());
         text.is_some_and(|text| text.starts_with("Bad date"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octets_are_looked_at_across_pieces() {
+        let unix = Abilities { quotes_from: true, ..Abilities::default() };
+        let mmdf = Abilities { drops_soh: true, ..unix };
+        let cases: [(&[u8], [bool; 3]); 17] = [
+            (b"", [true; 3]),
+            (b"a\r\nb\r\n", [true; 3]),
+            (b"a\0b\r\n\r\n", [true; 3]),
+            (b"\r\n", [true; 3]),
+            (b"a\n", [false; 3]),
+            (b"\n", [false; 3]),
+            (b"a\rb", [false; 3]),
+            (b"a\r", [false; 3]),
+            (b"a\r\r\n", [false; 3]),
+            (b"a\r\n\nb", [false; 3]),
+            (b"a\r\nFrom b\r\n", [true; 3]),
+            (b"a\r\nFrom b\r\n\0", [true, false, false]),
+            (b"From b\r\n\0", [true, false, false]),
+            (b"FroFrom \r\n From \r\nFro\r\nm \0", [true; 3]),
+            (b"a\x01\x01", [true; 3]),
+            (b"\0a\x01\x01", [true, true, false]),
+            (b"\0\r\nFrom ", [true, false, false]),
+        ];
+        for (octets, good) in cases {
+            for size in 1..=octets.len().max(1) {
+                let mut seen = Octets::new();
+                octets.chunks(size).for_each(|piece| seen.look(piece));
+                let fit = [Abilities::default(), unix, mmdf].map(|abilities| seen.fit(abilities));
+                assert_eq!(fit, good, "{} by {size}", octets.escape_ascii());
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use ailurus_proto::imap::{CommandName, Tag, response};
 
 const ALWAYS: &str = "IMAP4REV1 LITERAL+";
 const AFTER_LOGIN: &str =
-    "IDLE UIDPLUS NAMESPACE CHILDREN UNSELECT ESEARCH WITHIN MULTIAPPEND SCAN ID ENABLE MOVE";
+    "IDLE UIDPLUS NAMESPACE CHILDREN BINARY UNSELECT ESEARCH WITHIN MULTIAPPEND SCAN ID ENABLE MOVE";
 
 impl Session {
     /// CAPABILITY (RFC 3501 §6.1.1): all lists that matter in this state.

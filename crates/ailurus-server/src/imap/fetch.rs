@@ -5,6 +5,10 @@
 //!
 //! `\Seen` is set for all messages at the end by one edit, since an edit costs a lock and often a sync.
 
+mod binary;
+
+pub(crate) use binary::Binary;
+
 use crate::imap::select::Selected;
 use crate::imap::session::{Session, State, Step, Task};
 use crate::imap::tagged::{Notes, Outcome};
@@ -51,6 +55,8 @@ struct Current {
     /// Octets of the message that are to follow as they are.
     stream: Option<Range<u64>>,
     scan: Option<(Scanner, u64)>,
+    /// The part that BINARY is about.
+    binary: Option<binary::Work>,
     parts: Option<Message<'static>>,
     header: Option<Header>,
 }
@@ -79,6 +85,10 @@ const BODY_STRUCTURE: NoteKind = NoteKind(1);
 enum Need {
     Nothing,
     Parts,
+    /// What was begun of BINARY.
+    Binary,
+    /// It cannot be had, for this reason (`UNKNOWN-CTE`).
+    Refusal(&'static str),
 }
 
 impl Session {
@@ -176,6 +186,14 @@ impl Fetch {
                         self.item_failed(selected, &error);
                     }
                 }
+            } else if current.binary.is_some() {
+                match self.binary_step(selected, out, limit) {
+                    Ok(read) => scanned += read,
+                    Err(step) => return step,
+                }
+                if scanned >= SLICE {
+                    return Step::Yield;
+                }
             } else if let Some(item) = self.items.get(current.item) {
                 match append_item(item, selected, current, &mut self.scratch, out) {
                     Ok(Need::Nothing) => {
@@ -183,6 +201,8 @@ impl Fetch {
                         current.item += 1;
                     }
                     Ok(Need::Parts) => current.scan = Some((Scanner::new(), 0)),
+                    Ok(Need::Binary) => {}
+                    Ok(Need::Refusal(reason)) => self.refuse_binary(reason),
                     Err(error) => self.item_failed(selected, &error),
                 }
             } else {
@@ -216,6 +236,7 @@ impl Fetch {
                     seen: false,
                     stream: None,
                     scan: None,
+                    binary: None,
                     parts: parts.map(|(_, parts)| parts),
                     header: None,
                 });
@@ -402,6 +423,12 @@ fn append_item(
         }
         FetchItem::Section(section, partial, _) => {
             return append_section(item, section, *partial, selected, current, scratch, out);
+        }
+        FetchItem::Binary(part, partial, _) => {
+            return binary::append_item(item, part, *partial, selected, current, out);
+        }
+        FetchItem::BinarySize(part) => {
+            return binary::append_item(item, part, None, selected, current, out);
         }
         _ => {}
     }

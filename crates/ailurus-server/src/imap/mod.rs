@@ -18,7 +18,7 @@
 //! # Where the reference is left on purpose
 //!
 //! * NO responses carry the codes of RFC 5530 where there is one for the cause; their texts are the reference's.
-//! * CAPABILITY lists what works and nothing else: no I18NLEVEL, MAILBOX-REFERRALS, LOGIN-REFERRALS, BINARY, SORT, THREAD, SCAN;
+//! * CAPABILITY lists what works and nothing else: no I18NLEVEL, MAILBOX-REFERRALS, LOGIN-REFERRALS, SORT, THREAD, SCAN;
 //!   ID, ENABLE, MOVE and ESEARCH are new. Once logged in it no longer lists what is for before.
 //! * ENABLE, ID, MOVE, UID MOVE are known commands.
 //! * After three failed logins the connection is closed.

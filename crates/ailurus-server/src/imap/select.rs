@@ -1,6 +1,7 @@
 //! SELECT and EXAMINE (RFC 3501 §6.3.1, §6.3.2; spec/imapd.md §7).
 
 use crate::imap::announce::Announcing;
+use crate::imap::fetch::Binary;
 use crate::imap::session::{Session, State};
 use crate::imap::tagged::Outcome;
 use crate::imap::wording;
@@ -22,6 +23,8 @@ pub(crate) struct Selected {
     pub(crate) own_flags: BTreeMap<Uid, Flags>,
     /// The parts of the message that was fetched last, if they are small: clients fetch large parts piece by piece.
     pub(crate) parts: Option<(Uid, Message<'static>)>,
+    /// The part of which BINARY was fetched last.
+    pub(crate) binary: Option<Box<Binary>>,
     /// What the client asked for.
     pub(crate) access: Access,
     /// Since when there are changes in memory only.
@@ -42,6 +45,7 @@ impl Selected {
             // The UIDs name other messages now.
             self.own_flags.clear();
             self.parts = None;
+            self.binary = None;
         }
     }
 }
@@ -63,6 +67,7 @@ impl Session {
                     announcing: Announcing::default(),
                     own_flags: BTreeMap::new(),
                     parts: None,
+                    binary: None,
                     access,
                     dirty_since: None,
                     last_checkpoint: self.now,
