@@ -105,7 +105,7 @@ fn hmac_md5_hex(key: &[u8], text: &[u8]) -> [u8; 32] {
     to_hex(&mac.finalize().into_bytes().into())
 }
 
-fn to_hex(digest: &[u8; 16]) -> [u8; 32] {
+pub(crate) fn to_hex(digest: &[u8; 16]) -> [u8; 32] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut hex = [0; 32];
     for (pair, byte) in hex.chunks_exact_mut(2).zip(digest) {

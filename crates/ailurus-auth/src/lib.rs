@@ -15,6 +15,7 @@
 //! User names are octets here: they become text when the system's user database has said that they exist.
 #![forbid(unsafe_code)]
 
+pub mod apop;
 pub mod attempts;
 pub mod cram_database;
 pub mod cram_md5;
