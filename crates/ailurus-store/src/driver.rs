@@ -265,6 +265,24 @@ pub trait Mailbox: Send {
     /// stopped costs no more than the octets given. NULs are given as they are.
     fn read(&mut self, uid: Uid, extent: Extent, from: u64, most: usize, out: &mut Vec<u8>) -> Result<usize>;
 
+    /// Tells whether the last line of the message has its end, CRLF. POP sends one in any case, and must count it before:
+    /// for a mailbox of 100,000 messages at a time.
+    fn ends_line(&mut self, uid: Uid) -> Result<bool> {
+        let message = self.snapshot().message(uid).ok_or(crate::Error::Expunged { uid: uid.get() })?;
+        let Some(from) = u64::from(message.rfc822_size()).checked_sub(2) else {
+            return Ok(message.rfc822_size() == 0);
+        };
+        let mut end = Vec::with_capacity(2);
+        while end.len() < 2 {
+            let at = from + u64::try_from(end.len()).unwrap_or(0);
+            let most = 2 - end.len();
+            if self.read(uid, Extent::Whole, at, most, &mut end)? == 0 {
+                break;
+            }
+        }
+        Ok(end == b"\r\n")
+    }
+
     /// Returns the From_ line of the message without its line end, where the format has one: COPY keeps it.
     fn envelope_line(&mut self, uid: Uid) -> Result<Option<Vec<u8>>> {
         let _ = uid;

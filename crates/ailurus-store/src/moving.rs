@@ -171,6 +171,10 @@ impl Mailbox for Moving {
         self.target.read(uid, extent, from, most, out)
     }
 
+    fn ends_line(&mut self, uid: Uid) -> Result<bool> {
+        self.target.ends_line(uid)
+    }
+
     fn envelope_line(&mut self, uid: Uid) -> Result<Option<Vec<u8>>> {
         self.target.envelope_line(uid)
     }

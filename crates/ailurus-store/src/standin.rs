@@ -59,6 +59,10 @@ impl Mailbox for StandIn {
         self.mailbox.read(uid, extent, from, most, out)
     }
 
+    fn ends_line(&mut self, uid: Uid) -> Result<bool> {
+        self.mailbox.ends_line(uid)
+    }
+
     fn envelope_line(&mut self, uid: Uid) -> Result<Option<Vec<u8>>> {
         self.mailbox.envelope_line(uid)
     }

@@ -138,6 +138,10 @@ impl Mailbox for Inbox {
         self.inner.read(uid, extent, from, most, out)
     }
 
+    fn ends_line(&mut self, uid: Uid) -> Result<bool> {
+        self.inner.ends_line(uid)
+    }
+
     fn envelope_line(&mut self, uid: Uid) -> Result<Option<Vec<u8>>> {
         self.inner.envelope_line(uid)
     }

@@ -477,6 +477,11 @@ impl Mailbox for UnixMailbox {
         })
     }
 
+    /// What has no end in the file gets one as it is read.
+    fn ends_line(&mut self, _: Uid) -> Result<bool> {
+        Ok(true)
+    }
+
     fn envelope_line(&mut self, uid: Uid) -> Result<Option<Vec<u8>>> {
         self.steadily(|this| {
             let slot = this.find(uid)?;
