@@ -1,6 +1,6 @@
 //! Session engines: no socket, no file, no clock.
 //!
-//! [`imap`] speaks IMAP. What sessions of any protocol are told before they start, and what they want of whoever
+//! [`imap`] speaks IMAP, [`pop3`] and [`pop2`] POP. What sessions of any protocol are told before they start, and what they want of whoever
 //! runs them, is here.
 #![forbid(unsafe_code)]
 
@@ -9,6 +9,9 @@ mod config;
 mod event;
 pub mod imap;
 mod login;
+mod pop;
+pub mod pop2;
+pub mod pop3;
 
 pub use config::{Config, Plaintext, Start, TlsState};
 pub use event::{Event, Facility, How, Login, LoginFailure, Priority, Signal};

@@ -48,6 +48,9 @@ pub(crate) enum Why {
     Cancelled,
 }
 
+/// How APOP is called beside the mechanisms of SASL.
+pub(crate) const APOP: How = How::Authenticate("APOP");
+
 /// Failures before login that are logged and cost the client neither time nor a login attempt: unknown or cancelled
 /// mechanisms, literals that are too long. Without a limit one connection fills the log.
 const LOGGED_FAILURES: u32 = 20;
@@ -100,11 +103,7 @@ impl Base {
             }
             Step::Done(Outcome::Verified(identity)) => self.admit(identity, None, how),
             Step::Failed(Failure::WrongProof(identity) | Failure::NoSecrets(identity)) => {
-                match self.attempts.spend(&identity) {
-                    Ok(()) => self.log_login("Login failed", &identity, Priority::Notice),
-                    Err(refusal) => self.log_refusal(refusal, &identity),
-                }
-                Next::Delay(how)
+                self.refuse(&identity, how)
             }
             Step::Failed(_) => Next::Fail(how, Why::Malformed),
         }
@@ -142,6 +141,25 @@ impl Base {
     pub(crate) fn refused(&mut self, attempt: &Attempt) -> Next {
         self.log_login("Login failed", &attempt.identity, Priority::Notice);
         Next::Delay(attempt.how)
+    }
+
+    /// Takes the proof of APOP (RFC 1939 §7).
+    pub(crate) fn apop(&mut self, challenge: &str, name: &[u8], digest: &[u8]) -> Option<Next> {
+        let secrets = Secrets(self.config.cram_md5.clone()?);
+        Some(match ailurus_auth::apop::check(challenge, name, digest, &secrets) {
+            Ok(identity) => self.admit(identity, None, APOP),
+            Err(Failure::WrongProof(identity) | Failure::NoSecrets(identity)) => self.refuse(&identity, APOP),
+            Err(_) => Next::Fail(APOP, Why::Malformed),
+        })
+    }
+
+    /// Takes note of a login that cannot be right; it costs what a wrong password costs.
+    pub(crate) fn refuse(&mut self, identity: &Identity, how: How) -> Next {
+        match self.attempts.spend(identity) {
+            Ok(()) => self.log_login("Login failed", identity, Priority::Notice),
+            Err(refusal) => self.log_refusal(refusal, identity),
+        }
+        Next::Delay(how)
     }
 
     /// Logs how an exchange failed: `failure` of a listed mechanism, `invalid` for one that is not.

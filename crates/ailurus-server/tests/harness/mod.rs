@@ -15,7 +15,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses some of this")]
 
 use ailurus_server::imap::Session;
-use ailurus_server::{Config, Event, Facility, Login, LoginFailure, Priority, Start};
+use ailurus_server::{Config, Event, Facility, Login, LoginFailure, Priority, Start, pop2, pop3};
 use ailurus_store::memory::Memory;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -30,8 +30,53 @@ pub enum Pieces {
 /// More output than this never waits, whatever the client asks for.
 pub const MOST_OUTPUT: usize = 320 * 1024;
 
-pub struct Harness {
-    pub session: Session,
+/// A session of any protocol.
+pub trait Spoken {
+    fn handle_input(&mut self, octets: &[u8], now: Instant) -> usize;
+    fn wants_input(&self) -> bool;
+    fn poll_output(&mut self, out: &mut Vec<u8>) -> bool;
+    fn poll_event(&mut self) -> Option<Event>;
+    fn poll_timeout(&self) -> Option<Instant>;
+    fn handle_timeout(&mut self, now: Instant);
+    fn handle_login(&mut self, login: Result<Login, LoginFailure>, now: Instant);
+    fn handle_tls_started(&mut self, now: Instant);
+}
+
+macro_rules! spoken {
+    ($($session:ty),*) => {$(
+        impl Spoken for $session {
+            fn handle_input(&mut self, octets: &[u8], now: Instant) -> usize {
+                self.handle_input(octets, now)
+            }
+            fn wants_input(&self) -> bool {
+                self.wants_input()
+            }
+            fn poll_output(&mut self, out: &mut Vec<u8>) -> bool {
+                self.poll_output(out)
+            }
+            fn poll_event(&mut self) -> Option<Event> {
+                self.poll_event()
+            }
+            fn poll_timeout(&self) -> Option<Instant> {
+                self.poll_timeout()
+            }
+            fn handle_timeout(&mut self, now: Instant) {
+                self.handle_timeout(now);
+            }
+            fn handle_login(&mut self, login: Result<Login, LoginFailure>, now: Instant) {
+                self.handle_login(login, now);
+            }
+            fn handle_tls_started(&mut self, now: Instant) {
+                self.handle_tls_started(now);
+            }
+        }
+    )*};
+}
+
+spoken!(Session, pop3::Session, pop2::Session);
+
+pub struct Harness<S = Session> {
+    pub session: S,
     pub memory: Memory,
     pub now: Instant,
     pub out: Vec<u8>,
@@ -65,8 +110,39 @@ impl Harness {
 
     pub fn start(memory: &Memory, config: Config, start: Start) -> Self {
         let now = Instant::now();
+        Self::with(memory, Session::new(config, start, now), now)
+    }
+}
+
+impl Harness<pop3::Session> {
+    /// A session of a POP3 client.
+    pub fn pop3(memory: &Memory, config: Config) -> Self {
+        let now = Instant::now();
+        Self::with(memory, pop3::Session::new(config, now), now)
+    }
+
+    /// The same of `ada`, who is logged in.
+    pub fn pop3_logged_in(memory: &Memory) -> Self {
+        let mut harness = Self::pop3(memory, config());
+        harness.send(b"USER ada\r\nPASS adapw\r\n");
+        harness.out.clear();
+        harness.log.clear();
+        harness
+    }
+}
+
+impl Harness<pop2::Session> {
+    /// A session of a POP2 client.
+    pub fn pop2(memory: &Memory, config: Config) -> Self {
+        let now = Instant::now();
+        Self::with(memory, pop2::Session::new(config, now), now)
+    }
+}
+
+impl<S: Spoken> Harness<S> {
+    pub fn with(memory: &Memory, session: S, now: Instant) -> Self {
         let mut harness = Self {
-            session: Session::new(config, start, now),
+            session,
             memory: memory.clone(),
             now,
             out: Vec::new(),
