@@ -388,6 +388,7 @@ impl<P: Protocol> Session<P> {
                 Level::Warning => (Priority::Debug, text),
                 Level::Error => (Priority::Notice, text),
                 Level::Log => (Priority::Warning, format!("{text} {}", self.base.who())),
+                Level::Record => (Priority::Info, format!("{text} {}", self.base.who())),
             };
             self.base.log(Facility::Mail, priority, text);
         }
