@@ -30,7 +30,7 @@ pub fn verify(names: &[OsString]) -> ExitCode {
         worst = worst.max(match found {
             Ok((findings, format)) => {
                 print_findings(&findings);
-                println!("{name} ({}): {}", known_as(format), verdict(&findings));
+                println!("{name} ({}): {}", known_as(format, &findings), verdict(&findings));
                 if findings.damaged() > 0 { WRONG } else { 0 }
             }
             Err(error) => failed("verify", &name, &error),
@@ -133,9 +133,10 @@ fn failed(task: &str, name: &MailboxName, error: &Error) -> u8 {
     FAILED
 }
 
-fn known_as(format: &str) -> &str {
+fn known_as<'f>(format: &'f str, findings: &Findings) -> &'f str {
     match format {
-        "dummy" => "no mail yet",
+        "dummy" if findings.damaged() == 0 => "no mail yet",
+        "dummy" => "of no mailbox format",
         "phile" => "a file of no mailbox format",
         format => format,
     }

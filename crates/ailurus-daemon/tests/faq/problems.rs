@@ -2,7 +2,7 @@
 
 use crate::support::bottle::FIRST_UID;
 use crate::support::host::{from_network, write};
-use crate::support::{Client, PATIENCE};
+use crate::support::{Client, PATIENCE, program};
 use crate::{MAIL, ada, at_home, bottle, code, end, has, line, login, refused, session, set_mode};
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -23,6 +23,22 @@ fn faq_7_1_a_damaged_first_line() {
     }
     end(session);
     assert_eq!(fs::read_to_string(bottle.spool("ada")).expect("there"), damaged);
+
+    // What the programs for damaged mailboxes make of it.
+    let ailurus = |arguments: &[&str]| {
+        let output = bottle.command_of_ada(&program("ailurus")).args(arguments).output().expect("run");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    for (arguments, status) in [(["verify", "INBOX"], 1), (["repair", "INBOX"], 2)] {
+        let (code, said) = ailurus(&arguments);
+        assert!(code == Some(status) && said.contains("'#driver.unix/INBOX'"), "{code:?}: {said}");
+    }
+    let (code, said) = ailurus(&["repair", "--apply", "#driver.unix/INBOX"]);
+    assert_eq!(code, Some(0), "{said}");
+    let mut session = ada(&bottle);
+    has(&session.client.ok("SELECT INBOX"), "* 3 EXISTS");
+    end(session);
 }
 
 /// A file that is no mailbox is shown as one message.
@@ -155,7 +171,7 @@ fn faq_7_15_a_damaged_mbx_mailbox() {
     assert!(text.contains(&format!(" at {at}: ?????")), "{text}");
     assert_eq!(fs::read(&path).expect("there"), octets, "nothing is changed");
 
-    let mut ailurus = user.command(crate::support::program("ailurus"));
+    let mut ailurus = user.command(program("ailurus"));
     let output = ailurus.args(["verify", "box"]).output().expect("run");
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(!output.status.success() && told.contains(&format!(" at {at}: ?????")), "{told}");
@@ -166,7 +182,7 @@ fn faq_7_15_a_damaged_mbx_mailbox() {
     has(&client.ok("SELECT box"), "* 2 EXISTS");
     client.ok("UNSELECT");
 
-    let mut ailurus = user.command(crate::support::program("ailurus"));
+    let mut ailurus = user.command(program("ailurus"));
     let output = ailurus.args(["repair", "--apply", "keep"]).output().expect("run");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     client.ok("SELECT keep");

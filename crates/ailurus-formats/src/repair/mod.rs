@@ -136,17 +136,31 @@ impl Workshop {
                 ))),
             },
             // A directory is an error, and there is nothing in an empty file.
-            "dummy" => Ok(Repaired { findings: self.verify_dummy(at)?, ..Repaired::default() }),
+            "dummy" => match self.verify_dummy(at)?.list().first() {
+                Some(finding) => Err(Error::Refused(finding.what.clone())),
+                None => Ok(Repaired::default()),
+            },
             _ => Err(unknown(format)),
         }
     }
 
+    /// A mailbox without mail; or an INBOX that no format knows and that is not opened, since the spool is never shown as one
+    /// message.
     fn verify_dummy(&self, at: &Location) -> Result<Findings> {
         let path = at.path().unwrap_or(&self.environment.spool);
         if path.is_dir() {
             return Err(Error::NotSelectable(at.name.clone()));
         }
-        Ok(Findings::default())
+        let mut findings = Findings::default();
+        if path.metadata().is_ok_and(|found| found.is_file() && found.len() > 0) {
+            let file = single::open_quietly(path).map_err(Error::io("open", path))?;
+            let looks = guess::format(&file).map_err(Error::io("read", path))?;
+            let format = looks.unwrap_or("unix");
+            let what =
+                "no format knows this file, and it is not opened; salvage what is mail in it by its format:";
+            findings.damage(path, 0, format!("{what} '#driver.{format}/{}'", at.name));
+        }
+        Ok(findings)
     }
 
     fn mix(&self) -> crate::Mix {
