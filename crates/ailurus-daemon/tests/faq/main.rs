@@ -1,8 +1,11 @@
-//! The questions of the FAQ as tests, each named after its question: what is said of it is so.
+//! The questions of the FAQ as tests, each named after its question: what docs/faq.md says is so.
+//!
+//! `document.rs` checks that docs/faq.md names the test of each answer that has to hold, here or elsewhere.
 #![forbid(unsafe_code)]
 
 mod configuration;
 mod design;
+mod document;
 mod general;
 mod operation;
 mod problems;
