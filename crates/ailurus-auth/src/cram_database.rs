@@ -3,53 +3,47 @@
 //! A text file, one entry to a line: user, one TAB, secret. The secret is the rest of the line, leading spaces included,
 //! and at least one octet long. Lines that start with `#` or TAB, empty lines and lines without a TAB are passed over. CR or
 //! LF ends a line. The file is to be owned by root with mode 0400; where it exists, plaintext passwords are checked against
-//! it as well, and against nothing else.
+//! it as well, and never against those of the system.
 //!
 //! The file is read anew for every look-up by whoever owns the files; here are only its octets.
 
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
 
 use crate::SecretOctets;
 use crate::cram_md5::SecretLookup;
-use crate::identity::{names_to_try, passwords_to_try};
+use crate::entries::{self, Entries, check_entry};
+use crate::identity::passwords_to_try;
 use crate::password::{Accepted, CheckError, PasswordCheck, Verdict};
+
+pub use crate::entries::EntryError;
 
 /// The secrets of one reading of the file. Wiped from memory when dropped.
 #[derive(Clone)]
 pub struct CramDatabase {
-    text: Zeroizing<Vec<u8>>,
+    entries: Entries,
 }
 
 impl CramDatabase {
     /// Takes the octets of the file. Nothing in them is an error: what is no entry is passed over.
     pub fn parse(text: &[u8]) -> Self {
-        Self { text: Zeroizing::new(text.to_vec()) }
+        Self { entries: Entries::new(text) }
     }
 
     /// Returns the secret of a user: of the first entry of exactly that name, else, if the name has upper-case ASCII
     /// letters, of the first entry whose name is its lower-case form.
     pub fn lookup(&self, user: &[u8]) -> Option<&[u8]> {
-        self.entry_of(user).map(|entry| entry.1)
+        self.entries.of(user).map(|entry| entry.1)
     }
 
     /// Returns the name of the entry whose secret [`lookup`](Self::lookup) returns: the account that is proven, where
     /// accounts differ in letter case alone.
     pub fn name_of(&self, user: &[u8]) -> Option<&[u8]> {
-        self.entry_of(user).map(|entry| entry.0)
-    }
-
-    fn entry_of(&self, user: &[u8]) -> Option<(&[u8], &[u8])> {
-        names_to_try(user).find_map(|name| self.entries().find(|entry| entry.0 == &name[..]))
+        self.entries.of(user).map(|entry| entry.0)
     }
 
     /// Returns the names that have an entry, in the order of the file.
     pub fn users(&self) -> impl Iterator<Item = &[u8]> {
-        self.entries().map(|entry| entry.0)
-    }
-
-    fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.text.split(|byte| is_line_end(*byte)).filter_map(entry)
+        self.entries.iter().map(|entry| entry.0)
     }
 }
 
@@ -84,35 +78,18 @@ impl PasswordCheck for CramDatabase {
 /// Whoever writes the result does it beside the file, with mode 0400, and renames: a reader sees the old or the new.
 #[derive(Clone)]
 pub struct CramEditor {
-    text: Zeroizing<Vec<u8>>,
-}
-
-/// Why an entry cannot be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum EntryError {
-    /// The name is empty, starts with `#`, or contains a TAB, CR, LF or NUL.
-    #[error(
-        "a user name of the CRAM-MD5 database is not empty, does not start with # and has no control characters"
-    )]
-    Name,
-    /// The name contains `*`, which divides a user from an administrator.
-    #[error("a user name of the CRAM-MD5 database has no *")]
-    Star,
-    /// The secret is empty or contains a CR, LF or NUL.
-    #[error("a secret is not empty and fits on one line")]
-    Secret,
+    entries: Entries,
 }
 
 impl CramEditor {
     /// Takes the octets of the file as it is.
     pub fn new(text: &[u8]) -> Self {
-        Self { text: Zeroizing::new(text.to_vec()) }
+        Self { entries: Entries::new(text) }
     }
 
     /// Returns the octets of the file as it should become.
     pub fn text(&self) -> &[u8] {
-        &self.text
+        self.entries.text()
     }
 
     /// Gives a user a secret: in place of the first entry of that name (further ones, which no look-up reaches, are
@@ -123,46 +100,13 @@ impl CramEditor {
     /// If such an entry cannot be written down; then nothing is changed.
     pub fn set(&mut self, user: &[u8], secret: &[u8]) -> Result<(), EntryError> {
         check_entry(user, secret)?;
-        let entry = Zeroizing::new([user, b"\t", secret].concat());
-        if !self.replace(user, Some(&entry)) {
-            let mut text = Zeroizing::new(Vec::with_capacity(self.text.len() + entry.len() + 2));
-            text.extend_from_slice(&self.text);
-            if text.last().is_some_and(|&byte| !is_line_end(byte)) {
-                text.push(b'\n');
-            }
-            text.extend_from_slice(&entry);
-            text.push(b'\n');
-            self.text = text;
-        }
+        self.entries.set(user, secret);
         Ok(())
     }
 
     /// Removes all entries of a user; returns whether there was one.
     pub fn remove(&mut self, user: &[u8]) -> bool {
-        self.replace(user, None)
-    }
-
-    /// Puts `new` (a line without its end) in place of the user's first entry and takes out the others.
-    fn replace(&mut self, user: &[u8], new: Option<&[u8]>) -> bool {
-        let mut new = new;
-        let mut found = false;
-        // Never longer than this, so that no copy of a secret is left behind by growing.
-        let mut text = Zeroizing::new(Vec::with_capacity(self.text.len() + new.map_or(0, <[u8]>::len)));
-        for line in self.text.split_inclusive(|byte| is_line_end(*byte)) {
-            let end = line.iter().position(|byte| is_line_end(*byte)).unwrap_or(line.len());
-            let (content, line_end) = line.split_at(end);
-            if entry(content).is_none_or(|entry| entry.0 != user) {
-                text.extend_from_slice(line);
-                continue;
-            }
-            found = true;
-            if let Some(new) = new.take() {
-                text.extend_from_slice(new);
-                text.extend_from_slice(line_end);
-            }
-        }
-        self.text = text;
-        found
+        self.entries.remove(user)
     }
 }
 
@@ -172,43 +116,10 @@ impl std::fmt::Debug for CramEditor {
     }
 }
 
-fn is_line_end(byte: u8) -> bool {
-    matches!(byte, b'\r' | b'\n')
-}
-
-/// Returns user and secret if the line is an entry.
-fn entry(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    if line.starts_with(b"#") {
-        return None;
-    }
-    let (user, secret) = line.split_at(line.iter().position(|&byte| byte == b'\t')?);
-    let secret = secret.strip_prefix(b"\t")?;
-    (!user.is_empty() && !secret.is_empty()).then_some((user, secret))
-}
-
-fn check_entry(user: &[u8], secret: &[u8]) -> Result<(), EntryError> {
-    if user.is_empty() || user.starts_with(b"#") || user.iter().any(u8::is_ascii_control) {
-        return Err(EntryError::Name);
-    }
-    if user.contains(&b'*') {
-        return Err(EntryError::Star);
-    }
-    if secret.is_empty() || secret.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-        return Err(EntryError::Secret);
-    }
-    Ok(())
-}
-
 /// Returns the lines of the file that look like failed entries, as line numbers from 1, for `ailurus check`: those that
 /// are neither empty nor a comment nor an entry.
 pub fn suspect_lines(text: &[u8]) -> Vec<usize> {
-    let lines = text.split(|&byte| byte == b'\n').map(strip_cr);
-    let suspect = |line: &[u8]| !line.is_empty() && !line.starts_with(b"#") && entry(line).is_none();
-    lines.zip(1..).filter(|(line, _)| suspect(line)).map(|(_, number)| number).collect()
-}
-
-fn strip_cr(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
+    entries::suspect_lines(text, |_, _| true)
 }
 
 #[cfg(test)]
@@ -300,7 +211,7 @@ mod tests {
     #[test]
     fn the_editor_refuses_what_could_not_be_read_back() {
         let mut editor = CramEditor::new(TEXT);
-        for name in [&b""[..], b"#ada", b"a\tb", b"a\nb", b"a\rb", b"a\0b"] {
+        for name in [&b""[..], b"#ada", b":ada", b"a\tb", b"a\nb", b"a\rb", b"a\0b"] {
             assert_eq!(editor.set(name, b"pw"), Err(EntryError::Name), "{}", name.escape_ascii());
         }
         assert_eq!(editor.set(b"ben*postmgr", b"pw"), Err(EntryError::Star));
@@ -330,7 +241,7 @@ mod tests {
             let others = |text: &[u8]| {
                 let database = CramDatabase::parse(text);
                 let other = |entry: &(&[u8], &[u8])| entry.0 != user.as_bytes();
-                database.entries().filter(other).map(|entry| (entry.0.to_vec(), entry.1.to_vec())).collect::<Vec<_>>()
+                database.entries.iter().filter(other).map(|entry| (entry.0.to_vec(), entry.1.to_vec())).collect::<Vec<_>>()
             };
             editor.set(user.as_bytes(), secret.as_bytes()).expect("a fine entry");
             prop_assert_eq!(others(text.as_bytes()), others(editor.text()));

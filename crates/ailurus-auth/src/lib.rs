@@ -15,16 +15,21 @@
 //! User names are octets here: they become text when the system's user database has said that they exist.
 #![forbid(unsafe_code)]
 
+pub mod anonymous;
 pub mod apop;
 pub mod attempts;
 pub mod cram_database;
 pub mod cram_md5;
 pub mod encoding;
+mod entries;
+pub mod external;
 pub mod identity;
 pub mod login;
 pub mod mechanism;
 pub mod password;
+pub mod password_database;
 pub mod plain;
+pub mod scram;
 
 /// Octets that prove an identity: `Debug` does not print them, and they are wiped from memory when dropped.
 pub type SecretOctets = ailurus_types::Secret<zeroize::Zeroizing<Vec<u8>>>;
@@ -34,12 +39,16 @@ pub fn secret(octets: &[u8]) -> SecretOctets {
     ailurus_types::Secret::new(zeroize::Zeroizing::new(octets.to_vec()))
 }
 
+pub use anonymous::Anonymous;
 pub use attempts::{AttemptBudget, Refusal};
 pub use cram_database::{CramDatabase, CramEditor};
 pub use cram_md5::{CramMd5, SecretLookup};
 pub use encoding::{decode_initial_response, decode_response};
+pub use external::External;
 pub use identity::Identity;
 pub use login::Login;
 pub use mechanism::{Circumstances, Credentials, Failure, Mechanism, Outcome, Properties, Step};
 pub use password::{Accepted, CheckError, PasswordCheck, Verdict};
+pub use password_database::{PasswordDatabase, PasswordEditor};
 pub use plain::Plain;
+pub use scram::{Scram, VerifierLookup};

@@ -36,6 +36,8 @@ pub enum Outcome {
     Check(Credentials),
     /// The mechanism has proven the authentication identity by itself.
     Verified(Identity),
+    /// The client is nobody, and says this of itself.
+    Anonymous(Vec<u8>),
 }
 
 /// An identity and the password that is to prove it.
@@ -63,6 +65,10 @@ pub enum Failure {
     /// The secrets could not be read.
     #[error("secrets cannot be read")]
     NoSecrets(Identity),
+    /// What the client says of the channel is not what the server sees: somebody is in between, or meddles with what is
+    /// offered.
+    #[error("channel binding does not match")]
+    Binding,
     /// The exchange was over already.
     #[error("exchange is finished")]
     Finished,
@@ -128,11 +134,32 @@ pub enum Needs {
     PasswordCheck,
     /// The database of shared secrets ([`crate::CramDatabase`]).
     SharedSecrets,
+    /// The database of verifiers ([`crate::PasswordDatabase`]).
+    Verifiers,
+    /// That database, and a TLS channel that can be bound to.
+    VerifiersAndChannel,
+    /// A client whose identity is known.
+    ExternalIdentity,
+    /// That the host lets anybody in.
+    AnonymousLogin,
 }
 
-/// The mechanisms built in, in the order in which they are advertised (spec/auth.md §4).
-pub const PROPERTIES: [Properties; 3] =
-    [crate::cram_md5::PROPERTIES, crate::plain::PROPERTIES, crate::login::PROPERTIES];
+/// The mechanisms built in, in the order in which they are advertised: that of the original (spec/auth.md §4), with those
+/// that it does not have in between by their strength, for clients that take the first that they know.
+pub const PROPERTIES: [Properties; 9] = {
+    let [sha_256_plus, sha_1_plus, sha_256, sha_1] = crate::scram::PROPERTIES;
+    [
+        crate::external::PROPERTIES,
+        sha_256_plus,
+        sha_1_plus,
+        sha_256,
+        sha_1,
+        crate::cram_md5::PROPERTIES,
+        crate::plain::PROPERTIES,
+        crate::login::PROPERTIES,
+        crate::anonymous::PROPERTIES,
+    ]
+};
 
 /// Returns the properties of the mechanism of that name, whatever its case (RFC 4422 §3.1: names are upper case, but
 /// clients exist that are not), or `None`.
@@ -141,7 +168,7 @@ pub fn properties(name: &[u8]) -> Option<&'static Properties> {
 }
 
 /// What of a session decides which mechanisms it has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Circumstances {
     /// Plaintext logins are disabled now (spec/auth.md §6; TLS may have lifted it).
     pub plaintext_disabled: bool,
@@ -149,13 +176,28 @@ pub struct Circumstances {
     pub in_tls: bool,
     /// The database of shared secrets existed when the session began.
     pub shared_secrets: bool,
+    /// The database of verifiers existed when the session began.
+    pub verifiers: bool,
+    /// The TLS channel can be bound to.
+    pub channel: bool,
+    /// It is known who the client is.
+    pub external_identity: bool,
+    /// The host lets anybody in, and the protocol has use for them.
+    pub anonymous: bool,
 }
 
 impl Properties {
     /// Returns whether the mechanism may be tried.
     pub fn is_usable(&self, now: Circumstances) -> bool {
         let allowed = self.plaintext == Plaintext::No || !now.plaintext_disabled;
-        let present = self.needs != Needs::SharedSecrets || now.shared_secrets;
+        let present = match self.needs {
+            Needs::PasswordCheck => true,
+            Needs::SharedSecrets => now.shared_secrets,
+            Needs::Verifiers => now.verifiers,
+            Needs::VerifiersAndChannel => now.verifiers && now.channel,
+            Needs::ExternalIdentity => now.external_identity,
+            Needs::AnonymousLogin => now.anonymous,
+        };
         allowed && present
     }
 
@@ -173,7 +215,7 @@ mod tests {
     #[test]
     fn the_table_is_that_of_the_specification() {
         let find = |name: &str| properties(name.as_bytes()).expect("built in");
-        let open = Circumstances { plaintext_disabled: false, in_tls: false, shared_secrets: false };
+        let open = Circumstances::default();
         let disabled = Circumstances { plaintext_disabled: true, ..open };
         let in_tls = Circumstances { in_tls: true, ..open };
         for plaintext in [find("PLAIN"), find("login")] {
@@ -190,7 +232,20 @@ mod tests {
         assert_eq!(find("plain").initial_response, InitialResponse::Allowed);
         assert!(properties(b"NOSUCH").is_none());
         let order: Vec<_> = PROPERTIES.iter().map(|properties| properties.name).collect();
-        assert_eq!(order, ["CRAM-MD5", "PLAIN", "LOGIN"]);
+        let scram = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1"];
+        assert_eq!(order[1..5], scram);
+        assert_eq!(
+            [order[0], order[5], order[6], order[7], order[8]],
+            ["EXTERNAL", "CRAM-MD5", "PLAIN", "LOGIN", "ANONYMOUS"]
+        );
+        let listed =
+            |now| PROPERTIES.iter().filter(|p| p.is_advertised(now)).map(|p| p.name).collect::<Vec<_>>();
+        assert_eq!(listed(open), [""; 0]);
+        assert_eq!(listed(Circumstances { verifiers: true, ..disabled }), scram[2..]);
+        assert_eq!(listed(Circumstances { channel: true, ..disabled }), [""; 0]);
+        assert_eq!(listed(Circumstances { channel: true, verifiers: true, ..disabled }), scram);
+        assert_eq!(listed(Circumstances { external_identity: true, ..disabled }), ["EXTERNAL"]);
+        assert_eq!(listed(Circumstances { anonymous: true, ..disabled }), ["ANONYMOUS"]);
     }
 
     #[test]
