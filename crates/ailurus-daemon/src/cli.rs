@@ -134,11 +134,17 @@ enum Task {
         #[arg(long)]
         apply: bool,
     },
-    /// Change the database of CRAM-MD5 secrets.
+    /// Change the databases of passwords.
     ///
-    /// As root that is /etc/cram-md5.pwd. While that file exists, all passwords are checked against it and not
-    /// against the system's. As anyone else it is the password of your own server. The secret is read from the terminal, or
-    /// from standard input if that is none; never from the command line.
+    /// As root those of the host: verifiers for SCRAM in /etc/ailurus.passwd, from which nobody can read the password; and, if that
+    /// file is there or --cram-md5 asks for it, the password itself in /etc/cram-md5.pwd, which CRAM-MD5 and APOP need. As anyone else:
+    /// the password of your own server.
+    ///
+    /// A password that a client sends as it is typed is checked against /etc/cram-md5.pwd if the user has an entry in it; else
+    /// against /etc/ailurus.passwd if the user has an entry there; else against the system's, but never while there is a
+    /// /etc/cram-md5.pwd.
+    ///
+    /// The password is read from the terminal, or from standard input if that is none; never from the command line.
     Passwd(Passwd),
     /// One connection on standard input and output, for a server that accepted it.
     #[command(hide = true)]
@@ -159,20 +165,31 @@ struct Passwd {
     /// Remove this user.
     #[arg(long, value_name = "USER")]
     remove: Option<String>,
-    /// Print the users that have a secret.
+    /// Print the users that have an entry.
     #[arg(long, conflicts_with = "remove")]
     list: bool,
-    /// Another database.
+    /// Keep the password itself as well, for CRAM-MD5 and APOP.
+    #[arg(long, conflicts_with_all = ["remove", "list", "scram_only"])]
+    cram_md5: bool,
+    /// Do not keep the password itself, and remove one that was kept: no CRAM-MD5 and no APOP for this user.
+    #[arg(long, conflicts_with_all = ["remove", "list", "file"])]
+    scram_only: bool,
+    /// A CRAM-MD5 database (lines of user, TAB, password) to change instead.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
 impl Passwd {
     fn run(self) -> ExitCode {
+        let kinds = match (self.cram_md5, self.scram_only) {
+            (_, true) => passwd::Kinds::VerifiersOnly,
+            (true, false) => passwd::Kinds::WithSecret,
+            (false, false) => passwd::Kinds::Usual,
+        };
         let action = match (self.remove, self.list) {
             (Some(user), _) => passwd::Action::Remove(user),
             (None, true) => passwd::Action::List,
-            (None, false) => passwd::Action::Set(self.user),
+            (None, false) => passwd::Action::Set(self.user, kinds),
         };
         passwd::passwd(action, self.file)
     }
@@ -230,7 +247,14 @@ Files:
   /etc/pam.d/imap
       How PAM checks passwords. Without it shadow is used.
   /etc/cram-md5.pwd
-      While it exists, all passwords are checked against it.
+      Passwords for CRAM-MD5 and APOP. While it exists, no password of
+      the system counts.
+  /etc/ailurus.passwd
+      Verifiers for SCRAM, made by ailurus passwd. Who has an entry has
+      that password and not the system's.
+  /etc/anonymous.newsgroups
+      While it exists, anybody can log in as anonymous and read #news.,
+      #ftp/ and #public/.
   /etc/ailurus.toml, /etc/c-client.cf
       Settings, if there are any: see ailurus.toml(5). Mistakes are
       logged, and shown by ailurus check.

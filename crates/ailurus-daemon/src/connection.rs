@@ -1,8 +1,10 @@
 //! The engine of one IMAP connection, with the door and the log that it needs, as the transport drives it.
 
 use crate::alerts::Alerts;
+use crate::client_certificate;
 use crate::login::Door;
-use crate::transport::{Engine, Request, Signal};
+use crate::settings::Settings;
+use crate::transport::{Engine, Request, Secured, Signal};
 use ailurus_auth::Identity;
 use ailurus_server::imap::Session;
 use ailurus_server::{self as server, Event};
@@ -16,14 +18,21 @@ pub(crate) struct Connection<'d> {
     door: &'d mut dyn Door,
     log: &'d Log,
     alerts: Alerts,
+    settings: &'d Settings,
     /// What goes out before the session speaks again.
     aside: Vec<u8>,
 }
 
 impl<'d> Connection<'d> {
     /// Takes a session.
-    pub(crate) fn new(session: Session, door: &'d mut dyn Door, log: &'d Log, alerts: Alerts) -> Self {
-        Self { session, door, log, alerts, aside: Vec::new() }
+    pub(crate) fn new(
+        session: Session,
+        door: &'d mut dyn Door,
+        log: &'d Log,
+        alerts: Alerts,
+        settings: &'d Settings,
+    ) -> Self {
+        Self { session, door, log, alerts, settings, aside: Vec::new() }
     }
 
     fn let_in(&mut self, result: Result<server::Login, server::LoginFailure>) {
@@ -71,10 +80,15 @@ impl Engine for Connection<'_> {
                     let result = self.door.check_password(&identity, password.expose());
                     self.let_in(result);
                 }
-                Event::BecomeUser { user, authenticating_user, mechanism: _ } => {
-                    let result = self.door.become_user(&identity(user, authenticating_user));
+                Event::BecomeUser { user, authenticating_user, mechanism } => {
+                    let result = self.door.become_user(&identity(user, authenticating_user), mechanism);
                     self.let_in(result);
                 }
+                Event::BecomeAnonymous => {
+                    let result = self.door.become_anonymous();
+                    self.let_in(result);
+                }
+                Event::LoginFailed => self.door.note_failure(),
                 Event::StartTls => return Some(Request::StartTls),
                 Event::Close { exit_status } => return Some(Request::Close(exit_status)),
             }
@@ -115,8 +129,9 @@ impl Engine for Connection<'_> {
         self.session.handle_disconnect(cause, now);
     }
 
-    fn handle_tls_started(&mut self, now: Instant) {
-        self.session.handle_tls_started(now);
+    fn handle_tls_started(&mut self, secured: Secured, now: Instant) {
+        let channel = client_certificate::channel(&secured, self.settings);
+        self.session.handle_tls_started(channel, now);
     }
 }
 
@@ -150,7 +165,7 @@ fn priority_of(priority: server::Priority) -> Priority {
 mod tests {
     use super::*;
     use crate::login::Door;
-    use crate::settings::{Confinement, Settings};
+    use crate::settings::Confinement;
     use crate::surroundings::{self, Surroundings};
     use ailurus_server::{Config, Login, LoginFailure, Start};
     use std::path::Path;
@@ -162,7 +177,7 @@ mod tests {
         fn check_password(&mut self, _: &Identity, _: &[u8]) -> Result<Login, LoginFailure> {
             Err(LoginFailure::Refused)
         }
-        fn become_user(&mut self, _: &Identity) -> Result<Login, LoginFailure> {
+        fn become_user(&mut self, _: &Identity, _: &str) -> Result<Login, LoginFailure> {
             Err(LoginFailure::Refused)
         }
     }
@@ -193,8 +208,10 @@ mod tests {
         let scratch = tempfile::tempdir().expect("a directory");
         let nologin = scratch.path().join("nologin");
         let alerts = Alerts::of(scratch.path().join("alert"), nologin.clone());
+        let settings = Settings::default();
         let (log, mut door, start) = (Log::stderr("test"), Closed, Instant::now());
-        let mut connection = Connection::new(session(scratch.path(), start), &mut door, &log, alerts);
+        let mut connection =
+            Connection::new(session(scratch.path(), start), &mut door, &log, alerts, &settings);
         assert!(output(&mut connection).starts_with("* PREAUTH"));
         let mut say = |after: u64, line: &str| {
             let now = start + Duration::from_secs(after);

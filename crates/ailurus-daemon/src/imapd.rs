@@ -6,14 +6,16 @@
 //! without rights that does this instead is to come.
 
 use crate::alerts::{Alerts, NOLOGIN};
+use crate::client_certificate;
 use crate::connection::Connection;
+use crate::databases::{PASSWORD_DATABASE, Passwords, SecretFile, VerifierFile};
 use crate::logging;
-use crate::login::{Door, HostDoor, Passwords, PersonalDoor, SecretFile};
+use crate::login::{Door, HostDoor, PersonalDoor};
 use crate::peer::{Ends, Names, Service};
 use crate::settings::{Confinement, Files, Gravity, Settings};
 use crate::surroundings::{self, Surroundings};
-use crate::tls::{CertificateStore, server_config};
-use crate::transport::{Ending, Engine, HandshakeError, ProcessSignals, Request, Signal, Transport};
+use crate::tls::{CertificateError, CertificateStore, server_config};
+use crate::transport::{Ending, Engine, HandshakeError, ProcessSignals, Request, Secured, Signal, Transport};
 use ailurus_server::imap::Session;
 use ailurus_server::{Config, Plaintext, Start, TlsState};
 use ailurus_sys::signals::{Signal as SystemSignal, SignalPipe};
@@ -82,6 +84,12 @@ impl Personal {
         self.state.join("password")
     }
 
+    /// Returns the file of verifiers of the same password.
+    #[must_use]
+    pub fn verifier_file(&self) -> PathBuf {
+        self.state.join("verifiers")
+    }
+
     /// Returns where newsgroups are, which only a sample has to itself.
     #[must_use]
     pub fn news(&self) -> PathBuf {
@@ -122,6 +130,17 @@ pub fn program_name() -> String {
     let name = name.to_string_lossy();
     name.rsplit(['/', '\\']).next().filter(|name| !name.is_empty()).unwrap_or("imapd").to_owned()
 }
+
+/// Ways to log in beside passwords, as the files of the host have them when the session begins.
+#[derive(Default)]
+struct Ways {
+    secrets: Option<SecretFile>,
+    verifiers: Option<VerifierFile>,
+    anonymous: bool,
+}
+
+/// If this file exists, anybody can log in and read what is there for everybody. What is in it does not matter.
+const ANONYMOUS: &str = "/etc/anonymous.newsgroups";
 
 /// One connection, from its start to its end.
 struct One {
@@ -168,8 +187,11 @@ impl One {
     fn serve_host(&self, store: &CertificateStore, tls_first: bool) -> ExitCode {
         let passwords = Passwords::of_host();
         let secrets = passwords.secrets();
+        let verifiers = VerifierFile::existing(PASSWORD_DATABASE);
+        let ways = Ways { secrets, verifiers: verifiers.clone(), anonymous: Path::new(ANONYMOUS).exists() };
         let mut door = HostDoor {
             passwords,
+            verifiers,
             remote: self.ends.remote.map(|address| address.to_string()),
             client: self.ends.client.clone(),
             host: self.ends.host.clone(),
@@ -177,7 +199,7 @@ impl One {
             log: &self.log,
             session: None,
         };
-        self.serve(store, tls_first, secrets, &mut door, Start::NotAuthenticated)
+        self.serve(store, tls_first, ways, &mut door, Start::NotAuthenticated)
     }
 
     /// The surroundings (ssh, a login shell) vouch for the user: no password is asked.
@@ -196,7 +218,7 @@ impl One {
             Ok(environment) => environment,
             Err(error) => {
                 // As at the host's ports: a program that is told nothing says that the connection broke.
-                let farewell = Farewell::new(&self.config(TlsState::Unavailable, None));
+                let farewell = Farewell::new(&self.config(TlsState::Unavailable, Ways::default()));
                 std::io::stdout().write_all(&farewell.text).ok();
                 return self.fail(&error);
             }
@@ -207,7 +229,7 @@ impl One {
         std::env::set_current_dir(&environment.home).ok();
         let mailboxes = surroundings::mailboxes(environment);
         let start = Start::PreAuthenticated { user: user.name, mailboxes };
-        self.serve(store, tls_first, None, &mut NoDoor, start)
+        self.serve(store, tls_first, Ways::default(), &mut NoDoor, start)
     }
 
     fn serve_personal(&self, personal: &Personal, tls_first: bool) -> ExitCode {
@@ -220,15 +242,21 @@ impl One {
             shared: Default::default(),
         };
         std::env::set_current_dir(&personal.home).ok();
-        let mut door = PersonalDoor { secrets: secrets.clone(), surroundings, settings: &self.settings };
-        self.serve(&personal.certificates(), tls_first, Some(secrets), &mut door, Start::NotAuthenticated)
+        let verifiers = VerifierFile::existing(personal.verifier_file());
+        let ways = Ways {
+            secrets: secrets.0.exists().then(|| secrets.clone()),
+            verifiers: verifiers.clone(),
+            anonymous: false,
+        };
+        let mut door = PersonalDoor { secrets, verifiers, surroundings, settings: &self.settings };
+        self.serve(&personal.certificates(), tls_first, ways, &mut door, Start::NotAuthenticated)
     }
 
     fn serve(
         &self,
         store: &CertificateStore,
         tls_first: bool,
-        secrets: Option<SecretFile>,
+        ways: Ways,
         door: &mut dyn Door,
         start: Start,
     ) -> ExitCode {
@@ -239,16 +267,21 @@ impl One {
         // Who need not log in cannot start TLS either, and may not read root's key.
         let wants_tls = tls_first || matches!(start, Start::NotAuthenticated);
         let certificate = if wants_tls { self.certificate(store, local, tls_first) } else { None };
+        let mut secured = Secured::default();
         let tls_state = match &certificate {
             None if tls_first => return ExitCode::FAILURE,
             None => TlsState::Unavailable,
             Some(_) if !tls_first => TlsState::Available,
             Some(config) => match transport.start_tls(Arc::clone(config), &mut signals) {
-                Ok(()) => TlsState::Active,
+                Ok(known) => {
+                    secured = known;
+                    TlsState::Active
+                }
                 Err(error) => return self.no_handshake(&error),
             },
         };
-        let config = self.config(tls_state, secrets);
+        let mut config = self.config(tls_state, ways);
+        config.channel = client_certificate::channel(&secured, &self.settings);
         let tls: &mut dyn FnMut() -> _ = &mut || certificate.clone().ok_or("no certificate".to_owned());
         let ending = if Path::new(NOLOGIN).exists() || self.settings.refusal().is_some() {
             let line = format!("Logout user=??? host={}", self.ends.client);
@@ -262,7 +295,8 @@ impl One {
                 alerts.add_user(&mailboxes.environment().mailbox_dir);
             }
             let session = Session::new(config, start, Instant::now());
-            transport.run(&mut Connection::new(session, door, &self.log, alerts), &mut signals, tls)
+            let mut connection = Connection::new(session, door, &self.log, alerts, &self.settings);
+            transport.run(&mut connection, &mut signals, tls)
         };
         match ending {
             Ending::Closed(status) => ExitCode::from(status),
@@ -278,7 +312,17 @@ impl One {
         local: Option<IpAddr>,
         needed: bool,
     ) -> Option<Arc<rustls::ServerConfig>> {
-        match server_config(store, local) {
+        let clients = self.settings.client_ca.as_deref();
+        let config = server_config(store, local, clients).or_else(|error| match error {
+            // Who would have shown a certificate is asked for a password.
+            CertificateError::Authorities { .. } => {
+                self.say(Priority::Alert, &format!("{error}, host={}", self.ends.client));
+                self.say(Priority::Error, &format!("SSL error status: {}", error.reason()));
+                server_config(store, local, None)
+            }
+            error => Err(error),
+        });
+        match config {
             Ok(config) => Some(config),
             Err(error) => {
                 if needed || store.find(local).is_some() {
@@ -290,7 +334,7 @@ impl One {
         }
     }
 
-    fn config(&self, tls: TlsState, secrets: Option<SecretFile>) -> Config {
+    fn config(&self, tls: TlsState, ways: Ways) -> Config {
         let date = surroundings::date_text(&surroundings::local_now());
         let mut config = Config::new(&self.ends.host, PRODUCT, &date, &self.ends.client);
         config.tls = tls;
@@ -298,12 +342,13 @@ impl One {
         let usual = if self.ends.is_local() { Plaintext::Allowed } else { Plaintext::OnlyTls };
         config.plaintext = self.settings.plaintext_for(self.ends.remote).unwrap_or(usual);
         config.login_attempts = self.settings.login_attempts.unwrap_or(config.login_attempts);
-        if let Some(secrets) = secrets {
-            config.cram_md5 = Some(Arc::new(secrets));
-        }
+        config.anonymous = ways.anonymous;
         let mut nonce = [0; 8];
-        if process::random_bytes(&mut nonce).is_err() {
-            config.cram_md5 = None; // a challenge that can be guessed proves nothing
+        let random = process::random_bytes(&mut nonce).and_then(|()| process::random_bytes(&mut config.seed));
+        // A challenge that can be guessed proves nothing.
+        if random.is_ok() {
+            config.cram_md5 = ways.secrets.map(|secrets| Arc::new(secrets) as _);
+            config.scram = ways.verifiers.map(|verifiers| Arc::new(verifiers) as _);
         }
         config.nonce = u64::from_ne_bytes(nonce);
         config
@@ -350,6 +395,7 @@ impl Door for NoDoor {
     fn become_user(
         &mut self,
         _: &ailurus_auth::Identity,
+        _: &str,
     ) -> Result<ailurus_server::Login, ailurus_server::LoginFailure> {
         Err(ailurus_server::LoginFailure::Unavailable)
     }
@@ -394,7 +440,7 @@ impl Engine for Farewell {
     fn handle_wake(&mut self, _: Instant) {}
     fn handle_signal(&mut self, _: Signal, _: Instant) {}
     fn handle_disconnect(&mut self, _: &str, _: Instant) {}
-    fn handle_tls_started(&mut self, _: Instant) {}
+    fn handle_tls_started(&mut self, _: Secured, _: Instant) {}
 }
 
 fn descriptors() -> rustix::io::Result<(OwnedFd, OwnedFd)> {

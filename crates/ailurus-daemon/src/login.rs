@@ -4,18 +4,16 @@
 //! all that is root's, for good (§2), and from there on acts with the user's rights alone. A [`PersonalDoor`] is
 //! that of a person's own server: one user, one password in a file, no rights to give up.
 
+use crate::databases::{Passwords, SecretFile, VerifierFile};
 use crate::settings::{Confinement, Settings};
 use crate::surroundings::{self, Surroundings};
 use ailurus_auth::identity::{names_to_try, passwords_to_try};
-use ailurus_auth::{CheckError, CramDatabase, Identity, PasswordCheck, SecretLookup, Verdict};
+use ailurus_auth::{Identity, PasswordCheck, Verdict};
 use ailurus_server::{Login, LoginFailure};
 use ailurus_store::{Level, Mode};
 use ailurus_sys::syslog::{Facility, Log, Priority, field};
 use ailurus_sys::{User, pam, privileges, shadow, users};
-use ailurus_types::Secret;
-use std::io;
-use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
+use std::path::Path;
 
 /// Lets users in.
 pub trait Door {
@@ -26,79 +24,39 @@ pub trait Door {
     /// The reason is in the log; the peer is told nothing.
     fn check_password(&mut self, identity: &Identity, password: &[u8]) -> Result<Login, LoginFailure>;
 
-    /// Becomes the user of an identity that is proven.
+    /// Becomes the user of an identity that is proven, by this mechanism.
     ///
     /// # Errors
     ///
     /// As before.
-    fn become_user(&mut self, identity: &Identity) -> Result<Login, LoginFailure>;
+    fn become_user(&mut self, identity: &Identity, mechanism: &str) -> Result<Login, LoginFailure>;
+
+    /// Becomes the user whom anybody can be.
+    ///
+    /// # Errors
+    ///
+    /// There is none here.
+    fn become_anonymous(&mut self) -> Result<Login, LoginFailure> {
+        Err(LoginFailure::Unavailable)
+    }
+
+    /// Takes note of an attempt that failed.
+    fn note_failure(&mut self) {}
 }
 
-/// Where passwords of system users are checked, decided once at the start.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Passwords {
-    /// The database of CRAM-MD5 is there, and then nothing else counts (spec/auth.md §1).
-    Database(PathBuf),
-    /// PAM, with this service name.
-    Pam(&'static str),
-    /// passwd and shadow.
-    Shadow,
-}
-
-/// The database of shared secrets of a mail host.
-pub const CRAM_DATABASE: &str = "/etc/cram-md5.pwd";
 /// The PAM service of imapd: what administrators have configured for the original.
 pub const PAM_SERVICE: &str = "imap";
-/// Where its file is.
-pub const PAM_DIRECTORIES: [&str; 3] = ["/etc/pam.d", "/usr/lib/pam.d", "/usr/local/etc/pam.d"];
+/// Whose rights the anonymous user has.
+const NOBODY: &[u8] = b"nobody";
 /// Members of this group may log in as others.
 const ADMIN_GROUP: &[u8] = b"mailadm";
-
-impl Passwords {
-    /// Looks at the host.
-    #[must_use]
-    pub fn of_host() -> Self {
-        if Path::new(CRAM_DATABASE).exists() {
-            return Self::Database(CRAM_DATABASE.into());
-        }
-        let configured = PAM_DIRECTORIES.iter().any(|d| Path::new(d).join(PAM_SERVICE).exists());
-        if configured && pam::available() { Self::Pam(PAM_SERVICE) } else { Self::Shadow }
-    }
-
-    /// Returns the database if CRAM-MD5 is to be offered.
-    #[must_use]
-    pub fn secrets(&self) -> Option<SecretFile> {
-        match self {
-            Self::Database(path) => Some(SecretFile(path.clone())),
-            _ => None,
-        }
-    }
-}
-
-/// A CRAM-MD5 database that is read anew for every look-up.
-#[derive(Clone, Debug)]
-pub struct SecretFile(pub PathBuf);
-
-impl SecretFile {
-    fn read(&self) -> Result<CramDatabase, CheckError> {
-        let text = std::fs::read(&self.0).map(Zeroizing::new).map_err(|error| CheckError {
-            what: format!("cannot read {}", self.0.display()),
-            source: Some(Box::new(error)),
-        })?;
-        Ok(CramDatabase::parse(&text))
-    }
-}
-
-impl SecretLookup for SecretFile {
-    fn secret(&self, user: &[u8]) -> Result<Option<Secret<Zeroizing<Vec<u8>>>>, CheckError> {
-        self.read()?.secret(user)
-    }
-}
 
 /// The door of a mail host.
 pub struct HostDoor<'l> {
     /// How passwords are checked.
     pub passwords: Passwords,
+    /// The database of verifiers, if there is one.
+    pub verifiers: Option<VerifierFile>,
     /// The client's address, for PAM.
     pub remote: Option<String>,
     /// The client for the log.
@@ -113,10 +71,31 @@ pub struct HostDoor<'l> {
     pub session: Option<pam::PamSession>,
 }
 
-/// A password that is right, and what its check brought along.
+/// A name that is proven, and what its check brought along. Where accounts differ in letter case alone the name is that of the
+/// entry whose password was checked: a database may know `ada`, and `ADA` be somebody else.
 struct Checked {
+    name: Vec<u8>,
     session: Option<pam::PamSession>,
     alerts: Vec<(Level, String)>,
+}
+
+impl Checked {
+    fn new(name: Vec<u8>) -> Self {
+        Self { name, session: None, alerts: Vec::new() }
+    }
+}
+
+/// Checks a password against the entry of that name in a database.
+fn by_database(
+    database: &dyn PasswordCheck,
+    entry: &[u8],
+    name: &[u8],
+    password: &[u8],
+) -> Result<Checked, String> {
+    match database.check(name, password, None).map_err(|error| chain(&error))? {
+        Verdict::Accepted(_) => Ok(Checked::new(entry.to_vec())),
+        Verdict::Refused(why) => Err(why.into()),
+    }
 }
 
 impl Door for HostDoor<'_> {
@@ -125,25 +104,64 @@ impl Door for HostDoor<'_> {
         self.enter(identity, checked)
     }
 
-    fn become_user(&mut self, identity: &Identity) -> Result<Login, LoginFailure> {
-        self.enter(identity, Checked { session: None, alerts: Vec::new() })
+    fn become_user(&mut self, identity: &Identity, mechanism: &str) -> Result<Login, LoginFailure> {
+        let name = self.proven(&identity.authcid, mechanism).map_err(|why| self.refuse(identity, &why))?;
+        self.enter(identity, Checked::new(name))
+    }
+
+    fn become_anonymous(&mut self) -> Result<Login, LoginFailure> {
+        let identity = Identity::parse_star(NOBODY);
+        let user = account(NOBODY)
+            .and_then(|user| user.filter(|user| user.uid != 0).ok_or("no such account".into()));
+        let user = user.map_err(|why| self.refuse(&identity, &why))?;
+        let environment = surroundings::anonymous(&self.host, self.settings);
+        self.drop_rights(&user, None);
+        std::env::set_current_dir(&environment.home).ok();
+        Ok(surroundings::login(environment, Vec::new()))
     }
 }
 
 impl HostDoor<'_> {
     /// Checks the password of a system account; the error is for the log.
     fn check(&self, name: &[u8], password: &[u8]) -> Result<Checked, String> {
-        match &self.passwords {
-            Passwords::Database(path) => {
-                let database = SecretFile(path.clone()).read().map_err(|error| chain(&error))?;
-                match database.check(name, password, None).map_err(|error| chain(&error))? {
-                    Verdict::Accepted(_) => Ok(Checked { session: None, alerts: Vec::new() }),
-                    Verdict::Refused(why) => Err(why.into()),
-                }
+        let secrets = self.passwords.secrets().map(|file| file.read()).transpose();
+        let secrets = secrets.map_err(|error| chain(&error))?;
+        if let Some(secrets) = &secrets
+            && let Some(entry) = secrets.name_of(name)
+        {
+            return by_database(secrets, entry, name, password);
+        }
+        if let Some(verifiers) = &self.verifiers {
+            let verifiers = verifiers.read().map_err(|error| chain(&error))?;
+            if let Some(entry) = verifiers.name_of(name) {
+                return by_database(&verifiers, entry, name, password);
             }
+            if secrets.is_some() {
+                // Who has no entry in either takes as long as who has.
+                verifiers.check(name, password, None).map_err(|error| chain(&error))?;
+            }
+        }
+        match &self.passwords {
+            Passwords::Database(_) => Err("no entry in the CRAM-MD5 database".into()),
             Passwords::Pam(service) => self.check_pam(service, name, password),
             Passwords::Shadow => check_shadow(name, password),
         }
+    }
+
+    /// Returns the name of the entry whose secret or verifier a mechanism has used.
+    fn proven(&self, authcid: &[u8], mechanism: &str) -> Result<Vec<u8>, String> {
+        let mut entry = None;
+        if mechanism.starts_with("SCRAM-") {
+            let database = self.verifiers.as_ref().map(|file| file.read()).transpose();
+            let database = database.map_err(|error| chain(&error))?;
+            entry = database.and_then(|database| Some(database.name_of(authcid)?.to_vec()));
+        } else if let Some(secrets) = self.passwords.secrets()
+            && mechanism != "EXTERNAL"
+        {
+            let database = secrets.read().map_err(|error| chain(&error))?;
+            entry = database.name_of(authcid).map(<[u8]>::to_vec);
+        }
+        Ok(entry.unwrap_or_else(|| authcid.to_vec()))
     }
 
     fn check_pam(&self, service: &str, name: &[u8], password: &[u8]) -> Result<Checked, String> {
@@ -157,7 +175,7 @@ impl HostDoor<'_> {
         let mut why = "empty password".to_owned();
         for password in passwords_to_try(password) {
             match pam::authenticate(service, &account, password, self.remote.as_deref()) {
-                Ok(session) => return Ok(Checked { session: Some(session), alerts: Vec::new() }),
+                Ok(session) => return Ok(Checked { session: Some(session), ..Checked::new(name.to_vec()) }),
                 Err(error) => why = error.to_string(),
             }
         }
@@ -166,18 +184,14 @@ impl HostDoor<'_> {
 
     /// Becomes the user of an identity whose `authcid` is proven.
     fn enter(&mut self, identity: &Identity, checked: Checked) -> Result<Login, LoginFailure> {
-        let user = self.entitled(identity).map_err(|why| self.refuse(identity, &why))?;
+        let user = self.entitled(identity, &checked.name).map_err(|why| self.refuse(identity, &why))?;
         let surroundings = Surroundings::of_user(&user, &self.host);
         let home = surroundings.home.clone();
         // While this is still root's process: after a refusal others may log in.
         let mut environment = surroundings::environment(surroundings, self.settings, Confinement::Chroot)
             .map_err(|why| self.refuse(identity, &why))?;
         let jail = (environment.mode == Mode::ClosedBox).then_some(home.as_path());
-        if let Err(error) = privileges::become_user(&user, jail) {
-            // Neither root nor the user: nothing may go on from here.
-            self.say(Facility::Mail, Priority::Alert, &format!("cannot become user={}: {error}", user.name));
-            std::process::exit(1);
-        }
+        self.drop_rights(&user, jail);
         self.session = checked.session;
         std::env::set_current_dir(&environment.home).ok();
         for complaint in self.settings.read_users(&mut environment) {
@@ -186,16 +200,24 @@ impl HostDoor<'_> {
         Ok(surroundings::login(environment, checked.alerts))
     }
 
-    /// Returns the account to become, if the identity may.
-    fn entitled(&self, identity: &Identity) -> Result<User, String> {
-        let proven = self.proven(&identity.authcid)?;
-        let name = if identity.admin().is_some() { identity.user() } else { &proven };
+    /// Becomes a user for good.
+    fn drop_rights(&self, user: &User, jail: Option<&Path>) {
+        if let Err(error) = privileges::become_user(user, jail) {
+            // Neither root nor the user: nothing may go on from here.
+            self.say(Facility::Mail, Priority::Alert, &format!("cannot become user={}: {error}", user.name));
+            std::process::exit(1);
+        }
+    }
+
+    /// Returns the account to become, if the identity may, of which this name is proven.
+    fn entitled(&self, identity: &Identity, proven: &[u8]) -> Result<User, String> {
+        let name = if identity.admin().is_some() { identity.user() } else { proven };
         let user = account(name)?.ok_or("no such account")?;
         if user.uid == 0 {
             return Err("root cannot log in".into());
         }
         if let Some(admin) = identity.admin() {
-            let name = account(&proven)?.map_or_else(|| proven.clone(), |admin| admin.name.into_bytes());
+            let name = account(proven)?.map_or_else(|| proven.to_vec(), |admin| admin.name.into_bytes());
             let member = users::is_member(&name, ADMIN_GROUP).map_err(|error| chain(&error))?;
             let (admin, user) = (field(admin), field(identity.user()));
             let what = if member { "Admin" } else { "Failed" };
@@ -206,14 +228,6 @@ impl HostDoor<'_> {
             }
         }
         Ok(user)
-    }
-
-    /// Returns the name whose password or secret was checked. Where accounts differ in letter case alone it must not
-    /// become the other one: the database may know `ada`, and `ADA` be somebody else.
-    fn proven(&self, authcid: &[u8]) -> Result<Vec<u8>, String> {
-        let Passwords::Database(path) = &self.passwords else { return Ok(authcid.to_vec()) };
-        let database = SecretFile(path.clone()).read().map_err(|error| chain(&error))?;
-        Ok(database.name_of(authcid).unwrap_or(authcid).to_vec())
     }
 
     /// Leaves the reason in the log, which the reference keeps to itself (FAQ 7.4).
@@ -246,7 +260,7 @@ fn check_shadow(name: &[u8], password: &[u8]) -> Result<Checked, String> {
         match shadow::check(&known, password).map_err(|error| chain(&error))? {
             shadow::Verdict::Accepted { warnings, .. } => {
                 let alerts = warnings.iter().map(|warning| (level(*warning), warning.to_string())).collect();
-                return Ok(Checked { session: None, alerts });
+                return Ok(Checked { alerts, ..Checked::new(name.to_vec()) });
             }
             shadow::Verdict::Refused(reason) => why = reason.to_string(),
         }
@@ -277,6 +291,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 pub struct PersonalDoor<'l> {
     /// The file with the one user's name and password, in the form of the CRAM-MD5 database.
     pub secrets: SecretFile,
+    /// The file of verifiers.
+    pub verifiers: Option<VerifierFile>,
     /// Whose mailboxes, and where; taken at the login.
     pub surroundings: Surroundings,
     /// The configuration of the host.
@@ -285,14 +301,22 @@ pub struct PersonalDoor<'l> {
 
 impl Door for PersonalDoor<'_> {
     fn check_password(&mut self, identity: &Identity, password: &[u8]) -> Result<Login, LoginFailure> {
-        let database = self.secrets.read().map_err(|_| LoginFailure::Unavailable)?;
-        match database.check(&identity.authcid, password, None) {
-            Ok(Verdict::Accepted(_)) => self.become_user(identity),
+        let unavailable = |_| LoginFailure::Unavailable;
+        let name = &identity.authcid;
+        let secrets =
+            self.secrets.0.exists().then(|| self.secrets.read()).transpose().map_err(unavailable)?;
+        let verdict = match (secrets.filter(|secrets| secrets.name_of(name).is_some()), &self.verifiers) {
+            (Some(secrets), _) => secrets.check(name, password, None),
+            (None, Some(verifiers)) => verifiers.read().map_err(unavailable)?.check(name, password, None),
+            (None, None) => return Err(LoginFailure::Unavailable),
+        };
+        match verdict {
+            Ok(Verdict::Accepted(_)) => self.become_user(identity, "PLAIN"),
             _ => Err(LoginFailure::Refused),
         }
     }
 
-    fn become_user(&mut self, identity: &Identity) -> Result<Login, LoginFailure> {
+    fn become_user(&mut self, identity: &Identity, _mechanism: &str) -> Result<Login, LoginFailure> {
         let own = |name: &[u8]| name.eq_ignore_ascii_case(self.surroundings.user.as_bytes());
         if !own(&identity.authcid) || !own(identity.user()) {
             return Err(LoginFailure::Refused);
@@ -304,28 +328,4 @@ impl Door for PersonalDoor<'_> {
         drop(self.settings.read_users(&mut environment));
         Ok(surroundings::login(environment, Vec::new()))
     }
-}
-
-/// Replaces a file of secrets: written beside, with this mode, synced, renamed.
-///
-/// # Errors
-///
-/// The directory may not be written; the old file is as it was.
-pub fn replace_secret_file(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
-    let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let result = (|| {
-        let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
-        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-        file.write_all(text)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, path)?;
-        std::fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-    })();
-    if result.is_err() {
-        std::fs::remove_file(&beside).ok();
-    }
-    result
 }

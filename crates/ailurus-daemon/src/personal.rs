@@ -1,10 +1,11 @@
 //! A person's own server: whose, where, with which password and certificate.
 
+use crate::databases::replace_secret_file;
 use crate::imapd::{Personal, home_of_environment};
-use crate::login::replace_secret_file;
+use crate::passwd;
 use crate::surroundings::spool_of;
 use crate::tls;
-use ailurus_auth::{CramDatabase, CramEditor};
+use ailurus_auth::{CramDatabase, CramEditor, PasswordCheck, PasswordDatabase, PasswordEditor, Verdict};
 use ailurus_sys::{process, users};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -38,29 +39,45 @@ fn state_directory(home: &Path) -> PathBuf {
 pub fn prepare(own: &Personal) -> Result<Option<String>, String> {
     let state = &own.state;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(bad(state))?;
-    let file = own.password_file();
-    let text = match fs::read(&file) {
-        Ok(text) => Zeroizing::new(text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Zeroizing::default(),
-        Err(error) => return Err(bad(&file)(error)),
-    };
-    if !text.is_empty() {
-        let mode = fs::metadata(&file).map_err(bad(&file))?.mode();
-        if mode & 0o077 != 0 {
-            return Err(format!("others can read {0}: chmod 600 {0}", file.display()));
-        }
-    }
-    let made = if CramDatabase::parse(&text).lookup(own.user.as_bytes()).is_some() {
+    let (file, verifier_file) = (own.password_file(), own.verifier_file());
+    let (text, verifiers) = (read_private(&file)?, read_private(&verifier_file)?);
+    let user = own.user.as_bytes();
+    let secret = CramDatabase::parse(&text).lookup(user).map(|secret| Zeroizing::new(secret.to_vec()));
+    let known = PasswordDatabase::parse(&verifiers);
+    let made = if secret.is_some() || known.name_of(user).is_some() {
         None
     } else {
         let password = make_password()?;
         let mut editor = CramEditor::new(&text);
-        editor.set(own.user.as_bytes(), password.as_bytes()).map_err(|error| error.to_string())?;
+        editor.set(user, password.as_bytes()).map_err(|error| error.to_string())?;
         replace_secret_file(&file, editor.text(), 0o600).map_err(bad(&file))?;
         Some(password)
     };
+    // The password itself counts where there is one: verifiers of another are old.
+    let password = secret.or_else(|| made.as_ref().map(|made| Zeroizing::new(made.as_bytes().to_vec())));
+    if let Some(password) = password
+        && !matches!(known.check(user, &password, None), Ok(Verdict::Accepted(_)))
+    {
+        let mut editor = PasswordEditor::new(&verifiers);
+        editor.set(user, &password, passwd::random()?).map_err(|error| error.to_string())?;
+        replace_secret_file(&verifier_file, editor.text(), 0o600).map_err(bad(&verifier_file))?;
+    }
     prepare_certificate(own, jiff::Timestamp::now().as_second())?;
     Ok(made)
+}
+
+/// Returns the octets of a file that nobody else may read, if it is there.
+fn read_private(file: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let text = match fs::read(file) {
+        Ok(text) => Zeroizing::new(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Zeroizing::default()),
+        Err(error) => return Err(bad(file)(error)),
+    };
+    let mode = fs::metadata(file).map_err(bad(file))?.mode();
+    if !text.is_empty() && mode & 0o077 != 0 {
+        return Err(format!("others can read {0}: chmod 600 {0}", file.display()));
+    }
+    Ok(text)
 }
 
 fn bad(what: &Path) -> impl Fn(std::io::Error) -> String + '_ {
@@ -136,13 +153,30 @@ mod tests {
         assert_eq!(password.len(), 20);
         let text = fs::read_to_string(own.password_file()).expect("readable");
         assert_eq!(text, format!("ada\t{password}\n"));
-        for path in [own.password_file(), own.certificates().expected()] {
+        let verifiers = fs::read(own.verifier_file()).expect("readable");
+        let accepts = |verifiers: &[u8], password: &str| {
+            let verdict = PasswordDatabase::parse(verifiers).check(b"ada", password.as_bytes(), None);
+            matches!(verdict, Ok(Verdict::Accepted(_)))
+        };
+        assert!(accepts(&verifiers, &password));
+        for path in [own.password_file(), own.verifier_file(), own.certificates().expected()] {
             assert_eq!(fs::metadata(path).expect("there").mode() & 0o777, 0o600);
         }
         assert_eq!(fs::metadata(&own.state).expect("there").mode() & 0o777, 0o700);
         let pem = fs::read(own.certificates().expected()).expect("readable");
         assert_eq!(prepare(&own), Ok(None));
         assert_eq!(fs::read(own.certificates().expected()).expect("readable"), pem);
+        assert_eq!(fs::read(own.verifier_file()).expect("readable"), verifiers);
+        // Changed by hand.
+        fs::write(own.password_file(), "ada\tother\n").expect("ours");
+        assert_eq!(prepare(&own), Ok(None));
+        let verifiers = fs::read(own.verifier_file()).expect("readable");
+        assert!(accepts(&verifiers, "other") && !accepts(&verifiers, &password));
+        // Nobody needs to keep the password itself.
+        fs::remove_file(own.password_file()).expect("ours");
+        assert_eq!(prepare(&own), Ok(None));
+        assert!(!own.password_file().exists());
+        fs::write(own.password_file(), "ada\tother\n").expect("ours");
         let mut permissions = fs::metadata(own.password_file()).expect("there").permissions();
         std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
         fs::set_permissions(own.password_file(), permissions).expect("ours");

@@ -28,17 +28,12 @@ impl Surroundings {
     /// exist (FAQ 4.6).
     #[must_use]
     pub fn of_user(user: &User, host: &str) -> Self {
-        let home = |name: &[u8]| users::by_name(name).ok().flatten().map(|user| user.home);
         Self {
             user: user.name.clone(),
             home: user.home.clone(),
             spool: spool_of(&user.name),
             host: host.into(),
-            shared: SharedHomes {
-                ftp: home(b"ftp"),
-                public: home(b"imappublic"),
-                shared: home(b"imapshared"),
-            },
+            shared: shared_homes(),
         }
     }
 }
@@ -74,6 +69,24 @@ pub fn environment(
     settings.apply(&mut environment, confinement)?;
     environment.cache_dir = cache_directory(&environment);
     Ok(environment)
+}
+
+/// Settles what the anonymous user sees: a home of its own, and what is there for everybody.
+pub(crate) fn anonymous(host: &str, settings: &Settings) -> Environment {
+    let home = settings.anonymous_home.clone().unwrap_or_else(|| spool_directory().join("anonymous"));
+    let shared = shared_homes();
+    let mut environment = Environment::new("ANONYMOUS", home.clone(), home.join("INBOX"), host);
+    environment.mode = Mode::Anonymous;
+    environment.shared = SharedHomes { shared: None, ..shared };
+    environment.clock = Arc::new(SystemClock { local_offset: local_offset() });
+    settings.apply_anonymous(&mut environment);
+    environment
+}
+
+/// Returns the homes of the shared namespaces, where their accounts exist (FAQ 4.6).
+fn shared_homes() -> SharedHomes {
+    let home = |name: &[u8]| users::by_name(name).ok().flatten().map(|user| user.home);
+    SharedHomes { ftp: home(b"ftp"), public: home(b"imappublic"), shared: home(b"imapshared") }
 }
 
 /// Returns where indexes of mailboxes are kept: in the user's cache, which this process's environment knows if it is

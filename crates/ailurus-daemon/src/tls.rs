@@ -4,10 +4,11 @@
 //! it came to, else `SERVER.pem`; beyond the reference, `SERVER-NAME.pem` for the name that the client asks for (SNI)
 //! goes before both. Each connection reads them anew, so that a renewed certificate needs no restart.
 
+use crate::client_certificate;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use std::fmt;
 use std::io;
@@ -128,6 +129,14 @@ pub enum CertificateError {
         /// What is wrong with it.
         why: String,
     },
+    /// The file of those who vouch for clients.
+    #[error("Unable to load certificates of authorities from {}", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// TLS itself.
     #[error("Unable to create SSL context")]
     Context(#[from] rustls::Error),
@@ -138,7 +147,9 @@ impl CertificateError {
     #[must_use]
     pub fn reason(&self) -> String {
         match self {
-            Self::Certificate { why, .. } | Self::Key { why, .. } => why.clone(),
+            Self::Certificate { why, .. } | Self::Key { why, .. } | Self::Authorities { why, .. } => {
+                why.clone()
+            }
             Self::Context(error) => error.to_string(),
         }
     }
@@ -181,14 +192,15 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateEr
 /// No certificate is larger; a device file would never end.
 const MOST_PEM: u64 = 1 << 20;
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     use std::io::Read;
     let mut pem = Vec::new();
     std::fs::File::open(path)?.take(MOST_PEM).read_to_end(&mut pem)?;
     Ok(pem)
 }
 
-/// Returns the settings of a connection to this local address.
+/// Returns the settings of a connection to this local address; `clients` is the file of the authorities that vouch for
+/// certificates of clients, which are not asked for without.
 ///
 /// # Errors
 ///
@@ -196,14 +208,21 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 pub fn server_config(
     store: &CertificateStore,
     local: Option<IpAddr>,
+    clients: Option<&Path>,
 ) -> Result<Arc<rustls::ServerConfig>, CertificateError> {
     let files = store
         .find(local)
         .unwrap_or_else(|| CertificateFiles { certificate: store.expected(), key: store.expected() });
     let resolver = Resolver { store: store.clone(), usual: Arc::new(load(&files)?) };
-    let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = match clients {
+        Some(authorities) => client_certificate::verifier(authorities, &provider)
+            .map_err(|why| CertificateError::Authorities { path: authorities.into(), why })?,
+        None => WebPkiClientVerifier::no_client_auth(),
+    };
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(resolver));
     config.max_fragment_size = Some(MAX_PLAINTEXT + RECORD_HEADER);
     // Each connection is a process of its own: nobody could redeem a ticket.
@@ -289,7 +308,7 @@ pub fn validity(certified: &CertifiedKey) -> Option<(i64, i64)> {
 }
 
 /// Splits a DER element off: its tag, its content, what follows it.
-fn der(octets: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(crate) fn der(octets: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = octets.split_first()?;
     let (&first, mut rest) = rest.split_first()?;
     let mut length = usize::from(first);
@@ -372,18 +391,21 @@ mod tests {
     fn bad_files_say_which_and_why() {
         let scratch = tempfile::tempdir().expect("a directory");
         let store = CertificateStore::directory(scratch.path(), "imapd");
-        let error = server_config(&store, None).expect_err("no file");
+        let error = server_config(&store, None, None).expect_err("no file");
         let path = scratch.path().join("imapd.pem");
         assert_eq!(error.to_string(), format!("Unable to load certificate from {}", path.display()));
         assert_eq!(error.reason(), "No such file or directory");
         fs::write(&path, "no certificate\n").expect("written");
-        assert_eq!(server_config(&store, None).expect_err("none").reason(), "no certificate in the file");
+        assert_eq!(
+            server_config(&store, None, None).expect_err("none").reason(),
+            "no certificate in the file"
+        );
         let one = self_signed(&["one".into()]).expect("a certificate");
         let two = self_signed(&["two".into()]).expect("a certificate");
         let split = |pem: &str| pem.find("-----BEGIN PRIVATE").expect("a key");
         fs::write(&path, [&one[..split(&one)], &two[split(&two)..]].concat()).expect("written");
         assert_eq!(
-            server_config(&store, None).expect_err("mixed").reason(),
+            server_config(&store, None, None).expect_err("mixed").reason(),
             "key and certificate do not match"
         );
     }

@@ -183,9 +183,8 @@ fn nologin_and_alerts() {
     player.finish();
 }
 
-#[test]
-fn namespaces() {
-    let Some(bottle) = bottle() else { return };
+/// Gives the host the users whose homes are the shared namespaces.
+fn with_namespaces(bottle: &Bottle) {
     for (name, id) in [("imapshared", 20), ("ftp", 21), ("imappublic", 22)] {
         // The host may have an ftp of its own.
         let without = |file: &str| {
@@ -198,14 +197,20 @@ fn namespaces() {
         without("etc/shadow");
         bottle.add_user(name, FIRST_UID + id, "!");
         for file in [".profile", ".bash_logout", ".bashrc"] {
-            write(&bottle, name, file, "x\n");
+            write(bottle, name, file, "x\n");
         }
     }
     for (user, name) in [("imappublic", "pub1"), ("ftp", "f1")] {
-        write(&bottle, user, name, &inbox());
+        write(bottle, user, name, &inbox());
         let path = bottle.home(user).join(name);
         fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("ours");
     }
+}
+
+#[test]
+fn namespaces() {
+    let Some(bottle) = bottle() else { return };
+    with_namespaces(&bottle);
     // Another user, whose mail nobody sees.
     bottle.add_user("zed", FIRST_UID + 23, "!");
     fs::remove_dir(bottle.home("eve")).expect("it is empty");
@@ -217,6 +222,18 @@ fn namespaces() {
     }
     let mut player = recording("imap-nologin-alert-anonymous.txt");
     player.session(preauthenticated(&bottle), "namespaces as ada", |_| {});
+    player.finish();
+}
+
+#[test]
+fn anonymous_logins() {
+    let Some(bottle) = bottle() else { return };
+    with_namespaces(&bottle);
+    let mut player = recording("imap-nologin-alert-anonymous.txt");
+    player.session(from_network(&bottle), "LOGIN anonymous, disabled", |_| {});
+    bottle.publish("anonymous.newsgroups", "");
+    player.session(from_network(&bottle), "SASL anonymous", |_| {});
+    player.session(from_network(&bottle), "LOGIN anonymous", |_| {});
     player.finish();
 }
 

@@ -1,6 +1,6 @@
 //! What a session of any protocol has: its surroundings, what it wants done, and who is at the other end.
 
-use crate::config::{Config, TlsState};
+use crate::config::{Config, TlsChannel, TlsState};
 use crate::event::{Event, Facility, Priority};
 use ailurus_auth::AttemptBudget;
 use ailurus_auth::mechanism::{Circumstances, Properties};
@@ -14,7 +14,7 @@ pub(crate) struct Base {
     /// Who logged in, or tried to last; for the log.
     pub(crate) user: Option<String>,
     pub(crate) attempts: AttemptBudget,
-    /// How many CRAM-MD5 challenges were made.
+    /// How many challenges of CRAM-MD5 and SCRAM were made.
     pub(crate) challenges: u64,
     /// How many failures were logged that cost no attempt.
     pub(crate) logged_failures: u32,
@@ -49,11 +49,21 @@ impl Base {
         self.events.push_back(Event::Close { exit_status });
     }
 
+    /// Takes note that the connection is encrypted now.
+    pub(crate) fn tls_started(&mut self, channel: TlsChannel) {
+        self.config.tls = TlsState::Active;
+        self.config.channel = channel;
+    }
+
     /// Returns what decides about mechanisms now.
     pub(crate) fn circumstances(&self) -> Circumstances {
         Circumstances {
             plaintext_disabled: self.config.plaintext_disabled(),
             shared_secrets: self.config.cram_md5.is_some(),
+            verifiers: self.config.scram.is_some(),
+            channel: self.config.channel.exporter.is_some(),
+            external_identity: self.config.channel.user.is_some(),
+            anonymous: self.config.anonymous,
             in_tls: self.config.tls == TlsState::Active,
         }
     }

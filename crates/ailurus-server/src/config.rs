@@ -1,6 +1,6 @@
 //! What a session is told about its surroundings before it starts.
 
-use ailurus_auth::SecretLookup;
+use ailurus_auth::{SecretLookup, VerifierLookup};
 use ailurus_store::Mailboxes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +20,16 @@ pub struct Config {
     pub plaintext: Plaintext,
     /// The database of shared secrets, where there is one: CRAM-MD5 is then offered.
     pub cram_md5: Option<Arc<dyn SecretLookup + Send + Sync>>,
+    /// The database of verifiers, where there is one: SCRAM is then offered.
+    pub scram: Option<Arc<dyn VerifierLookup + Send + Sync>>,
     /// A random number, new for each session, from which CRAM-MD5 challenges are made.
     pub nonce: u64,
+    /// Another one, from which the nonces of SCRAM are made.
+    pub seed: [u8; 32],
+    /// What is known of the client by other means than its word: see [`TlsChannel`], which replaces it when TLS starts.
+    pub channel: TlsChannel,
+    /// Anybody may come in and read what is there for everybody; for IMAP alone.
+    pub anonymous: bool,
     /// The client as the log shows it: `name [address]`.
     pub client: String,
     /// How many logins may be tried.
@@ -41,7 +49,11 @@ impl Config {
             tls: TlsState::Unavailable,
             plaintext: Plaintext::Allowed,
             cram_md5: None,
+            scram: None,
             nonce: 0,
+            seed: [0; 32],
+            channel: TlsChannel::default(),
+            anonymous: false,
             client: client.into(),
             login_attempts: ailurus_auth::AttemptBudget::DEFAULT,
             login_failure: Duration::from_secs(3),
@@ -77,6 +89,15 @@ pub enum TlsState {
     Available,
     /// It is.
     Active,
+}
+
+/// What is known of a TLS channel when it is there.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct TlsChannel {
+    /// The data of the channel binding `tls-exporter` (RFC 9266); `None` where the channel cannot be bound to.
+    pub exporter: Option<[u8; 32]>,
+    /// The user that the client's certificate is of: EXTERNAL is then offered.
+    pub user: Option<Vec<u8>>,
 }
 
 /// Whether passwords may be sent (spec/auth.md §6).

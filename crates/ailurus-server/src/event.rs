@@ -3,8 +3,8 @@
 use ailurus_auth::{Properties, SecretOctets};
 use ailurus_store::Mailboxes;
 
-/// Something that only the edge can do. [`Event::Log`], [`Event::CheckPassword`] and [`Event::BecomeUser`] are acted on
-/// at once, the others after all output is written.
+/// Something that only the edge can do. [`Event::Log`], [`Event::CheckPassword`], [`Event::BecomeUser`] and [`Event::BecomeAnonymous`] are
+/// acted on at once, the others after all output is written.
 #[derive(Debug)]
 pub enum Event {
     /// Write a line to the log.
@@ -36,6 +36,10 @@ pub enum Event {
         /// The mechanism that proved it.
         mechanism: &'static str,
     },
+    /// Become the anonymous user, and answer with [`crate::imap::Session::handle_login`].
+    BecomeAnonymous,
+    /// Take note that an attempt to log in has failed.
+    LoginFailed,
     /// Begin the TLS handshake; then [`crate::imap::Session::handle_tls_started`].
     StartTls,
     /// Close the connection.

@@ -13,5 +13,5 @@ mod pop;
 pub mod pop2;
 pub mod pop3;
 
-pub use config::{Config, Plaintext, Start, TlsState};
+pub use config::{Config, Plaintext, Start, TlsChannel, TlsState};
 pub use event::{Event, Facility, How, Login, LoginFailure, Priority, Signal};

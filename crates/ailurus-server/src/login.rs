@@ -9,9 +9,10 @@ use crate::base::Base;
 use crate::event::{Event, Facility, How, Priority};
 use ailurus_auth::encoding::{self, Response};
 use ailurus_auth::mechanism::{self, InitialResponse};
+use ailurus_auth::scram::{self, Channel, Found, Hash};
 use ailurus_auth::{
-    CheckError, CramMd5, Failure, Identity, Mechanism, Outcome, Plain, Properties, Refusal, SecretLookup,
-    SecretOctets, Step,
+    Anonymous, CheckError, CramMd5, External, Failure, Identity, Mechanism, Outcome, Plain, Properties,
+    Refusal, Scram, SecretLookup, SecretOctets, Step, VerifierLookup,
 };
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ pub(crate) struct Exchange {
 pub(crate) struct Attempt {
     pub(crate) identity: Identity,
     pub(crate) how: How,
+    /// It is the anonymous user that comes, who says this of itself; the identity is of no account then.
+    pub(crate) anonymous: Option<Vec<u8>>,
 }
 
 /// What comes after a step of a login.
@@ -60,16 +63,7 @@ impl Base {
     pub(crate) fn authenticate(&mut self, name: &[u8], initial: Option<Initial>) -> Option<Next> {
         let usable = |properties: &&Properties| properties.is_usable(self.circumstances());
         let properties = mechanism::properties(name).filter(usable)?;
-        let mut mechanism: Box<dyn Mechanism> = match (properties.name, self.config.cram_md5.clone()) {
-            ("CRAM-MD5", Some(secrets)) => {
-                let nonce = self.config.nonce.wrapping_add(self.challenges);
-                self.challenges += 1;
-                let challenge = ailurus_auth::cram_md5::challenge(nonce, self.challenges, &self.config.host);
-                Box::new(CramMd5::new(challenge, Secrets(secrets)))
-            }
-            ("LOGIN", _) => Box::new(ailurus_auth::Login::new()),
-            _ => Box::new(Plain::new()),
-        };
+        let mut mechanism = self.mechanism(properties)?;
         let initial = match initial {
             None => None,
             Some(Initial(Some(octets))) if properties.initial_response == InitialResponse::Allowed => {
@@ -79,6 +73,33 @@ impl Base {
         };
         let step = mechanism.start(initial.as_ref().map(|octets| octets.expose().as_slice()));
         Some(self.after_step(Exchange { properties, mechanism }, step))
+    }
+
+    fn mechanism(&mut self, properties: &Properties) -> Option<Box<dyn Mechanism>> {
+        self.challenges += 1;
+        let config = &self.config;
+        Some(match properties.name {
+            "CRAM-MD5" => {
+                let nonce = config.nonce.wrapping_add(self.challenges - 1);
+                let challenge = ailurus_auth::cram_md5::challenge(nonce, self.challenges, &config.host);
+                Box::new(CramMd5::new(challenge, Secrets(config.cram_md5.clone()?)))
+            }
+            "LOGIN" => Box::new(ailurus_auth::Login::new()),
+            "PLAIN" => Box::new(Plain::new()),
+            "EXTERNAL" => Box::new(External::new(config.channel.user.as_ref()?)),
+            "ANONYMOUS" => Box::new(Anonymous::new()),
+            name => {
+                let (plain, plus) = name.strip_suffix("-PLUS").map_or((name, false), |name| (name, true));
+                let hash = Hash::ALL.into_iter().find(|hash| hash.mechanism() == plain)?;
+                let channel = match config.channel.exporter {
+                    Some(data) if plus => Channel::Bound(data.to_vec()),
+                    Some(_) => Channel::Unused,
+                    None => Channel::None,
+                };
+                let nonce = scram::nonce(&config.seed, self.challenges);
+                Box::new(Scram::new(hash, channel, &nonce, Verifiers(config.scram.clone()?)))
+            }
+        })
     }
 
     /// Takes the client's response to a challenge; `None` for one that cannot be decoded.
@@ -102,6 +123,7 @@ impl Base {
                 self.admit(credentials.identity, Some(credentials.password), how)
             }
             Step::Done(Outcome::Verified(identity)) => self.admit(identity, None, how),
+            Step::Done(Outcome::Anonymous(trace)) => self.admit_anonymous(trace, how),
             Step::Failed(Failure::WrongProof(identity) | Failure::NoSecrets(identity)) => {
                 self.refuse(&identity, how)
             }
@@ -134,7 +156,18 @@ impl Base {
                 Event::CheckPassword { user, authenticating_user, password, how }
             }
         });
-        Next::Ask(Attempt { identity, how })
+        Next::Ask(Attempt { identity, how, anonymous: None })
+    }
+
+    /// Lets anybody in, where the host does; `trace` is what the client says of itself.
+    pub(crate) fn admit_anonymous(&mut self, trace: Vec<u8>, how: How) -> Next {
+        let identity = Identity::parse_star(b"anonymous");
+        if let Err(refusal) = self.attempts.spend(&identity) {
+            self.log_refusal(refusal, &identity);
+            return Next::Delay(how);
+        }
+        self.events.push_back(Event::BecomeAnonymous);
+        Next::Ask(Attempt { identity, how, anonymous: Some(trace) })
     }
 
     /// Takes note that the edge let nobody in.
@@ -183,7 +216,9 @@ impl Base {
         self.log_login(&refusal.to_string(), identity, priority);
     }
 
+    /// Logs that a login failed, and how.
     fn log_login(&mut self, what: &str, identity: &Identity, priority: Priority) {
+        self.events.push_back(Event::LoginFailed);
         let (user, admin) = (logged(identity.user()), logged(&identity.authcid));
         let client = &self.config.client;
         let text = format!("{what} user={user:.64} auth={admin:.64} host={client:.80}");
@@ -217,6 +252,15 @@ pub(crate) fn logged(name: &[u8]) -> String {
         }
     }
     word
+}
+
+/// The verifiers of the configuration.
+struct Verifiers(Arc<dyn VerifierLookup + Send + Sync>);
+
+impl VerifierLookup for Verifiers {
+    fn verifier(&self, user: &[u8], hash: Hash) -> Result<Found, CheckError> {
+        self.0.verifier(user, hash)
+    }
 }
 
 /// The shared secrets of the configuration.

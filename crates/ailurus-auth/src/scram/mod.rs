@@ -49,6 +49,12 @@ pub(crate) const PROPERTIES: [Properties; 4] = [
     properties("SCRAM-SHA-1", Needs::Verifiers),
 ];
 
+/// Returns the nonce of one exchange of a session, of which the seed is a random number of its own.
+#[must_use]
+pub fn nonce(seed: &[u8; 32], exchange: u64) -> Vec<u8> {
+    Hash::Sha256.hmac(seed, &exchange.to_be_bytes())[..24].to_vec()
+}
+
 /// Where verifiers come from.
 pub trait VerifierLookup {
     /// Returns what stands for a user's password; for a user who is unknown, or has none for that hash function, something

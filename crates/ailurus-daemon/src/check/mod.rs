@@ -3,8 +3,8 @@
 mod certificates;
 mod passwords;
 
+use crate::databases::Passwords;
 use crate::imapd::CERTIFICATE_NAME;
-use crate::login::Passwords;
 use crate::settings::{Confinement, Files, Gravity, Settings};
 use crate::tls::CertificateStore;
 use crate::{personal, surroundings};

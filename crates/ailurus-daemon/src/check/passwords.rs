@@ -1,7 +1,8 @@
 //! How passwords are checked on this host, and what keeps everybody out.
 
 use super::Finding;
-use crate::login::{PAM_DIRECTORIES, PAM_SERVICE, Passwords};
+use crate::databases::{PAM_DIRECTORIES, Passwords};
+use crate::login::PAM_SERVICE;
 use crate::settings::Settings;
 use ailurus_auth::CramDatabase;
 use ailurus_auth::cram_database::suspect_lines;

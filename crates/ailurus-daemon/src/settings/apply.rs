@@ -47,6 +47,17 @@ impl Settings {
         Ok(())
     }
 
+    /// Changes the surroundings of the anonymous user, who has no mailboxes of its own.
+    pub fn apply_anonymous(&self, environment: &mut Environment) {
+        set(&mut environment.dot_lock_timeout, self.dot_lock_timeout);
+        self.apply_homes(&mut environment.shared);
+        environment.shared.shared = None;
+        set(&mut environment.news.active, self.news_active.clone());
+        set(&mut environment.news.spool, self.news_spool.clone());
+        set(&mut environment.hide_dot_files, self.hide_dot_files);
+        set(&mut environment.list_depth, self.list_depth);
+    }
+
     /// Changes what a user may change as well.
     pub(super) fn apply_users(&self, environment: &mut Environment) {
         if let Some(directory) = &self.subdirectory {

@@ -143,7 +143,7 @@ fn column(line: &str, part: &str) -> usize {
 }
 
 /// Known, and nothing that a server of local mailboxes would obey.
-const ELSEWHERE: [&str; 23] = [
+const ELSEWHERE: [&str; 22] = [
     "rsh-command",
     "rsh-path",
     "ssh-command",
@@ -164,7 +164,6 @@ const ELSEWHERE: [&str; 23] = [
     "nntp-range",
     "trust-dns",
     "sasl-uses-ptr-name",
-    "anonymous-home-directory",
     "ca-certificate-path",
     "k5-cp-uses-service-name",
 ];
@@ -196,7 +195,8 @@ const USERS: [&str; 14] = [
 ];
 
 /// What the host's file alone may say.
-const HOSTS: [&str; 27] = [
+const HOSTS: [&str; 28] = [
+    "anonymous-home-directory",
     "disable-plaintext",
     "plaintext-allowed-clients",
     "allowed-login-attempts",
@@ -308,6 +308,7 @@ impl Line<'_> {
             "advertise-the-world" if self.flag(false) => settings.advertise = Some(Advertise::World),
             "limited-advertise" if self.flag(true) => settings.advertise = Some(Advertise::Limited),
             "advertise-the-world" | "limited-advertise" => {}
+            "anonymous-home-directory" => settings.anonymous_home = self.take(absolute(self.value)),
             "dot-lock-file-timeout" => settings.dot_lock_timeout = self.minutes(),
             _ => return false,
         }

@@ -37,10 +37,12 @@ pub fn man_page() -> String {
         write!(text, ".SS \"[{table}]\"\n{}\n", escape(about)).ok();
         for Key { name, sample, about, old, .. } in KEYS.iter().filter(|key| key.table == table) {
             let about = escape(about);
-            let old = escape(&old.join(", "));
+            let old = match old {
+                [] => String::new(),
+                old => format!("(In c\\-client.cf: {}.)\n", escape(&old.join(", "))),
+            };
             let sample = escape(sample);
-            write!(text, ".TP\n\\fB{}\\fR = {sample}\n{about}\n(In c\\-client.cf: {old}.)\n", escape(name))
-                .ok();
+            write!(text, ".TP\n\\fB{}\\fR = {sample}\n{about}\n{old}", escape(name)).ok();
         }
     }
     text.push_str(CONCLUSION);

@@ -2,6 +2,7 @@
 
 use super::toml::Value;
 use super::{Mode, Settings, Space, Spool, format, host_name, keyword};
+use crate::client_certificate::CertificateUser;
 use ailurus_server::Plaintext;
 use ailurus_store::{Advertise, Restrictions};
 
@@ -35,7 +36,7 @@ pub(super) const TABLES: [(&str, &str); 6] = [
 ];
 
 /// All keys, in the order of the tables.
-pub(super) const KEYS: [Key; 38] = [
+pub(super) const KEYS: [Key; 45] = [
     Key {
         table: "server",
         name: "host-name",
@@ -72,6 +73,71 @@ pub(super) const KEYS: [Key; 38] = [
         about: "How many logins a connection may try.",
         old: &["allowed-login-attempts"],
         take: |settings, value| settings.login_attempts = value.number(1..=100),
+    },
+    Key {
+        table: "server",
+        name: "sessions",
+        sample: "2000",
+        about: "How many sessions `ailurus serve` has at a time. (A person's own server has 100.)",
+        old: &[],
+        take: |settings, value| settings.sessions = value.number(1..=1_000_000),
+    },
+    Key {
+        table: "server",
+        name: "sessions-of-address",
+        sample: "200",
+        about: "How many of them may come from one address, or one IPv6 network of 64 bits.",
+        old: &[],
+        take: |settings, value| settings.sessions_of_address = value.number(1..=1_000_000),
+    },
+    Key {
+        table: "server",
+        name: "sessions-of-user",
+        sample: "100",
+        about: "How many of them may be one user's.",
+        old: &[],
+        take: |settings, value| settings.sessions_of_user = value.number(1..=1_000_000),
+    },
+    Key {
+        table: "server",
+        name: "trusted-clients",
+        sample: "[\"127.0.0.1\", \"::1\"]",
+        about: "Clients, by address, behind which are many users: webmail, and proxies. `ailurus serve` neither limits how \
+                many sessions come from them nor slows them down after many wrong passwords.",
+        old: &[],
+        take: |settings, value| {
+            settings.trusted_clients =
+                value.list(|text| text.parse().map_err(|_| format!("not an address: {text}")));
+        },
+    },
+    Key {
+        table: "server",
+        name: "client-ca",
+        sample: "\"/etc/ssl/mail-users.pem\"",
+        about: "The certificates, in PEM, of those who certify users of this host, and nobody else: whom they certify can log in \
+                with SASL EXTERNAL and needs no password. Without it clients are asked for no certificate.",
+        old: &[],
+        take: |settings, value| settings.client_ca = value.path(),
+    },
+    Key {
+        table: "server",
+        name: "client-certificate-user",
+        sample: "\"common-name\"",
+        about: "Which user a certificate is of: the \"common-name\" of its subject, or the part before the @ of its first \
+                mail address (\"email\").",
+        old: &[],
+        take: |settings, value| {
+            let words = [("common-name", CertificateUser::CommonName), ("email", CertificateUser::Email)];
+            settings.certificate_user = value.word(&words);
+        },
+    },
+    Key {
+        table: "server",
+        name: "anonymous-home",
+        sample: "\"/var/mail/anonymous\"",
+        about: "The home of the anonymous user, who can log in where there is a file /etc/anonymous.newsgroups.",
+        old: &["anonymous-home-directory"],
+        take: |settings, value| settings.anonymous_home = value.path(),
     },
     Key {
         table: "server",

@@ -30,6 +30,7 @@ pub use complaint::{Complaint, Gravity};
 pub use document::{example, man_page};
 pub use spool::Spool;
 
+use crate::client_certificate::CertificateUser;
 use ailurus_server::Plaintext;
 use ailurus_store::{Advertise, Restrictions};
 use ailurus_types::Keyword;
@@ -68,6 +69,20 @@ pub struct Settings {
     pub login_attempts: Option<u32>,
     /// False: addresses are not looked up.
     pub reverse_dns: Option<bool>,
+    /// How many sessions there may be at a time.
+    pub sessions: Option<u32>,
+    /// How many of them from one address.
+    pub sessions_of_address: Option<u32>,
+    /// How many of them of one user.
+    pub sessions_of_user: Option<u32>,
+    /// Addresses behind which are many users.
+    pub trusted_clients: Option<Vec<IpAddr>>,
+    /// The file of those who certify users.
+    pub client_ca: Option<PathBuf>,
+    /// Which user a certificate is of.
+    pub certificate_user: Option<CertificateUser>,
+    /// The home of the anonymous user.
+    pub anonymous_home: Option<PathBuf>,
     /// The name of this host.
     pub host_name: Option<String>,
     /// Whether users' own files are read.
@@ -204,6 +219,15 @@ impl Settings {
     pub fn plaintext_for(&self, client: Option<IpAddr>) -> Option<Plaintext> {
         let listed = |client: IpAddr| self.plaintext_clients.iter().any(|name| names_client(name, client));
         if client.is_some_and(listed) { Some(Plaintext::Allowed) } else { self.plaintext }
+    }
+
+    /// Tells whether a client has many users behind it. Without a word of the settings, this host's own programs have.
+    #[must_use]
+    pub fn trusts(&self, client: IpAddr) -> bool {
+        match &self.trusted_clients {
+            Some(trusted) => trusted.iter().any(|address| address.to_canonical() == client),
+            None => [IpAddr::from([127, 0, 0, 1]), std::net::Ipv6Addr::LOCALHOST.into()].contains(&client),
+        }
     }
 
     fn boxes(&self) -> impl Eq {

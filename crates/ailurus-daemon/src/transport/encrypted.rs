@@ -1,8 +1,8 @@
 //! The connection inside TLS.
 
 use super::descriptor::{Descriptor, io_text};
-use super::{CLIENT_GONE, MOST_INPUT, Signal, Signals, Transport};
-use rustls::{ServerConfig, ServerConnection};
+use super::{CLIENT_GONE, MOST_INPUT, Secured, Signal, Signals, Transport};
+use rustls::{ProtocolVersion, ServerConfig, ServerConnection};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +30,9 @@ pub enum HandshakeError {
 /// How long a handshake may take in all.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(60);
 
+/// RFC 9266 §2.
+const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+
 /// What octets go through between descriptor and engine.
 pub(super) enum Link {
     Plain,
@@ -46,7 +49,7 @@ impl Transport {
         &mut self,
         config: Arc<ServerConfig>,
         signals: &mut dyn Signals,
-    ) -> Result<(), HandshakeError> {
+    ) -> Result<Secured, HandshakeError> {
         // RFC 3501 §6.2.1 and CVE-2011-0411: nothing that was said in the clear is obeyed inside TLS.
         self.incoming.clear();
         let mut tls = ServerConnection::new(config)?;
@@ -58,7 +61,7 @@ impl Transport {
             self.flush();
             match self.ended.take() {
                 Some(cause) => return Err(io::Error::other(cause).into()),
-                None if !self.is_handshaking() && self.is_drained() => return Ok(()),
+                None if !self.is_handshaking() && self.is_drained() => return Ok(self.secured()),
                 None => {}
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -77,6 +80,19 @@ impl Transport {
                 self.flush();
                 return Err(error);
             }
+        }
+    }
+
+    /// Returns what the handshake has shown.
+    fn secured(&self) -> Secured {
+        let Link::Tls(tls) = &self.link else { return Secured::default() };
+        // RFC 9266 §4.2: TLS 1.2 would do with the extended master secret, of which rustls does not tell.
+        let bound = tls.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        let export = || tls.export_keying_material([0; 32], EXPORTER_LABEL, Some(b"")).ok();
+        let certificate = tls.peer_certificates().and_then(|chain| chain.first());
+        Secured {
+            exporter: bound.then(export).flatten(),
+            certificate: certificate.map(|der| der.as_ref().to_vec()),
         }
     }
 

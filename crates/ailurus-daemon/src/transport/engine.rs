@@ -27,12 +27,21 @@ pub trait Engine {
     fn handle_signal(&mut self, signal: Signal, now: Instant);
     /// Tells that the peer is gone, and how: an errno text or [`CLIENT_GONE`].
     fn handle_disconnect(&mut self, cause: &str, now: Instant);
-    /// Tells that the connection is inside TLS from here on.
-    fn handle_tls_started(&mut self, now: Instant);
+    /// Tells that the connection is inside TLS from here on, and what is known of it.
+    fn handle_tls_started(&mut self, secured: Secured, now: Instant);
 }
 
 /// The cause of an end of file (spec/imapd.md §15).
 pub const CLIENT_GONE: &str = "Unexpected client disconnect";
+
+/// What is known of a connection inside TLS.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Secured {
+    /// The data of the channel binding `tls-exporter` (RFC 9266).
+    pub exporter: Option<[u8; 32]>,
+    /// The client's certificate in DER, if it showed one that our authorities vouch for.
+    pub certificate: Option<Vec<u8>>,
+}
 
 /// What an engine wants of the connection, after everything it said before is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -15,7 +15,7 @@ mod tests;
 
 pub(crate) use descriptor::io_text;
 pub use encrypted::HandshakeError;
-pub use engine::{CLIENT_GONE, Engine, ProcessSignals, Request, Signal, Signals};
+pub use engine::{CLIENT_GONE, Engine, ProcessSignals, Request, Secured, Signal, Signals};
 
 use ailurus_sys::notify::Watch;
 use encrypted::Link;
@@ -129,13 +129,11 @@ impl Transport {
                         return Ending::Closed(status);
                     }
                     Some(Request::StartTls) => {
-                        if let Err(error) = tls()
-                            .map_err(HandshakeError::Certificate)
-                            .and_then(|c| self.start_tls(c, signals))
-                        {
-                            return Ending::Handshake(error);
+                        let config = tls().map_err(HandshakeError::Certificate);
+                        match config.and_then(|config| self.start_tls(config, signals)) {
+                            Ok(secured) => engine.handle_tls_started(secured, Instant::now()),
+                            Err(error) => return Ending::Handshake(error),
                         }
-                        engine.handle_tls_started(Instant::now());
                         continue;
                     }
                     None if told_of_end && advance == Advance::Waiting => return Ending::Closed(1),

@@ -69,7 +69,7 @@ impl Engine for Echo {
         self.heard.push(cause.into());
         self.request = Some(Request::Close(3));
     }
-    fn handle_tls_started(&mut self, _now: Instant) {
+    fn handle_tls_started(&mut self, _: Secured, _now: Instant) {
         self.heard.push("tls".into());
     }
 }
@@ -106,7 +106,7 @@ fn serve(certificates: Option<CertificateStore>) -> Served {
         let mut engine = Echo::default();
         let mut tls = || {
             let store = certificates.as_ref().ok_or("no certificate")?;
-            server_config(store, None).map_err(|error| error.to_string())
+            server_config(store, None, None).map_err(|error| error.to_string())
         };
         let ending = transport.run(&mut engine, &mut FakeSignals(taken), &mut tls);
         (ending, engine)

@@ -344,13 +344,26 @@ fn the_first_and_the_last_secret_are_talked_about() {
         assert!(output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    assert!(passwd(&["ada"]).contains("whoever has no entry in it cannot log in"));
+    assert!(passwd(&["ada"]).contains("not with the system's"));
+    assert_eq!(passwd(&["ada"]), "");
+    assert!(!host.path("etc/cram-md5.pwd").exists());
+    assert!(passwd(&["--cram-md5", "ada"]).contains("whoever has no entry in it cannot log in"));
     assert_eq!(passwd(&["ben"]), "");
+    let secrets = || fs::read_to_string(host.path("etc/cram-md5.pwd")).expect("there");
+    assert_eq!(secrets(), "ada\tsecret\nben\tsecret\n");
+    assert_eq!(passwd(&["--scram-only", "ben"]), "");
+    assert_eq!(secrets(), "ada\tsecret\n", "an old password would still be good there");
+    for file in ["etc/cram-md5.pwd", "etc/ailurus.passwd"] {
+        let mode = fs::metadata(host.path(file)).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
     assert!(passwd(&["ghost"]).contains("ghost has no account"));
     for user in ["ghost", "ben"] {
         assert_eq!(passwd(&["--remove", user]), "");
     }
-    assert!(passwd(&["--remove", "ada"]).contains("nobody can log in"));
+    let last = passwd(&["--remove", "ada"]);
+    assert!(last.contains("none of the system's passwords counts"), "{last}");
+    assert!(last.contains("SCRAM is offered for nothing"), "{last}");
 }
 
 #[test]

@@ -37,9 +37,17 @@ impl Bottle {
         let bottle = Self { scratch: tempfile::tempdir().expect("a directory") };
         set_mode(&bottle.path(""), 0o755);
         copy_etc(&bottle.path("etc"));
-        for file in
-            ["pam.d/imap", "cram-md5.pwd", "nologin", "ailurus.toml", "c-client.cf", "ssl/certs/imapd.pem"]
-        {
+        for file in [
+            "pam.d/imap",
+            "cram-md5.pwd",
+            "ailurus.passwd",
+            "anonymous.newsgroups",
+            "imapd.alert",
+            "nologin",
+            "ailurus.toml",
+            "c-client.cf",
+            "ssl/certs/imapd.pem",
+        ] {
             fs::remove_file(bottle.path("etc").join(file)).ok();
         }
         fs::create_dir(bottle.path("home")).expect("ours");

@@ -3,7 +3,7 @@
 //! The order and the spelling of the reference are kept for what it has, `IMAP4REV1` included. What is listed works.
 
 use crate::config::TlsState;
-use crate::imap::session::{Session, State};
+use crate::imap::session::{Account, Session, State};
 use crate::imap::tagged::Outcome;
 use ailurus_proto::imap::{CommandName, Tag, response};
 
@@ -11,10 +11,13 @@ const ALWAYS: &str = "IMAP4REV1 LITERAL+";
 const AFTER_LOGIN: &str =
     "IDLE UIDPLUS NAMESPACE CHILDREN BINARY UNSELECT ESEARCH WITHIN MULTIAPPEND SCAN ID ENABLE MOVE";
 
+/// What is left out for the anonymous user.
+const NOT_ANONYMOUS: [&str; 2] = ["MULTIAPPEND", "MOVE"];
+
 impl Session {
     /// CAPABILITY (RFC 3501 §6.1.1): all lists that matter in this state.
     pub(crate) fn capability(&mut self, tag: Tag) {
-        let mut list = format!("{ALWAYS} {AFTER_LOGIN}");
+        let mut list = self.capabilities_of_login();
         if matches!(self.state, State::NotAuthenticated) {
             list.push(' ');
             list.push_str(&self.before_login());
@@ -29,9 +32,15 @@ impl Session {
     }
 
     /// Returns the list of the PREAUTH greeting and of a login.
-    #[expect(clippy::unused_self, reason = "the list will depend on the user")]
     pub(crate) fn capabilities_of_login(&self) -> String {
-        format!("{ALWAYS} {AFTER_LOGIN}")
+        format!("{ALWAYS} {}", self.after_login())
+    }
+
+    /// Returns what there is after login: for the anonymous user, nothing that needs a mailbox to write to.
+    fn after_login(&self) -> String {
+        let all = AFTER_LOGIN.split(' ');
+        let anonymous = self.state.account().is_some_and(Account::is_anonymous);
+        all.filter(|word| !anonymous || !NOT_ANONYMOUS.contains(word)).collect::<Vec<_>>().join(" ")
     }
 
     fn before_login(&self) -> String {

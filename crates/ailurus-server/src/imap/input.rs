@@ -1,7 +1,8 @@
 //! From frames of input to commands: what is allowed in which state, what is refused and how, and which file does what.
 
 use crate::event::{Facility, Priority};
-use crate::imap::session::{Session, State, Work};
+use crate::imap::anonymous;
+use crate::imap::session::{Account, Session, State, Work};
 use crate::imap::tagged::Outcome;
 use ailurus_proto::imap::response::{self, Status};
 use ailurus_proto::imap::{
@@ -156,6 +157,11 @@ impl Session {
             return self.finish(tag, name, Outcome::ok());
         };
         let account = account.clone();
+        if account.is_anonymous()
+            && let Some(refusal) = anonymous::refusal(name, &body)
+        {
+            return self.finish(tag, name, refusal);
+        }
         match body {
             CommandBody::Select(mailbox) => self.select(tag, name, mailbox, Access::ReadWrite),
             CommandBody::Examine(mailbox) | CommandBody::Bboard(mailbox) => {
@@ -228,6 +234,9 @@ impl Judged {
 /// Tells whether a command is known in a state (spec/imapd.md §3).
 fn is_allowed(name: CommandName, state: &State) -> bool {
     use CommandName as Name;
+    if state.account().is_some_and(Account::is_anonymous) && !anonymous::has(name) {
+        return false;
+    }
     match name {
         Name::Capability | Name::Noop | Name::Logout | Name::Id => true,
         Name::Authenticate | Name::Login | Name::StartTls => matches!(state, State::NotAuthenticated),

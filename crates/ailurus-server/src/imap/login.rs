@@ -23,6 +23,11 @@ pub(crate) struct Delay {
 impl Session {
     /// LOGIN.
     pub(crate) fn login(&mut self, tag: Tag, user: &[u8], password: Secret<Vec<u8>>) {
+        if self.base.config.anonymous && user.eq_ignore_ascii_case(b"anonymous") {
+            // What people type there is a word about themselves.
+            let next = self.base.admit_anonymous(password.into_exposed(), How::Login);
+            return self.go_on(tag, next);
+        }
         let password = SecretOctets::new(Zeroizing::new(password.into_exposed()));
         let next = self.base.admit(Identity::parse_star(user), Some(password), How::Login);
         self.go_on(tag, next);
@@ -92,10 +97,15 @@ impl Session {
             How::Login => attempt.identity.user(),
             How::Authenticate(_) => login.user.as_bytes(),
         };
+        let name = if attempt.anonymous.is_some() { &b"ANONYMOUS"[..] } else { name };
         let (user, shown) = (logged(name), ailurus_proto::imap::print::echo(name));
-        let text = match attempt.how {
-            How::Login => format!("Login user={user} host={client:.80}"),
-            How::Authenticate(mechanism) => {
+        let text = match (attempt.how, &attempt.anonymous) {
+            (How::Login, Some(trace)) => format!("Login anonymous={:.80} host={client:.80}", logged(trace)),
+            (How::Authenticate(_), Some(trace)) => {
+                format!("Authenticated anonymous={:.80} host={client:.80}", logged(trace))
+            }
+            (How::Login, None) => format!("Login user={user} host={client:.80}"),
+            (How::Authenticate(mechanism), None) => {
                 format!("Authenticated user={user} host={client:.80} mech={mechanism}")
             }
         };
@@ -138,6 +148,8 @@ impl Session {
         }
         self.base.log_mechanism(name.as_bytes(), "failure");
         let outcome = match why {
+            Why::Cancelled if name == "ANONYMOUS" => Outcome::bad("AUTHENTICATE ANONYMOUS cancelled"),
+            Why::Malformed if name == "ANONYMOUS" => Outcome::no("AUTHENTICATE ANONYMOUS failed"),
             Why::Cancelled => Outcome::no("cancelled by user"),
             Why::Malformed => {
                 Outcome::no("Invalid authentication credentials").with(Code::AuthenticationFailed)

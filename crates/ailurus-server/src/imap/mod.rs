@@ -32,6 +32,7 @@
 //! * A command that is refused for its syntax does not look for news of the mailbox first.
 
 mod announce;
+mod anonymous;
 mod append;
 mod capability;
 mod close;

@@ -1,10 +1,12 @@
 //! SELECT and EXAMINE (RFC 3501 §6.3.1, §6.3.2; spec/imapd.md §7).
 
+use crate::event::{Facility, Priority};
 use crate::imap::announce::Announcing;
 use crate::imap::fetch::Binary;
 use crate::imap::session::{Session, State};
 use crate::imap::tagged::Outcome;
 use crate::imap::wording;
+use crate::login::logged;
 use ailurus_message::Message;
 use ailurus_proto::imap::response::Code;
 use ailurus_proto::imap::{CommandName, Tag};
@@ -58,8 +60,20 @@ impl Session {
         }
         let State::Authenticated(account) = &self.state else { return };
         let account = account.clone();
+        let access = if account.is_anonymous() { Access::ReadOnly } else { access };
         match account.mailboxes.select(&mailbox, access) {
             Ok(opened) => {
+                if account.is_anonymous() {
+                    let location = account.mailboxes.resolve(&mailbox).ok();
+                    let file =
+                        location.as_ref().and_then(|location| location.path()).filter(|file| file.exists());
+                    let shown =
+                        file.map_or_else(|| mailbox.as_bytes(), |file| file.as_os_str().as_encoded_bytes());
+                    let shown = logged(shown);
+                    let client = &self.base.config.client;
+                    let text = format!("Anonymous select of {shown:.80} host={client:.80}");
+                    self.log(Facility::Mail, Priority::Info, text);
+                }
                 let selected = Selected {
                     name: mailbox,
                     view: View::new(opened.snapshot()),

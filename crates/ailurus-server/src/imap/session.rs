@@ -60,10 +60,27 @@ pub(crate) enum State {
     Logout,
 }
 
+impl State {
+    /// Returns the user who is logged in.
+    pub(crate) fn account(&self) -> Option<&Account> {
+        match self {
+            Self::Authenticated(account) | Self::Selected(account, _) => Some(account),
+            Self::NotAuthenticated | Self::Logout => None,
+        }
+    }
+}
+
 /// A user who is logged in.
 #[derive(Clone)]
 pub(crate) struct Account {
     pub(crate) mailboxes: Arc<Mailboxes>,
+}
+
+impl Account {
+    /// Tells whether it is everybody's, to read what is there for everybody.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.mailboxes.environment().mode == ailurus_store::Mode::Anonymous
+    }
 }
 
 /// What the session is about.

@@ -1,6 +1,6 @@
 //! STARTTLS (RFC 3501 §6.2.1).
 
-use crate::config::TlsState;
+use crate::config::{TlsChannel, TlsState};
 use crate::event::Event;
 use crate::imap::session::{Session, Work};
 use crate::imap::tagged::Outcome;
@@ -25,11 +25,11 @@ impl Session {
     }
 
     /// Takes note that the connection is encrypted now.
-    pub fn handle_tls_started(&mut self, now: Instant) {
+    pub fn handle_tls_started(&mut self, channel: TlsChannel, now: Instant) {
         self.now = now;
         if matches!(self.work, Work::StartTls) {
             let _dropped = self.splitter.discard_input();
-            self.base.config.tls = TlsState::Active;
+            self.base.tls_started(channel);
             self.work = Work::Command;
             self.command_ended();
         }

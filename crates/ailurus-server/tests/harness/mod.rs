@@ -15,7 +15,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses some of this")]
 
 use ailurus_server::imap::Session;
-use ailurus_server::{Config, Event, Facility, Login, LoginFailure, Priority, Start, pop2, pop3};
+use ailurus_server::{
+    Config, Event, Facility, Login, LoginFailure, Priority, Start, TlsChannel, pop2, pop3,
+};
 use ailurus_store::memory::Memory;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -83,6 +85,8 @@ pub struct Harness<S = Session> {
     pub log: VecDeque<String>,
     pub closed: Option<u8>,
     pub tls: bool,
+    /// What is known of the client once TLS is there.
+    pub channel: TlsChannel,
     pub pieces: Pieces,
     /// The most that one poll gave.
     pub largest_poll: usize,
@@ -149,6 +153,7 @@ impl<S: Spoken> Harness<S> {
             log: VecDeque::new(),
             closed: None,
             tls: false,
+            channel: TlsChannel::default(),
             pieces: Pieces::Whole,
             largest_poll: 0,
         };
@@ -204,10 +209,15 @@ impl<S: Spoken> Harness<S> {
                 let login = self.login(&user);
                 self.session.handle_login(Ok(login), self.now);
             }
+            Event::LoginFailed => {}
+            Event::BecomeAnonymous => {
+                let login = self.login(b"nobody");
+                self.session.handle_login(Ok(login), self.now);
+            }
             Event::StartTls => {
                 self.drain();
                 self.tls = true;
-                self.session.handle_tls_started(self.now);
+                self.session.handle_tls_started(self.channel.clone(), self.now);
             }
             Event::Close { exit_status } => {
                 self.drain();
