@@ -140,7 +140,7 @@ struct Ways {
 }
 
 /// If this file exists, anybody can log in and read what is there for everybody. What is in it does not matter.
-const ANONYMOUS: &str = "/etc/anonymous.newsgroups";
+pub(crate) const ANONYMOUS: &str = "/etc/anonymous.newsgroups";
 
 /// One connection, from its start to its end.
 struct One {

@@ -1,6 +1,8 @@
 //! The certificates of this host.
 
 use super::Finding;
+use crate::client_certificate;
+use crate::settings::Settings;
 use crate::tls::{self, CertificateFiles, CertificateStore};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -24,6 +26,19 @@ pub(super) fn certificates(store: &CertificateStore, now: i64) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Looks at who vouches for certificates of clients, if anybody does.
+pub(super) fn client_authorities(settings: &Settings) -> Option<Finding> {
+    let file = settings.client_ca.as_ref()?;
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Some(match client_certificate::verifier(file, &provider) {
+        Ok(_) => Finding::good(format!("clients' certificates by those in {}", file.display())),
+        Err(why) => Finding::problem(
+            format!("{why}: clients are asked for no certificate"),
+            "client-ca names a PEM file with the certificates of those who certify users",
+        ),
+    })
 }
 
 fn certificate(files: &CertificateFiles, now: i64) -> Finding {
@@ -88,6 +103,19 @@ mod tests {
         assert_eq!(certificates(&store, now + 2 * year - 10 * 86_400)[0].weight, Weight::Note);
         fs::write(&path, "nothing").expect("written");
         assert_eq!(certificates(&store, now)[0].weight, Weight::Problem);
+    }
+
+    #[test]
+    fn authorities_of_clients_are_judged() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let mut settings = Settings::default();
+        assert_eq!(client_authorities(&settings), None);
+        let file = scratch.path().join("ca.pem");
+        settings.client_ca = Some(file.clone());
+        let weight = |settings| client_authorities(settings).expect("there is one").weight;
+        assert_eq!(weight(&settings), Weight::Problem);
+        fs::write(&file, tls::self_signed(&["h".into()]).expect("made")).expect("written");
+        assert_eq!(weight(&settings), Weight::Good);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod certificates;
 mod passwords;
 
-use crate::databases::Passwords;
+use crate::databases::{PASSWORD_DATABASE, Passwords};
 use crate::imapd::CERTIFICATE_NAME;
 use crate::settings::{Confinement, Files, Gravity, Settings};
 use crate::tls::CertificateStore;
@@ -11,8 +11,8 @@ use crate::{personal, surroundings};
 use ailurus_formats::lock::LOCK_PROGRAMS;
 use ailurus_store::{Access, Error};
 use ailurus_types::MailboxName;
-use certificates::certificates;
-use passwords::{passwords, plaintext, private_file};
+use certificates::{certificates, client_authorities};
+use passwords::{passwords, plaintext, private_file, verifiers};
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
@@ -98,6 +98,9 @@ pub fn of_host() -> Vec<Finding> {
     let mut findings =
         certificates(&CertificateStore::system(CERTIFICATE_NAME), jiff::Timestamp::now().as_second());
     findings.extend(passwords());
+    findings.extend(verifiers(Path::new(PASSWORD_DATABASE)));
+    findings.extend(client_authorities(&settings));
+    findings.extend(nobody());
     findings.extend(plaintext(&settings, &Passwords::of_host()));
     findings.extend(lock_directory(Path::new("/tmp")));
     findings.extend(spool_of_host(&settings));
@@ -120,9 +123,25 @@ pub fn of_host() -> Vec<Finding> {
 const FILES: [(&str, &str, &str); 4] = [
     ("/etc/nologin", "nobody is served while it exists", "remove it when it is over"),
     ("/etc/imapd.alert", "it is shown to every client", "remove it when it is over"),
-    ("/etc/anonymous.newsgroups", "anonymous login is not there yet", "keep the original for that"),
+    (
+        "/etc/anonymous.newsgroups",
+        "anybody can log in as anonymous and read #news., #ftp/ and #public/",
+        "remove it if that is not meant",
+    ),
     ("/etc/imapd.nntp", "news is not there yet", "keep the original for that"),
 ];
+
+/// Whose rights the anonymous user has must be there where anybody can come in.
+fn nobody() -> Option<Finding> {
+    let wanted = Path::new(crate::imapd::ANONYMOUS).exists();
+    let user = ailurus_sys::users::by_name(b"nobody").ok().flatten();
+    (wanted && user.is_none_or(|user| user.uid == 0)).then(|| {
+        Finding::problem(
+            "there is no user nobody, or it is root: nobody can log in as anonymous",
+            "make that account, without a password",
+        )
+    })
+}
 
 /// Looks over everything that a person's own server depends on.
 #[must_use]
@@ -132,15 +151,18 @@ pub fn of_person() -> Vec<Finding> {
         Err(error) => return vec![Finding::problem(error, "ask the administrator for an account")],
     };
     let mut findings = Vec::new();
-    if own.password_file().exists() {
-        findings.push(private_file(&own.password_file(), "chmod 600"));
-        let now = jiff::Timestamp::now().as_second();
-        findings.extend(certificates(&own.certificates(), now));
-    } else {
+    let files = [own.password_file(), own.verifier_file()];
+    let private: Vec<_> =
+        files.iter().filter(|file| file.exists()).map(|file| private_file(file, "chmod 600")).collect();
+    if private.is_empty() {
         findings.push(Finding::note(
             "your own server has not been started yet",
             "`ailurus serve` makes a password and a certificate",
         ));
+    } else {
+        findings.extend(private);
+        let now = jiff::Timestamp::now().as_second();
+        findings.extend(certificates(&own.certificates(), now));
     }
     let files = Files::of_host();
     let settings = Settings::read(&files);

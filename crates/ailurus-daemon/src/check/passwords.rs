@@ -1,11 +1,11 @@
 //! How passwords are checked on this host, and what keeps everybody out.
 
 use super::Finding;
-use crate::databases::{PAM_DIRECTORIES, Passwords};
+use crate::databases::{PAM_DIRECTORIES, PASSWORD_DATABASE, Passwords, VerifierFile};
 use crate::login::PAM_SERVICE;
 use crate::settings::Settings;
-use ailurus_auth::CramDatabase;
 use ailurus_auth::cram_database::suspect_lines;
+use ailurus_auth::{CramDatabase, PasswordDatabase, password_database};
 use ailurus_server::Plaintext;
 use ailurus_sys::{pam, shadow, users};
 use std::fs;
@@ -79,17 +79,52 @@ fn pam_service(file: &Path) -> Vec<Finding> {
 /// Passwords forbidden where nothing else is offered.
 pub(super) fn plaintext(settings: &Settings, passwords: &Passwords) -> Option<Finding> {
     let never = settings.plaintext == Some(Plaintext::Never) && settings.plaintext_clients.is_empty();
-    (never && passwords.secrets().is_none()).then(|| {
+    let other = passwords.secrets().is_some()
+        || settings.client_ca.is_some()
+        || VerifierFile::existing(PASSWORD_DATABASE).is_some();
+    (never && !other).then(|| {
         Finding::problem(
             "the settings forbid passwords even inside TLS, and there is no other way to log in",
-            "set plaintext = \"tls\" (disable-plaintext 2), or make CRAM-MD5 secrets with `ailurus passwd USER`",
+            "set plaintext = \"tls\" (disable-plaintext 2), or give users passwords for SCRAM with `ailurus passwd USER`",
         )
     })
 }
 
+/// Looks at the database of verifiers, if there is one.
+pub(super) fn verifiers(path: &Path) -> Vec<Finding> {
+    if fs::symlink_metadata(path).is_err() {
+        return Vec::new();
+    }
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) => {
+            return vec![Finding::problem(
+                format!("cannot read {}: {error}", path.display()),
+                "while it exists and cannot be read, nobody logs in with a password",
+            )];
+        }
+    };
+    let mut findings = vec![private_file(path, "chmod 600")];
+    let database = PasswordDatabase::parse(&text);
+    for line in password_database::suspect_lines(&text) {
+        findings.push(Finding::problem(
+            format!("{} line {line} has no verifier that can be used", path.display()),
+            "`ailurus passwd USER` writes the line anew",
+        ));
+    }
+    if !database.has_salt_key() {
+        findings.push(Finding::note(
+            format!("{} has no key for made-up salts: others may find out who has an entry", path.display()),
+            "`ailurus passwd USER` adds it",
+        ));
+    }
+    findings.extend(accounts(path, database.users()));
+    findings
+}
+
 fn database(path: &Path, text: &[u8]) -> Vec<Finding> {
     let mut findings = vec![Finding::note(
-        format!("{} exists: all passwords are checked against it, not the system's", path.display()),
+        format!("{} exists: no password of the system's counts", path.display()),
         "remove it if that is not meant",
     )];
     for line in suspect_lines(text) {
@@ -98,7 +133,14 @@ fn database(path: &Path, text: &[u8]) -> Vec<Finding> {
             "an entry is USER, one TAB, SECRET; `ailurus passwd USER` writes it",
         ));
     }
-    for user in CramDatabase::parse(text).users() {
+    findings.extend(accounts(path, CramDatabase::parse(text).users()));
+    findings
+}
+
+/// Looks whether those who have an entry have an account.
+fn accounts<'u>(path: &Path, users: impl Iterator<Item = &'u [u8]>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for user in users {
         let name = user.escape_ascii();
         match users::by_name(user) {
             Ok(None) => findings.push(Finding::problem(
@@ -166,6 +208,25 @@ mod tests {
             "{findings:#?}"
         );
         assert!(findings[1].what.contains("line 2"), "{}", findings[1].what);
+    }
+
+    #[test]
+    fn a_database_of_verifiers_is_looked_over() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let path = scratch.path().join("ailurus.passwd");
+        assert_eq!(verifiers(&path), []);
+        fs::write(&path, "no-such-user-here\tSCRAM-SHA-256$1:x$y:z\nno tab\n").expect("ours");
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("ours");
+        let problem = Weight::Problem;
+        assert_eq!(weights(&verifiers(&path)), [problem, problem, problem, Weight::Note, problem]);
+        let mut editor = ailurus_auth::PasswordEditor::new(b"");
+        editor.set(b"nobody", b"pw", [[7; 16]; 4]).expect("a fine entry");
+        fs::write(&path, editor.text()).expect("ours");
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o400)).expect("ours");
+        assert_eq!(weights(&verifiers(&path)), [Weight::Good]);
+        fs::remove_file(&path).expect("ours");
+        std::os::unix::fs::symlink("/nowhere", &path).expect("ours");
+        assert_eq!(weights(&verifiers(&path)), [problem]);
     }
 
     #[test]

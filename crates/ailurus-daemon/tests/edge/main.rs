@@ -7,7 +7,7 @@ mod bottle;
 mod demo;
 mod host;
 mod packaging;
-#[allow(unreachable_pub, reason = "other test programs share it")]
+#[allow(dead_code, unreachable_pub, reason = "other test programs share it")]
 #[path = "../support/peer.rs"]
 mod peer;
 mod personal;

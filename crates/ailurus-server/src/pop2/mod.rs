@@ -18,7 +18,7 @@
 //! * `- Command line too long` is sent, not logged.
 //! * Log lines are of facility mail, with the process number, and say `user=???` before login.
 
-use crate::config::Config;
+use crate::config::{Config, TlsChannel};
 use crate::event::{Facility, How, Priority};
 use crate::pop;
 use crate::pop::login::Guest;
@@ -65,7 +65,7 @@ impl Session {
     }
 
     /// Takes note that the connection is encrypted now; POP2 never asks for that.
-    pub fn handle_tls_started(&mut self, now: Instant) {
+    pub fn handle_tls_started(&mut self, _: TlsChannel, now: Instant) {
         self.now = now;
     }
 

@@ -1,6 +1,6 @@
 //! CAPA, USER, PASS, AUTH, APOP, STLS (RFC 1939 §4 and §7, RFC 2449 §5, RFC 2595 §4, RFC 5034).
 
-use crate::config::TlsState;
+use crate::config::{TlsChannel, TlsState};
 use crate::event::Event;
 use crate::login::Initial;
 use crate::pop::session::Work;
@@ -114,12 +114,12 @@ impl Session {
         }
     }
 
-    /// Takes note that the connection is encrypted now.
-    pub fn handle_tls_started(&mut self, now: Instant) {
+    /// Takes note that the connection is encrypted now, and what is known of it.
+    pub fn handle_tls_started(&mut self, channel: TlsChannel, now: Instant) {
         self.now = now;
         if matches!(self.work, Work::StartTls) {
             self.lines.discard();
-            self.base.config.tls = TlsState::Active;
+            self.base.tls_started(channel);
             self.work = Work::Line;
             self.command_ended();
         }

@@ -15,9 +15,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses some of this")]
 
 use ailurus_server::imap::Session;
-use ailurus_server::{
-    Config, Event, Facility, Login, LoginFailure, Priority, Start, TlsChannel, pop2, pop3,
-};
+use ailurus_server::{Config, Event, Facility, Login, LoginFailure, Priority, Start, TlsChannel, pop2, pop3};
 use ailurus_store::memory::Memory;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -41,7 +39,7 @@ pub trait Spoken {
     fn poll_timeout(&self) -> Option<Instant>;
     fn handle_timeout(&mut self, now: Instant);
     fn handle_login(&mut self, login: Result<Login, LoginFailure>, now: Instant);
-    fn handle_tls_started(&mut self, now: Instant);
+    fn handle_tls_started(&mut self, channel: TlsChannel, now: Instant);
 }
 
 macro_rules! spoken {
@@ -68,8 +66,8 @@ macro_rules! spoken {
             fn handle_login(&mut self, login: Result<Login, LoginFailure>, now: Instant) {
                 self.handle_login(login, now);
             }
-            fn handle_tls_started(&mut self, now: Instant) {
-                self.handle_tls_started(now);
+            fn handle_tls_started(&mut self, channel: TlsChannel, now: Instant) {
+                self.handle_tls_started(channel, now);
             }
         }
     )*};

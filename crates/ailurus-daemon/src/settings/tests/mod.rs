@@ -68,7 +68,7 @@ fn shown(environment: &Environment) -> String {
 }
 
 /// Each setting in both syntaxes, which mean the same.
-const PAIRS: [(&str, &str, &str); 38] = [
+const PAIRS: [(&str, &str, &str); 39] = [
     ("server", "host-name = 'mail.example.org'", "set local-host mail.example.org"),
     ("server", "plaintext = 'tls'", "set disable-plaintext 2"),
     (
