@@ -3,6 +3,7 @@
 
 mod fuzz;
 mod man;
+mod tables;
 
 use ailurus_testkit::corpus;
 use std::fs::File;
@@ -12,6 +13,7 @@ use std::process::{Command, ExitCode};
 const USAGE: &str = "usage: cargo run -p xtask -- CHORE
   check                            everything that a change should pass
   corpus FORMAT COUNT SEED FILE    write a mailbox (mbox or mbx) of realistic mail
+  tables                           write the tables of charsets and of Unicode anew (needs iconv and perl)
   man                              write the man pages and the example of settings from what the code declares
   fuzz TARGET [SECONDS]            the long form of a fuzz target (60 s); use --release where cargo-fuzz is not installed
   crash [--long]                   the crash tests and the conformance suite; with --long at every point, not only at some";
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         ["check"] => check(),
         ["corpus", format, count, seed, file] => corpus(format, count, seed, file),
         ["man"] => man::write(),
+        ["tables"] => tables::write(),
         ["fuzz", target] => fuzz::fuzz(target, "60"),
         ["fuzz", target, seconds] => fuzz::fuzz(target, seconds),
         ["crash"] => crash(false),

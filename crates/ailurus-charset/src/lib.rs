@@ -11,7 +11,11 @@
 
 mod casemap;
 mod charset;
+mod iso2022;
+mod labels;
+mod tables;
+mod unicode;
 pub mod utf7;
 
 pub use casemap::{casemap, casemapped};
-pub use charset::{Charset, Decoder, header_to_utf8, to_utf8};
+pub use charset::{Charset, Decoder, header_to_utf8, header_to_utf8_or, to_utf8};

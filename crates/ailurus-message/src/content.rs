@@ -122,7 +122,7 @@ impl<'a> Parameters<'a> {
     /// Returns what parameter `name` means as text: joined and decoded after RFC 2231, or else, as many senders do it,
     /// after RFC 2047.
     pub fn decoded(&self, name: &str) -> Option<String> {
-        let mut pieces: Vec<(u32, bool, Cow<'a, [u8]>)> = Vec::new();
+        let mut pieces: Vec<Piece<'a>> = Vec::new();
         let mut plain = None;
         for parameter in self.clone() {
             match rfc2231_section(parameter.name, name) {
@@ -139,7 +139,31 @@ impl<'a> Parameters<'a> {
         pieces.sort_by_key(|&(number, ..)| number);
         Some(join_pieces(&pieces))
     }
+
+    /// Returns the text of all parameters in the forms of RFC 2231, each on a line of its own.
+    pub fn extended(&self) -> String {
+        let mut found: Vec<(Vec<u8>, Piece<'a>)> = Vec::new();
+        for parameter in self.clone() {
+            let Some(star) = memchr::memchr(b'*', parameter.name) else { continue };
+            let name = parameter.name[..star].to_ascii_lowercase();
+            let Some(Section::Piece { number, extended }) = section(&parameter.name[star..]) else {
+                continue;
+            };
+            found.push((name, (number, extended, parameter.value)));
+        }
+        found.sort_by(|(name, piece), (other, another)| name.cmp(other).then(piece.0.cmp(&another.0)));
+        let mut text = String::new();
+        for pieces in found.chunk_by(|(name, _), (other, _)| name == other) {
+            let pieces: Vec<Piece<'_>> = pieces.iter().map(|(_, piece)| piece.clone()).collect();
+            text.push_str(&join_pieces(&pieces));
+            text.push('\n');
+        }
+        text
+    }
 }
+
+/// A part of a value that goes on over several parameters: its number, whether it is encoded, and its octets.
+type Piece<'a> = (u32, bool, Cow<'a, [u8]>);
 
 /// One parameter of a field.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -184,6 +208,11 @@ fn rfc2231_section(written: &[u8], name: &str) -> Option<Section> {
     if !start.eq_ignore_ascii_case(name.as_bytes()) {
         return None;
     }
+    section(rest)
+}
+
+/// Reads what follows the name of a parameter.
+fn section(rest: &[u8]) -> Option<Section> {
     match rest {
         [] => Some(Section::Plain),
         [b'*'] => Some(Section::Piece { number: 0, extended: true }),
@@ -196,7 +225,7 @@ fn rfc2231_section(written: &[u8], name: &str) -> Option<Section> {
     }
 }
 
-fn join_pieces(pieces: &[(u32, bool, Cow<'_, [u8]>)]) -> String {
+fn join_pieces(pieces: &[Piece<'_>]) -> String {
     let mut charset = None;
     let mut octets = Vec::new();
     for (index, (_, extended, value)) in pieces.iter().enumerate() {
@@ -293,6 +322,10 @@ mod tests {
         assert_eq!(get("a/b; name=\"=?utf-8?q?caf=C3=A9?=\"", "name").as_deref(), Some("café"));
         assert_eq!(get("a/b; name*=utf-8''caf%C3%A9", "name").as_deref(), Some("café"));
         assert_eq!(get("a/b; name*=nonsense", "name").as_deref(), Some("nonsense"));
+        assert_eq!(get("a/b; name*=koi8-r'ru'%F0%D2%C9", "name").as_deref(), Some("При"));
+        let all = "a/b; x*1*=%A9; name*=iso-8859-1'en'caf%E9; x*0*=utf-8''%C3; y=z; z*x=1";
+        let all = ContentType::parse(all.as_bytes()).expect("a type").parameters.extended();
+        assert_eq!(all, "café\né\n");
         assert_eq!(get("a/b; names=x", "name"), None);
     }
 
@@ -316,6 +349,7 @@ mod tests {
             if let Some(parsed) = ContentType::parse(&value) {
                 let _count = parsed.parameters.clone().count();
                 let _text = parsed.parameters.decoded("name");
+                let _text = parsed.parameters.extended();
             }
             let _languages = languages(&value).count();
         }

@@ -10,8 +10,8 @@ use crate::{
 
 /// Turns the body of a text part, which may arrive in pieces, into UTF-8.
 ///
-/// The transfer encoding is undone, then the charset is converted. A text of an unknown charset is taken for UTF-8. What
-/// cannot be decoded becomes U+FFFD or is left out; nothing fails.
+/// The transfer encoding is undone, then the charset is converted. In a text of an unknown charset, and beyond ASCII in
+/// US-ASCII, octets are UTF-8 where they can be that, else windows-1252. What cannot be decoded becomes U+FFFD or is left out; nothing fails.
 #[derive(Debug)]
 pub struct PartDecoder {
     transfer: Decoder,
@@ -30,8 +30,7 @@ impl PartDecoder {
 
     /// Returns a decoder for a body of this transfer encoding and charset label.
     pub fn with(encoding: Encoding, charset: Option<&[u8]>) -> Self {
-        let utf8 = || Charset::for_label(b"utf-8");
-        let charset = charset.and_then(Charset::for_label).or_else(utf8).expect("UTF-8 is known");
+        let charset = charset.and_then(Charset::for_label).unwrap_or_else(Charset::guessed);
         Self { transfer: Decoder::new(encoding), charset: CharsetDecoder::new(charset), octets: Vec::new() }
     }
 
@@ -86,6 +85,6 @@ mod tests {
         assert_eq!(text(base64.as_bytes()), "Café!");
         assert_eq!(text(b"Subject: x\r\n\r\n\x1B$BF|\x1B(B\r\n"), "日\r\n");
         assert_eq!(text("Subject: x\r\n\r\nCafé".as_bytes()), "Café");
-        assert_eq!(text(b"\r\nCaf\xE9"), "Caf\u{FFFD}");
+        assert_eq!(text(b"\r\nCaf\xE9"), "Café");
     }
 }

@@ -1,19 +1,25 @@
 //! Encoded words in headers (RFC 2047).
 
-use ailurus_charset::{Charset, Decoder, header_to_utf8};
+use ailurus_charset::{Charset, Decoder, header_to_utf8_or};
 
 use crate::{decode::hex_digit, header::unfold, lex};
 
 /// Returns a field's value, still folded, as text with its encoded words decoded.
 ///
 /// White space between adjacent encoded words is dropped, and a character may be split over two words of one charset.
-/// Words that are malformed or of an unknown charset stay as they are. Raw octets are UTF-8, else windows-1252.
+/// Malformed words, and those of an unknown charset, stay as they are, but for the charsets that say that they are unknown
+/// (`unknown-8bit`). Raw octets are UTF-8, else windows-1252; raw ISO-2022-JP is read as such.
 pub fn decode(value: &[u8]) -> String {
+    decode_or(value, None)
+}
+
+/// The same, with a charset for raw octets that are not UTF-8: that of the message's text, for example.
+pub fn decode_or(value: &[u8], raw: Option<Charset>) -> String {
     let line = unfold(value);
     let Some(first) = memchr::memmem::find(&line, b"=?") else {
-        return header_to_utf8(&line).into_owned();
+        return header_to_utf8_or(&line, raw).into_owned();
     };
-    let mut text = Text { out: String::with_capacity(line.len()), open: None, blanks: &[] };
+    let mut text = Text { out: String::with_capacity(line.len()), raw, open: None, blanks: &[] };
     let mut rest: &[u8] = &line;
     let mut plain = first;
     loop {
@@ -36,7 +42,6 @@ pub fn decode(value: &[u8]) -> String {
 }
 
 struct Word<'a> {
-    label: &'a [u8],
     charset: Charset,
     base64: bool,
     text: &'a [u8],
@@ -56,7 +61,7 @@ impl<'a> Word<'a> {
             b"Q" | b"q" => false,
             _ => return None,
         };
-        Some((Self { label, charset: Charset::for_label(label)?, base64, text }, rest))
+        Some((Self { charset: charset(label)?, base64, text }, rest))
     }
 
     fn octets(&self) -> Vec<u8> {
@@ -71,6 +76,14 @@ impl<'a> Word<'a> {
         octets
     }
 }
+
+fn charset(label: &[u8]) -> Option<Charset> {
+    let unknown = || UNKNOWN.iter().any(|name| label.eq_ignore_ascii_case(name)).then(Charset::guessed);
+    Charset::for_label(label).or_else(unknown)
+}
+
+/// Labels by which a sender says that it does not know the charset.
+const UNKNOWN: [&[u8]; 4] = [b"unknown-8bit", b"x-unknown", b"unknown", b"x-user-defined"];
 
 fn split_at_mark(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mark = memchr::memchr(b'?', text)?;
@@ -97,8 +110,10 @@ fn decode_q(text: &[u8], out: &mut Vec<u8>) {
 
 struct Text<'a> {
     out: String,
-    /// The charset of the word just decoded, whose last character may yet be cut short.
-    open: Option<(&'a [u8], Decoder)>,
+    /// What raw octets are in.
+    raw: Option<Charset>,
+    /// Decodes the word just read, whose last character may yet be cut short.
+    open: Option<Decoder>,
     /// The white space after that word, which counts unless another word follows.
     blanks: &'a [u8],
 }
@@ -110,26 +125,27 @@ impl<'a> Text<'a> {
             return;
         }
         self.close();
-        self.out.push_str(&header_to_utf8(octets));
+        self.out.push_str(&header_to_utf8_or(octets, self.raw));
     }
 
     fn word(&mut self, word: &Word<'a>) {
         self.blanks = &[];
-        let same = matches!(&self.open, Some((label, _)) if label.eq_ignore_ascii_case(word.label));
+        let same = matches!(&self.open, Some(decoder) if decoder.charset() == word.charset);
         if !same {
             self.close();
-            self.open = Some((word.label, Decoder::new(word.charset)));
+            self.open = Some(Decoder::new(word.charset));
         }
-        if let Some((_, decoder)) = &mut self.open {
+        if let Some(decoder) = &mut self.open {
             decoder.push(&word.octets(), &mut self.out);
         }
     }
 
     fn close(&mut self) {
-        if let Some((_, decoder)) = self.open.take() {
+        if let Some(decoder) = self.open.take() {
             decoder.finish(&mut self.out);
         }
-        self.out.push_str(&header_to_utf8(std::mem::take(&mut self.blanks)));
+        let blanks = std::mem::take(&mut self.blanks);
+        self.out.push_str(&header_to_utf8_or(blanks, self.raw));
     }
 
     fn finish(mut self) -> String {
@@ -171,6 +187,14 @@ mod tests {
             ("=?utf-8?b?5pel5pw=?= =?UTF-8?B?rOiqng==?=", "日本語"),
             ("=?utf-8?q?caf=C3?= =?utf-8?q?=A9?=", "café"),
             ("=?x-none?q?a?= b", "=?x-none?q?a?= b"),
+            ("=?unknown-8bit?q?caf=E9?=", "café"),
+            ("=?X-UNKNOWN?q?caf=C3=A9?=", "café"),
+            ("=?utf-8*en-GB?b?5pel5pw=?= =?utf8*en?b?rOiqng==?=", "日本語"),
+            ("=?gb2312?b?xA==?= =?GBK?b?4w==?=", "你"),
+            ("=?utf-8?b?7aCA?=", "\u{fffd}\u{fffd}\u{fffd}"),
+            ("=?utf-16?b?2AA=?= =?utf-8?q?x?=", "\u{fffd}x"),
+            ("=?utf-7?q?caf+AOk-?=", "café"),
+            ("\u{1b}$BF|K\\\u{1b}(B x", "日本 x"),
             ("=?utf-8?x?a?= =?utf-8?q?b?=", "=?utf-8?x?a?= b"),
             ("=?utf-8?q?open", "=?utf-8?q?open"),
             ("=? =?utf-8?q?b?=", "=? b"),
@@ -184,6 +208,9 @@ mod tests {
             assert_eq!(decode(value.as_bytes()), text, "{value}");
         }
         assert_eq!(decode(b"caf\xE9 =?utf-8?q?x?="), "café x");
+        let koi8 = Charset::for_label(b"koi8-r");
+        assert_eq!(decode_or(b"\xF0\xD2\xC9 =?utf-8?q?x?=", koi8), "При x");
+        assert_eq!(decode_or("café".as_bytes(), koi8), "café");
     }
 
     #[test]
@@ -201,7 +228,7 @@ mod tests {
         }
 
         #[test]
-        fn text_without_words_stays(text in "[^=\t\r\n]*") {
+        fn text_without_words_stays(text in "[^=\t\r\n\x1b]*") {
             prop_assert_eq!(decode(text.as_bytes()), text);
         }
     }

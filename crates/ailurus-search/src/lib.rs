@@ -117,11 +117,13 @@ impl Search {
     }
 }
 
-/// Returns the charsets that a program may name, in the order in which the reference lists its own.
+/// Returns the charsets that a program may name: those of the reference in its order, then the others.
 pub fn charsets() -> impl Iterator<Item = &'static str> {
-    CHARSETS.split(' ').filter(|label| Charset::for_label(label.as_bytes()).is_some())
+    let others = Charset::all().map(Charset::name);
+    CHARSETS.split(' ').chain(others.filter(|name| !CHARSETS.split(' ').any(|known| known == *name)))
 }
 
+/// The charsets of the reference. All of them are known.
 const CHARSETS: &str = "US-ASCII UTF-8 UTF-7 ISO-8859-1 ISO-8859-2 ISO-8859-3 ISO-8859-4 ISO-8859-5 ISO-8859-6 \
     ISO-8859-7 ISO-8859-8 ISO-8859-9 ISO-8859-10 ISO-8859-11 ISO-8859-13 ISO-8859-14 ISO-8859-15 ISO-8859-16 KOI8-R \
     KOI8-U KOI8-RU TIS-620 VISCII GBK GB2312 CN-GB ISO-2022-CN CN-GB-12345 BIG5 CN-BIG5 BIG-5 ISO-2022-JP EUC-JP \

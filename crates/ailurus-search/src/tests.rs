@@ -1,3 +1,5 @@
+mod charsets;
+
 use super::*;
 use ailurus_store::Access;
 use ailurus_store::memory::Memory;
@@ -155,7 +157,10 @@ fn keys_have_a_charset() {
     assert_eq!(found_in(&ALL, None, key.clone()), Ok(vec![2, 3]));
     assert_eq!(found_in(&ALL, Some("X-NONE"), key), Err(BadCharset("X-NONE".into())));
     let known: Vec<_> = charsets().collect();
-    assert_eq!(known[..3], ["US-ASCII", "UTF-8", "ISO-8859-1"]);
+    assert_eq!(known[..4], ["US-ASCII", "UTF-8", "UTF-7", "ISO-8859-1"]);
+    for label in known {
+        assert_eq!(found_in(&ALL, Some(label), SearchKey::Text(Vec::new())), Ok(vec![1, 2, 3]), "{label}");
+    }
 }
 
 #[test]

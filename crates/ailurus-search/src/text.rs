@@ -2,6 +2,8 @@
 
 use crate::WHOLE;
 use crate::needle::Needle;
+use ailurus_charset::Charset;
+use ailurus_message::content::{ContentType, disposition};
 use ailurus_message::header::{self, Field};
 use ailurus_message::{Kind, Message, Part, PartDecoder, Scanner, address, date::Date, words};
 use ailurus_store::{Extent, Mailbox, Result};
@@ -26,10 +28,10 @@ struct HeaderKey {
     test: FieldTest,
 }
 
-/// The value of a field whose name is asked for.
+/// A field whose name is asked for.
 struct Found<'h> {
     name: usize,
-    value: &'h [u8],
+    field: Field<'h>,
 }
 
 /// A key that needs the text of the message.
@@ -110,11 +112,11 @@ impl Texts {
         let read = read_up_to(mailbox, uid, Extent::Header, MAX_HEADER, &mut text);
         if read.is_ok() {
             let named = |field: Field<'_>| self.names.iter().position(|name| field.is(name));
-            let fields = header::fields(&text)
-                .filter_map(|field| Some(Found { name: named(field)?, value: field.value }));
+            let fields = header::fields(&text).filter_map(|field| Some(Found { name: named(field)?, field }));
             let fields: Vec<_> = fields.collect();
+            let raw = raw_charset(&fields, &text);
             let scratch = &mut self.scratch;
-            let answers = self.header_keys.iter().map(|key| Some(key.matches(&fields, scratch)));
+            let answers = self.header_keys.iter().map(|key| Some(key.matches(&fields, raw, scratch)));
             self.header_answers.extend(answers);
         }
         let cost = text.len() * weight(self.header_keys.len());
@@ -221,10 +223,14 @@ impl Texts {
         if !self.text_keys.iter().any(|key| key.headers && !key.found) {
             return;
         }
+        let mut raw = None;
         for part in message.parts() {
             for field in header::fields(part.header()) {
+                if raw.is_none() && is_raw(field.raw) {
+                    raw = Some(text_charset(message));
+                }
                 for key in self.text_keys.iter_mut().filter(|key| key.headers && !key.found) {
-                    key.found = is_in_field(&key.needle, field.raw, &mut self.scratch);
+                    key.found = is_in_field(&key.needle, &field, field.raw, raw.flatten(), &mut self.scratch);
                 }
             }
         }
@@ -244,34 +250,81 @@ fn is_text(part: &Part<'_>) -> bool {
 fn is_surely_absent(needle: &Needle, text: &[u8]) -> bool {
     let is_plain = || {
         // What could turn into other characters: charsets that shift or are wide, encoded words, transfer encodings.
-        text.is_ascii()
-            && memchr::memchr3(0x1b, b'~', 0, text).is_none()
+        !has_odd_octets(text)
             && memmem::find(text, b"=?").is_none()
             && !TRANSFER_ENCODINGS.with(|names| names.iter().any(|name| name.is_in_ascii(text)))
+            && !has_parameter_pieces(text)
+            && !may_name_utf7(text)
     };
     // Space may be a folded line.
     needle.is_ascii() && !needle.has_space() && !needle.is_in_ascii(text) && is_plain()
 }
 
 thread_local! {
-    static TRANSFER_ENCODINGS: [Needle; 3] =
-        [Needle::new("base64"), Needle::new("quoted-printable"), Needle::new("utf-7")];
+    static TRANSFER_ENCODINGS: [Needle; 2] = [Needle::new("base64"), Needle::new("quoted-printable")];
+}
+
+/// Tells whether there are octets that are part of other characters than they look like in some charset: those of eight
+/// bits; control characters, which begin escapes, are letters of VISCII, or halves of UTF-16; the escape of HZ.
+fn has_odd_octets(text: &[u8]) -> bool {
+    let odd = |octet: u8| (octet < 0x20 && !matches!(octet, b'\t' | b'\r' | b'\n')) | (octet >= b'~');
+    text.chunks(256).any(|piece| piece.iter().fold(false, |found, &octet| found | odd(octet)))
+}
+
+/// Tells whether there may be parameters that are encoded, or in pieces (RFC 2231).
+fn has_parameter_pieces(text: &[u8]) -> bool {
+    let piece = |at: usize| matches!(text.get(at + 1), Some(b'=' | b'0'..=b'9'));
+    memchr::memchr_iter(b'*', text).any(piece)
+}
+
+/// Tells whether one of the labels of UTF-7, in any spelling, is in these octets.
+fn may_name_utf7(text: &[u8]) -> bool {
+    let ends = |at: usize| {
+        let rest = text.get(at + 1..).unwrap_or_default();
+        let mut rest = rest.iter().take(8).filter(|octet| octet.is_ascii_alphanumeric() && **octet != b'0');
+        rest.next() == Some(&b'7')
+    };
+    memchr::memchr2_iter(b'f', b'F', text).any(ends) || memmem::find(text, b"65000").is_some()
+}
+
+/// Tells whether a field has octets that need a charset which it does not name.
+fn is_raw(field: &[u8]) -> bool {
+    !field.is_ascii() && str::from_utf8(field).is_err()
+}
+
+/// Returns the charset of the header's `Content-Type:`, if fields that are asked for need it.
+fn raw_charset(fields: &[Found<'_>], header: &[u8]) -> Option<Charset> {
+    if !fields.iter().any(|found| is_raw(found.field.value)) {
+        return None;
+    }
+    let content = header::fields(header).find(|field| field.is("Content-Type"))?;
+    Charset::for_label(&ContentType::parse(content.value)?.parameters.get("charset")?)
+}
+
+/// Returns the charset of the message's first text.
+fn text_charset(message: &Message<'_>) -> Option<Charset> {
+    let text = message.parts().find(|part| part.kind() == Kind::Text)?;
+    Charset::for_label(&text.charset()?)
 }
 
 impl HeaderKey {
-    fn matches(&self, fields: &[Found<'_>], scratch: &mut Scratch) -> bool {
-        let mut values = fields.iter().filter(|field| field.name == self.name).map(|field| field.value);
-        let mut sent = || values.next().and_then(Date::parse).map(|date| date.days());
+    fn matches(&self, fields: &[Found<'_>], raw: Option<Charset>, scratch: &mut Scratch) -> bool {
+        let mut fields = fields.iter().filter(|found| found.name == self.name).map(|found| &found.field);
+        let mut sent = || fields.next().and_then(|field| Date::parse(field.value)).map(|date| date.days());
         match &self.test {
             FieldTest::SentBefore(date) => sent().is_some_and(|sent| sent < days(*date)),
             FieldTest::SentOn(date) => sent().is_some_and(|sent| sent == days(*date)),
             FieldTest::SentSince(date) => sent().is_some_and(|sent| sent >= days(*date)),
-            FieldTest::Address(needle) => values.any(|value| {
+            FieldTest::Address(needle) => fields.any(|field| {
                 scratch.written.clear();
-                address::write_list(value, &mut scratch.written);
+                address::write_list(field.value, &mut scratch.written);
                 needle.is_in(&scratch.written, &mut scratch.canonical)
+                    || is_raw(field.value)
+                        && needle.is_in(&words::decode_or(field.value, raw), &mut scratch.canonical)
             }),
-            FieldTest::Value(needle) => values.any(|value| is_in_field(needle, value, scratch)),
+            FieldTest::Value(needle) => {
+                fields.any(|field| is_in_field(needle, field, field.value, raw, scratch))
+            }
         }
     }
 }
@@ -281,15 +334,39 @@ fn weight(keys: usize) -> usize {
     1 + keys / 16
 }
 
-/// Tells whether a key is in a field, or in its value.
-fn is_in_field(needle: &Needle, field: &[u8], scratch: &mut Scratch) -> bool {
+/// Tells whether a key is in a field, of which `text` is what counts: all of it or its value.
+fn is_in_field(
+    needle: &Needle,
+    field: &Field<'_>,
+    text: &[u8],
+    raw: Option<Charset>,
+    scratch: &mut Scratch,
+) -> bool {
     if needle.is_empty() {
         return true;
     }
-    if needle.is_ascii() && !needle.has_space() && field.is_ascii() && memmem::find(field, b"=?").is_none() {
-        return needle.is_in_ascii(field);
+    let plain =
+        text.is_ascii() && memmem::find(text, b"=?").is_none() && memchr::memchr(0x1b, text).is_none();
+    if needle.is_ascii() && !needle.has_space() && plain {
+        return needle.is_in_ascii(text) || is_in_parameters(needle, field, scratch);
     }
-    needle.is_in(&words::decode(field), &mut scratch.canonical)
+    needle.is_in(&words::decode_or(text, raw), &mut scratch.canonical)
+        || is_in_parameters(needle, field, scratch)
+}
+
+/// Tells whether a key is in what the parameters of a MIME field mean after RFC 2231.
+fn is_in_parameters(needle: &Needle, field: &Field<'_>, scratch: &mut Scratch) -> bool {
+    if memchr::memchr(b'*', field.value).is_none() {
+        return false;
+    }
+    let parameters = if field.is("Content-Type") {
+        ContentType::parse(field.value).map(|content| content.parameters)
+    } else if field.is("Content-Disposition") {
+        disposition(field.value).map(|(_, parameters)| parameters)
+    } else {
+        None
+    };
+    parameters.is_some_and(|parameters| needle.is_in(&parameters.extended(), &mut scratch.canonical))
 }
 
 /// Returns the day, counted from 1970.

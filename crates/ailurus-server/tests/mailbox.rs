@@ -250,7 +250,7 @@ fn search() {
     selected(
         "C: a SEARCH ALL\nS: * SEARCH 1 2 3\nS: a OK SEARCH completed\n\
          C: b SEARCH TEXT lunch\nS: * SEARCH 1 2\nS: b OK SEARCH completed\n\
-         C: c SEARCH CHARSET X-NONE TEXT lunch\nS: c NO [BADCHARSET (US-ASCII UTF-8 ISO-8859-1 <*>)] Unknown charset: X-NONE\n\
+         C: c SEARCH CHARSET X-NONE TEXT lunch\nS: c NO [BADCHARSET (US-ASCII UTF-8 UTF-7 ISO-8859-1 <*>)] Unknown charset: X-NONE\n\
          C: d UID SEARCH RETURN (MIN MAX COUNT ALL) 1:2\nS: * ESEARCH (TAG \"d\") UID MIN 1 MAX 2 ALL 1:2 COUNT 2\nS: d OK UID SEARCH completed\n\
          C: e SEARCH RETURN () UNDELETED\nS: * ESEARCH (TAG \"e\") ALL 1:3\nS: e OK SEARCH completed\n\
          C: f SEARCH RETURN (COUNT) TEXT nonesuch\nS: * ESEARCH (TAG \"f\") COUNT 0\nS: f OK SEARCH completed\n\

@@ -434,7 +434,7 @@ impl Mailbox for Opened {
         self.memory.fault(Step::Read)?;
         let position = self.snapshot.position(uid, usize::MAX).ok_or(Error::Expunged { uid: uid.get() })?;
         let octets = &self.messages[position].octets;
-        let header = octets.windows(4).position(|end| end == b"\r\n\r\n").map_or(octets.len(), |end| end + 4);
+        let header = memchr::memmem::find(octets, b"\r\n\r\n").map_or(octets.len(), |end| end + 4);
         let header = if octets.starts_with(b"\r\n") { 2 } else { header };
         let octets = match extent {
             Extent::Whole => &octets[..],
