@@ -1,6 +1,7 @@
 //! The project's own chores; `cargo run -p xtask -- help` lists them.
 #![forbid(unsafe_code)]
 
+mod casemap;
 mod fuzz;
 mod man;
 mod tables;
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
         ["check"] => check(),
         ["corpus", format, count, seed, file] => corpus(format, count, seed, file),
         ["man"] => man::write(),
-        ["tables"] => tables::write(),
+        ["tables"] => tables::write().and_then(|()| casemap::write()),
         ["fuzz", target] => fuzz::fuzz(target, "60"),
         ["fuzz", target, seconds] => fuzz::fuzz(target, seconds),
         ["crash"] => crash(false),

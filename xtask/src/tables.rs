@@ -1,8 +1,7 @@
-//! The charset tables of `ailurus-charset` that no crate has, and the table of case mapping and decomposition.
+//! The charset tables of `ailurus-charset` that no crate has.
 //!
 //! Charsets are asked of what stands on this machine: glibc's `iconv`, and the `Encode` module of `perl` for what that
-//! does not know. Unicode's properties are those of the standard library and of `unicode-normalization`, which must be of
-//! one version. A table of 128 (or 256) or of 94 times 94 numbers of 16 bits, least significant octet first, is a file of
+//! does not know. A table of 128 (or 256) or of 94 times 94 numbers of 16 bits, least significant octet first, is a file of
 //! its own; 0 stands for nothing.
 
 use std::fs;
@@ -92,7 +91,7 @@ pub(crate) fn write() -> Result<(), String> {
     Ok(())
 }
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     ailurus_testkit::fuzz::checkout().join("crates/ailurus-charset/tables")
 }
 

@@ -17,5 +17,5 @@ mod tables;
 mod unicode;
 pub mod utf7;
 
-pub use casemap::{casemap, casemapped};
+pub use casemap::{UNICODE_VERSION, casemap, casemapped};
 pub use charset::{Charset, Decoder, header_to_utf8, header_to_utf8_or, to_utf8};
