@@ -253,6 +253,8 @@ def rows(count, quick):
     def nothing(client, server):
         pass
 
+    key = "Žluťoučký".encode()
+    search = b"SEARCH CHARSET UTF-8 TEXT {%d+}\r\n%s" % (len(key), key)
     table = [
         ("open", count, nothing, open_only),
         ("first NOOP after the first open", count, open_only, settle),
@@ -262,6 +264,7 @@ def rows(count, quick):
         ("FETCH BODY.PEEK[HEADER.FIELDS (...)]", count, select, fetch(b"BODY.PEEK[HEADER.FIELDS (DATE FROM SUBJECT)]")),
         ("FETCH BODY.PEEK[]", count, select, fetch(b"BODY.PEEK[]")),
         ("SEARCH TEXT absent", count, select, lambda c, s: c.command(b"SEARCH TEXT xyzzyplugh")),
+        ("SEARCH CHARSET UTF-8 TEXT, absent", count, select, lambda c, s: c.command(search)),
         ("SEARCH SUBJECT", count, select, lambda c, s: c.command(b"SEARCH SUBJECT xyzzyplugh")),
         ("SEARCH FROM", count, select, lambda c, s: c.command(b"SEARCH FROM xyzzyplugh")),
         ("STORE 1:* +FLAGS, then CLOSE", count, select, flag_and_close),

@@ -1,8 +1,9 @@
 #!/bin/bash
 # The whole comparison in one go: corpora, servers, and row by row what each of them takes.
 #
-#   [SERVERS="ours/mbox ours/mbx dovecot/mbox"] compare.sh [COUNT [ARGUMENTS OF compare.py]]
+#   [SERVERS="ours/mbox ours/mbx dovecot/mbox"] [CORPUS=mbox-charsets] compare.sh [COUNT [ARGUMENTS OF compare.py]]
 #
+# CORPUS names mail of another kind than the usual; there is none of it in mbx.
 # SERVERS names what is compared, each as PROGRAM/FORMAT: `ours` in any format that mailboxes can be made in, `dovecot`
 # (Debian's dovecot-imapd) in mbox or maildir. Needs root, and room for two copies of the mail for each of them under
 # ${TMPDIR:-/tmp}.
@@ -21,9 +22,9 @@ cleanup() {
 trap cleanup EXIT
 # Here, for a server that is being built does not answer in time.
 cargo build --quiet --release --manifest-path "$here/../Cargo.toml" -p ailurus-daemon -p xtask
-for format in mbox mbx; do
-    cargo run --quiet --release --manifest-path "$here/../Cargo.toml" -p xtask -- corpus "$format" "$count" 1 "$work/mail.$format"
-done
+corpus() { cargo run --quiet --release --manifest-path "$here/../Cargo.toml" -p xtask -- corpus "$1" "$count" 1 "$work/mail.$2"; }
+corpus "${CORPUS:-mbox}" mbox
+if [ -z "${CORPUS:-}" ]; then corpus mbx mbx; fi
 # Prints the description that a server has written to its file.
 described() {
     for _ in $(seq 600); do

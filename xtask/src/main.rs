@@ -13,7 +13,8 @@ use std::process::{Command, ExitCode};
 
 const USAGE: &str = "usage: cargo run -p xtask -- CHORE
   check                            everything that a change should pass
-  corpus FORMAT COUNT SEED FILE    write a mailbox (mbox or mbx) of realistic mail
+  corpus FORMAT COUNT SEED FILE    write a mailbox (mbox or mbx) of realistic mail;
+                                   mbox-charsets: in many charsets and encodings
   tables                           write the tables of charsets and of Unicode anew (needs iconv and perl)
   man                              write the man pages and the example of settings from what the code declares
   fuzz TARGET [SECONDS]            the long form of a fuzz target (60 s); use --release where cargo-fuzz is not installed
@@ -89,7 +90,10 @@ fn corpus(format: &str, count: &str, seed: &str, file: &str) -> Result<(), Strin
     match format {
         "mbox" => corpus::write_mbox(&mut out, seed, count).map_err(failed)?,
         "mbx" => corpus::write_mbx(&mut out, seed, count).map_err(failed)?,
-        _ => return Err(format!("no such format: {format} (mbox, mbx)")),
+        "mbox-charsets" => {
+            corpus::write_mbox_of(&mut out, &mut corpus::Corpus::foreign(seed), count).map_err(failed)?;
+        }
+        _ => return Err(format!("no such format: {format} (mbox, mbx, mbox-charsets)")),
     }
     out.flush().map_err(failed)
 }

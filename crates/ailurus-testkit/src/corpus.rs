@@ -12,8 +12,10 @@ use std::io::{self, Write};
 /// One generated message.
 #[derive(Clone, Debug)]
 pub struct Mail {
-    /// Header and text with LF line ends.
+    /// Header and text with LF line ends; for [`Corpus::foreign`] only the header.
     pub lf: String,
+    /// What follows, in the charsets of [`Corpus::foreign`].
+    pub octets: Vec<u8>,
     /// When it arrived.
     pub date: InternalDate,
     /// The sender's address, for a From_ line.
@@ -26,6 +28,7 @@ pub struct Mail {
 #[derive(Debug)]
 pub struct Corpus {
     random: Random,
+    foreign: bool,
     number: u64,
     clock: i64,
     /// Subject, Message-ID and References of recent messages, to be answered.
@@ -62,7 +65,13 @@ impl Corpus {
     /// Returns the corpus of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { random: Random::new(seed), number: 0, clock: FIRST_MOMENT, recent: Vec::new() }
+        Self { random: Random::new(seed), foreign: false, number: 0, clock: FIRST_MOMENT, recent: Vec::new() }
+    }
+
+    /// Returns the corpus of a seed whose texts are of many languages, in many charsets and transfer encodings.
+    #[must_use]
+    pub fn foreign(seed: u64) -> Self {
+        Self { foreign: true, ..Self::new(seed) }
     }
 
     /// Returns the next message.
@@ -75,6 +84,12 @@ impl Corpus {
         let sender = format!("{local}@{}", self.random.pick(&HOSTS));
         let mut lf = String::with_capacity(8192);
         self.header(&mut lf, name, &sender, date);
+        let mut octets = Vec::new();
+        if self.foreign {
+            let lines = self.some_lines();
+            crate::foreign::body(&mut self.random, lines, &mut octets);
+            return Mail { lf, octets, date, sender, seen: !self.random.one_in(5) };
+        }
         match self.random.below(20) {
             0..=9 => self.plain(&mut lf),
             10..=13 => self.alternative(&mut lf),
@@ -83,7 +98,7 @@ impl Corpus {
             18 => self.forwarded(&mut lf),
             _ => self.eight_bit(&mut lf),
         }
-        Mail { lf, date, sender, seen: !self.random.one_in(5) }
+        Mail { lf, octets, date, sender, seen: !self.random.one_in(5) }
     }
 
     fn header(&mut self, out: &mut String, name: &str, sender: &str, date: InternalDate) {
@@ -280,13 +295,23 @@ fn rfc822_date(date: InternalDate) -> String {
 /// Writes `count` messages of a seed as a traditional mbox, as a delivery agent leaves it: no UIDs yet, body lines
 /// that start with `From ` quoted.
 pub fn write_mbox(out: &mut dyn Write, seed: u64, count: usize) -> io::Result<()> {
-    let mut corpus = Corpus::new(seed);
+    write_mbox_of(out, &mut Corpus::new(seed), count)
+}
+
+/// Writes `count` messages of a corpus as a traditional mbox.
+pub fn write_mbox_of(out: &mut dyn Write, corpus: &mut Corpus, count: usize) -> io::Result<()> {
     for _ in 0..count {
         let mail = corpus.message();
         let ctime = InternalDate::from_timestamp(mail.date.timestamp(), 0).ctime();
         let text = mail.lf.replace("\nFrom ", "\n>From ");
-        let (header, body) = text.split_once("\n\n").unwrap_or((&text, ""));
         let status = if mail.seen { "Status: RO\n" } else { "" };
+        if !mail.octets.is_empty() {
+            write!(out, "From {} {ctime}\n{text}{status}", mail.sender)?;
+            out.write_all(&mail.octets)?;
+            out.write_all(b"\n")?;
+            continue;
+        }
+        let (header, body) = text.split_once("\n\n").unwrap_or((&text, ""));
         write!(out, "From {} {ctime}\n{header}\n{status}\n{body}\n", mail.sender)?;
     }
     Ok(())

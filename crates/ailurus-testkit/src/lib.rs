@@ -4,6 +4,7 @@
 pub mod conformance;
 pub mod corpus;
 pub mod faulty;
+mod foreign;
 pub mod fuzz;
 pub mod random;
 pub mod transcript;

@@ -94,3 +94,13 @@ fn mh_sidecar() {
 fn newsrc() {
     run("newsrc");
 }
+
+#[test]
+fn charsets() {
+    run("charsets");
+}
+
+#[test]
+fn encoded_words() {
+    run("encoded_words");
+}

@@ -3,11 +3,13 @@
 //! The same functions run for seconds among the ordinary tests (`tests/fuzz_inputs.rs`, with [`Mutator`]) and for hours under
 //! a coverage-guided fuzzer (`fuzz/`); both use the dictionaries of `fuzz/dictionaries` and the fixtures as seeds.
 
+mod charset;
 mod folder;
 mod imap;
 mod mail;
 mod mailbox;
 
+pub use charset::{charsets, encoded_words};
 pub use folder::{mh_sidecar, mx_index, newsrc};
 pub use imap::{framing, grammar};
 pub use mail::{addresses, mime};
@@ -32,7 +34,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 14] = [
     Target { name: "framing", run: framing, dictionary: "imap.dict", seeds: sessions },
     Target { name: "grammar", run: grammar, dictionary: "imap.dict", seeds: commands },
     Target { name: "addresses", run: addresses, dictionary: "addresses.dict", seeds: field_values },
@@ -45,6 +47,8 @@ pub const TARGETS: [Target; 12] = [
     Target { name: "mx_index", run: mx_index, dictionary: "mx.dict", seeds: mx_indexes },
     Target { name: "mh_sidecar", run: mh_sidecar, dictionary: "mh.dict", seeds: mh_sidecars },
     Target { name: "newsrc", run: newsrc, dictionary: "newsrc.dict", seeds: newsrcs },
+    Target { name: "charsets", run: charsets, dictionary: "charsets.dict", seeds: charset::texts },
+    Target { name: "encoded_words", run: encoded_words, dictionary: "words.dict", seeds: charset::words },
 ];
 
 impl Target {
