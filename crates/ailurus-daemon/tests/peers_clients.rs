@@ -237,10 +237,11 @@ fn mutt() {
     let Some(mutt) = peer::find("mutt") else { return };
     for stage in Stage::both() {
         let Server { user, password, port, .. } = &stage.server;
-        for name in ["trad", "shared"] {
+        for (turn, name) in ["trad", "shared"].into_iter().enumerate() {
             let run = |commands: &str| {
                 let settings = format!(
-                    "set imap_user=\"{user}\"\nset imap_pass=\"{password}\"\nset ssl_starttls=no ssl_force_tls=no\nset \
+                    "set folder=imap://{user}@127.0.0.1:{port}/ imap_idle=yes mbox_type=mbox confirmappend=no\nset \
+                     imap_user=\"{user}\"\nset imap_pass=\"{password}\"\nset ssl_starttls=no ssl_force_tls=no\nset \
                      move=no delete=yes confirmappend=no confirmcreate=no sleep_time=0 wait_key=no timeout=5 \
                      imap_keepalive=5 header_cache=\"\" tmpdir=\"{0}\" record=\"\" postponed=\"\" beep=no mark_old=no \
                      copy=no quit=yes auto_tag=no\n{commands}",
@@ -256,16 +257,33 @@ fn mutt() {
                     .arg(format!("imap://{user}@127.0.0.1:{port}/{name}"));
                 in_terminal(&stage, command);
             };
-            // Flag the second, delete the first, copy the third, save a reply's worth of flags, leave.
+            // Fetch all of it into a file here.
+            let here = stage.path(&format!("all-of-{name}"));
             run(&format!(
-                "push '<first-entry><delete-message><first-entry><next-entry><flag-message><last-entry><copy-message>={0}<enter>\
-                 <sync-mailbox><quit>'\nset folder=imap://{user}@127.0.0.1:{port}/\nset confirmappend=no\n",
-                "kept"
+                "push '<tag-pattern>~A<enter><tag-prefix><copy-message>{}<enter><quit>'\n",
+                here.display()
             ));
+            let fetched = fs::read_to_string(&here).expect("it was made");
+            for number in 1..=3 {
+                let text = message(number);
+                let (_, body) = text.split_once("\n\n").expect("a body");
+                assert_eq!(fetched.matches(&format!("Subject: number {number}\n")).count(), 1, "{fetched}");
+                assert_eq!(fetched.matches(body).count(), 1, "{fetched}");
+            }
+            // Flag the second, delete the first, copy the third, save a reply's worth of flags, leave.
+            run(
+                "push '<first-entry><delete-message><first-entry><next-entry><flag-message><last-entry><copy-message>=kept<enter>\
+                 <sync-mailbox><quit>'\n",
+            );
             let contents = stage.contents(name);
             assert_eq!(contents, ["number 2 (\\Flagged \\Seen)", "number 3 (\\Seen)"], "{name}");
-            let kept = stage.contents("kept");
-            assert!(kept.iter().all(|line| line.starts_with("number 3")) && !kept.is_empty(), "{kept:?}");
+            assert_eq!(stage.contents("kept"), vec!["number 3 (\\Seen)"; turn + 1]);
+            // Have the server search, and move what was found.
+            run(
+                "push '<tag-pattern>=b \"message 2\"<enter><tag-prefix><save-message>=moved<enter><sync-mailbox><quit>'\n",
+            );
+            assert_eq!(stage.contents(name), ["number 3 (\\Seen)"], "{name}");
+            assert_eq!(stage.contents("moved"), vec!["number 2 (\\Flagged \\Seen)"; turn + 1]);
         }
     }
 }
