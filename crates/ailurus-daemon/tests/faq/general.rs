@@ -1,8 +1,9 @@
 //! Chapter 1: what there is.
 
-use crate::support::host;
+use crate::support::{host, skip};
 use crate::{MAIL, ada, at_home, bottle, code, end, has, line, mode, refused};
 use std::fs;
+use std::net::UdpSocket;
 
 /// A POP server that rewrites the whole spool, beside us.
 #[test]
@@ -124,6 +125,27 @@ fn faq_1_24_passwords_inside_tls_only() {
     let lines = client.ok("CAPABILITY");
     let listed = line(&lines, "* CAPABILITY");
     assert!(!listed.contains("LOGINDISABLED") && listed.contains(" AUTH=PLAIN"), "{listed}");
+    client.ok("LOGIN ada adapw");
+}
+
+/// Nothing is configured, and the client is one that others can listen to.
+#[test]
+fn faq_1_24_that_is_so_for_the_network_without_a_word() {
+    let Some(bottle) = bottle() else { return };
+    // An address of this host that is not loopback's. Nothing is sent; what goes there later does not leave the host.
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    let address = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
+    let Ok(address) = address.map(|address| address.ip()) else { return skip("no network") };
+    if address.is_loopback() || address.is_unspecified() {
+        return skip("no network");
+    }
+    let certificate = bottle.install_certificate("imapd", "localhost");
+    let mut session = host::to_address(&bottle, &address.to_string());
+    let client = &mut session.client;
+    assert!(client.greeting().contains(" LOGINDISABLED"));
+    refused(client, "LOGIN ada adapw");
+    client.ok("STARTTLS");
+    client.start_tls(&certificate, "localhost");
     client.ok("LOGIN ada adapw");
 }
 
