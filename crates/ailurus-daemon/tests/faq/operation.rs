@@ -2,9 +2,38 @@
 
 use crate::support::Session;
 use crate::support::bottle::FIRST_UID;
-use crate::{ada, at_home, bottle, end, has, line, login, mode, set_mode};
+use crate::{ada, at_home, bottle, end, has, line, login, mode, refused, set_mode};
 use std::fs;
 use std::os::unix::fs::chown;
+
+#[test]
+fn faq_4_1_anonymous_access() {
+    let Some(bottle) = bottle() else { return };
+    bottle.add_user("imappublic", FIRST_UID + 20, "!");
+    crate::host::write(&bottle, "imappublic", "box", crate::MAIL);
+    set_mode(&bottle.home("imappublic").join("box"), 0o644);
+    let mut session = crate::host::from_network(&bottle);
+    assert!(!session.client.greeting().contains("AUTH=ANONYMOUS"));
+    refused(&mut session.client, "LOGIN anonymous me@example.test");
+    bottle.publish("anonymous.newsgroups", "");
+    let mut session = crate::host::from_network(&bottle);
+    let client = &mut session.client;
+    assert!(client.greeting().contains(" AUTH=ANONYMOUS"));
+    client.ok("LOGIN anonymous me@example.test");
+    let lines = client.ok("NAMESPACE");
+    has(&lines, "* NAMESPACE NIL NIL ((\"#ftp/\" \"/\")(\"#news.\" \".\")(\"#public/\" \"/\"))");
+    let lines = client.ok("SELECT #public/box");
+    has(&lines, "* 3 EXISTS");
+    assert!(lines.last().expect("a tagged line").contains("[READ-ONLY]"), "{lines:#?}");
+    has(&client.ok("FETCH 2 BODY.PEEK[TEXT]"), "The second.");
+    for name in ["/etc/passwd", "~ada/x", "/home/imappublic/box", "#shared/box"] {
+        refused(client, &format!("SELECT {name}"));
+    }
+    for command in ["CREATE #public/more", "EXPUNGE", "COPY 1 #public/more"] {
+        let answer = client.command(command);
+        assert!(answer.last().expect("a tagged line").contains(" BAD "), "{command}: {answer:?}");
+    }
+}
 
 #[test]
 fn faq_4_2_alert_message() {
@@ -93,7 +122,7 @@ fn faq_4_6_mailboxes_that_several_share() {
         one.client.append(&name, "", "Subject: x\n\ny\n");
         let mut two = login(&bottle, "ben");
         two.client.command(&format!("SELECT {name}"));
-        assert!(crate::refused(&mut two.client, &format!("APPEND {name} {{1+}}\r\nx")).starts_with("NO"));
+        assert!(refused(&mut two.client, &format!("APPEND {name} {{1+}}\r\nx")).starts_with("NO"));
         end(two);
         end(one);
         open_to_all(&shared.join(format));
