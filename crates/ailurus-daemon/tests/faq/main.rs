@@ -3,6 +3,7 @@
 //! `document.rs` checks that docs/faq.md names the test of each answer that has to hold, here or elsewhere.
 #![forbid(unsafe_code)]
 
+mod charsets;
 mod configuration;
 mod design;
 mod document;
