@@ -13,6 +13,7 @@ mod driver;
 mod environment;
 mod error;
 mod keywords;
+mod lines;
 mod list;
 mod location;
 mod mailboxes;

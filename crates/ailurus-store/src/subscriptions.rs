@@ -1,44 +1,29 @@
 //! The subscription file, `$HOME/.mailboxlist` (spec/storage-common.md §4).
 //!
 //! One name a line, LF, no quoting, names as they were given but INBOX in capitals. The reference takes no lock and
-//! replaces the file by name when a line is removed; our own sessions take `flock` on it among themselves. Lines are
-//! added at the end, and a torn line is cut back; they are removed by writing the others beside and renaming.
-//! Whatever else stands in the file stays.
+//! replaces the file by name when a line is removed; how we change it is in `lines.rs`. Whatever else stands in the file stays.
 
+use crate::lines::{Lines, MAX_LINE, Rewrite, WriteFailure, append_line, contains_line, each_line};
 use crate::{Environment, Error, Level, Result};
 use ailurus_types::MailboxName;
-use std::fs::{File, TryLockError};
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::Duration;
-
-/// The longest line that is a name, in octets without the LF.
-const MAX_LINE: usize = 1022;
-/// How long another session of ours may hold the lock: it never waits for anything while it does.
-const LOCK_TRIES: u32 = 300;
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
+use std::io;
 
 /// The user's subscriptions.
 pub(crate) struct Subscriptions<'e> {
     environment: &'e Environment,
+    lines: Lines,
 }
 
 impl<'e> Subscriptions<'e> {
     pub(crate) fn new(environment: &'e Environment) -> Self {
-        Self { environment }
+        Self { environment, lines: Lines::new(environment, ".mailboxlist", ".mlbxlsttmp") }
     }
 
     /// Calls back with each name, in the order of the file. No file is no subscriptions.
     pub(crate) fn each(&self, found: &mut dyn FnMut(&[u8])) -> Result<()> {
-        let path = self.path();
-        match self.open(false) {
-            Ok(file) => each_piece(&file, &mut |piece| {
-                piece.name().into_iter().for_each(&mut *found);
-                Ok(())
-            })
-            .map_err(Error::io("read", path)),
+        let path = self.lines.path();
+        match self.lines.open(false) {
+            Ok(file) => each_line(&file, found).map_err(Error::io("read", path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(Error::io("open", path)(error)),
         }
@@ -51,128 +36,45 @@ impl<'e> Subscriptions<'e> {
         if wanted.is_empty() || wanted.len() > MAX_LINE || wanted.contains(&b'\n') {
             return Err(Error::Refused("Can't append to subscription database".into()));
         }
-        let file = self.open_locked(true).map_err(&failed)?;
-        if contains(&file, wanted).map_err(&failed)? {
+        let file = self.lines.open_locked(true).map_err(&failed)?;
+        if contains_line(&file, wanted).map_err(&failed)? {
             return Err(Error::Refused(format!("Already subscribed to mailbox {}", show(wanted))));
         }
         let is_new = file.metadata().map_err(&failed)?.len() == 0;
         append_line(&file, wanted).map_err(&failed)?;
         // The name of a file that was just made is not safe with its content.
-        if is_new { self.sync_home().map_err(&failed) } else { Ok(()) }
+        if is_new { self.lines.sync_home().map_err(&failed) } else { Ok(()) }
     }
 
     /// Removes a name.
     pub(crate) fn remove(&self, name: &MailboxName) -> Result<()> {
         let wanted = canonical(name);
-        let file = match self.open_locked(false) {
+        let file = match self.lines.open_locked(false) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(Error::Refused("No subscriptions".into()));
             }
             file => file.map_err(self.failure("Can't read subscription database"))?,
         };
-        if !contains(&file, wanted).map_err(self.failure("Can't read subscription database"))? {
+        if !contains_line(&file, wanted).map_err(self.failure("Can't read subscription database"))? {
             return Err(Error::Refused(format!("Not subscribed to mailbox {}", show(wanted))));
         }
-        self.replace(&file, wanted)
-    }
-
-    /// Writes the file anew without one name.
-    fn replace(&self, file: &File, without: &[u8]) -> Result<()> {
-        let beside = self.home().join(".mlbxlsttmp");
-        let written = || -> Result<()> {
-            let temporary = (|| {
-                // Left there by a crash, or by the reference, which leaves it behind.
-                match std::fs::remove_file(&beside) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-                let temporary = File::options().write(true).create_new(true).open(&beside)?;
-                temporary.set_permissions(file.metadata()?.permissions())?;
-                Ok(temporary)
-            })()
-            .map_err(self.failure("Can't create subscription temporary file"))?;
-            copy_without(file, &temporary, without)
-                .and_then(|()| temporary.sync_all())
-                .map_err(self.failure("Can't write subscription temporary file"))?;
-            std::fs::rename(&beside, self.path())
-                .map_err(self.failure("Can't update subscription database"))?;
-            self.sync_home().map_err(self.failure("Can't update subscription database"))
-        };
-        written().inspect_err(|_| {
-            // Nothing is lost with it: the old file is still there.
-            drop(std::fs::remove_file(&beside));
+        let replaced = self.lines.replace(&file, &mut |line| {
+            if line == wanted { Rewrite::Drop } else { Rewrite::Keep }
+        });
+        replaced.map_err(|failure| match failure {
+            WriteFailure::Create(error) => self.failure("Can't create subscription temporary file")(error),
+            WriteFailure::Write(error) => self.failure("Can't write subscription temporary file")(error),
+            WriteFailure::Rename(error) => self.failure("Can't update subscription database")(error),
         })
     }
 
     /// Returns a closure that leaves what happened to the log, and makes the reference's text of it.
     fn failure<'f>(&'f self, text: &'static str) -> impl Fn(io::Error) -> Error + use<'f> {
         move |error| {
-            let detail = format!("{text}: {}: {error}", self.path().display());
+            let detail = format!("{text}: {}: {error}", self.lines.path().display());
             self.environment.notices.tell(Level::Log, detail);
             Error::Refused(text.into())
         }
-    }
-
-    /// Returns the home; in a closed box its path is empty, and it is the root.
-    fn home(&self) -> &Path {
-        let home = &self.environment.home;
-        if home.as_os_str().is_empty() { Path::new("/") } else { home }
-    }
-
-    fn sync_home(&self) -> io::Result<()> {
-        File::open(self.home())?.sync_all()
-    }
-
-    fn path(&self) -> PathBuf {
-        self.home().join(".mailboxlist")
-    }
-
-    /// Opens the file to read and write, under the lock of our own sessions.
-    fn open_locked(&self, create: bool) -> io::Result<File> {
-        for _ in 0..LOCK_TRIES {
-            let file = self.open_writable(create)?;
-            match file.try_lock() {
-                Ok(()) if self.is_current(&file)? => return Ok(file),
-                // Replaced while we waited.
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => sleep(LOCK_PAUSE),
-                // No locks here (some network file systems): then it is as with the reference.
-                Err(TryLockError::Error(_)) => return Ok(file),
-            }
-        }
-        Err(io::ErrorKind::ResourceBusy.into())
-    }
-
-    fn is_current(&self, file: &File) -> io::Result<bool> {
-        let mine = file.metadata()?;
-        match std::fs::metadata(self.path()) {
-            Ok(there) => Ok((there.dev(), there.ino()) == (mine.dev(), mine.ino())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn open_writable(&self, create: bool) -> io::Result<File> {
-        match self.open(true) {
-            Err(error) if create && error.kind() == io::ErrorKind::NotFound => {
-                // Its mode is what the umask leaves of 0666, as with the reference.
-                match File::options().read(true).append(true).create_new(true).open(self.path()) {
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.open(true),
-                    file => file,
-                }
-            }
-            file => file,
-        }
-    }
-
-    /// Opens what is there if it is a file: a FIFO would block.
-    fn open(&self, write: bool) -> io::Result<File> {
-        let path = self.path();
-        if !std::fs::metadata(&path)?.is_file() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        // The reference takes no lock: what it adds meanwhile is not to be written over.
-        File::options().read(true).append(write).open(path)
     }
 }
 
@@ -184,83 +86,13 @@ fn show(name: &[u8]) -> MailboxName {
     MailboxName::new(name)
 }
 
-fn contains(file: &File, wanted: &[u8]) -> io::Result<bool> {
-    let mut found = false;
-    each_piece(file, &mut |piece| {
-        found |= piece.name() == Some(wanted);
-        Ok(())
-    })?;
-    Ok(found)
-}
-
-/// Appends a line, on a line of its own even if the last one lacks its LF; on failure the file is as before.
-fn append_line(mut file: &File, line: &[u8]) -> io::Result<()> {
-    let end = file.seek(SeekFrom::End(0))?;
-    let mut text = Vec::with_capacity(line.len() + 2);
-    if end > 0 {
-        let mut last = [0];
-        file.seek(SeekFrom::End(-1))?;
-        file.read_exact(&mut last)?;
-        text.extend((last != *b"\n").then_some(b'\n'));
-    }
-    text.extend_from_slice(line);
-    text.push(b'\n');
-    file.write_all(&text).and_then(|()| file.sync_all()).inspect_err(|_| {
-        // Half a name would be another mailbox's name.
-        drop(file.set_len(end));
-    })
-}
-
-fn copy_without(file: &File, to: &File, without: &[u8]) -> io::Result<()> {
-    let mut to = BufWriter::new(to);
-    each_piece(file, &mut |piece| {
-        if piece.name() == Some(without) {
-            return Ok(());
-        }
-        to.write_all(piece.octets)?;
-        if piece.ends { to.write_all(b"\n") } else { Ok(()) }
-    })?;
-    to.flush()
-}
-
-/// A line without its LF, or a part of one that is too long to be a name.
-#[derive(Clone, Copy, Debug)]
-struct Piece<'p> {
-    octets: &'p [u8],
-    starts: bool,
-    ends: bool,
-}
-
-impl<'p> Piece<'p> {
-    fn name(&self) -> Option<&'p [u8]> {
-        (self.starts && self.ends).then_some(self.octets)
-    }
-}
-
-/// Calls back with the whole file from its start, in lines, or in pieces of those that are too long.
-fn each_piece(mut file: &File, found: &mut dyn FnMut(Piece<'_>) -> io::Result<()>) -> io::Result<()> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut reader = BufReader::new(file);
-    let mut line = Vec::new();
-    let mut starts = true;
-    loop {
-        line.clear();
-        let most = MAX_LINE + 1;
-        let taken = reader.by_ref().take(most as u64).read_until(b'\n', &mut line)?;
-        if taken == 0 {
-            return Ok(());
-        }
-        let ends = line.ends_with(b"\n") || taken < most;
-        let octets = line.strip_suffix(b"\n").unwrap_or(&line);
-        found(Piece { octets, starts, ends })?;
-        starts = ends;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
+    use std::io::{Seek, SeekFrom, Write};
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::PathBuf;
     use std::sync::Arc;
 
     struct Home {
@@ -319,7 +151,7 @@ mod tests {
     fn what_others_add_meanwhile_is_not_written_over() {
         for content in [None, Some(&b"a\n"[..])] {
             let home = home(content);
-            let mut file = Subscriptions::new(&home.environment).open_writable(true).unwrap();
+            let mut file = Subscriptions::new(&home.environment).lines.open_writable(true).unwrap();
             let end = file.seek(SeekFrom::End(0)).unwrap();
             File::options()
                 .append(true)
