@@ -67,3 +67,221 @@ fn binary_messages_are_kept_to_the_octet_or_refused() {
         client.ok("UNSELECT");
     }
 }
+
+/// Returns the LIST and STATUS responses to a command that succeeds, in order of text. Whether a file is marked is left to others.
+fn listed(client: &mut Client, command: &str) -> Vec<String> {
+    let lines = client.ok(command).into_iter();
+    let mut lines: Vec<_> =
+        lines.filter_map(|line| Some(line.strip_prefix("* ")?.replace("\\Marked", "\\UnMarked"))).collect();
+    lines.sort();
+    lines
+}
+
+/// Makes mailboxes that can have others below them.
+fn make(client: &mut Client, names: &[&str]) {
+    for name in names {
+        client.ok(&format!("CREATE \"#driver.mix/{name}\""));
+    }
+}
+
+#[test]
+fn list_with_options_as_in_rfc_5258() {
+    let user = User::new();
+    user.write(&user.spool(), b"");
+    let mut session = session(&user);
+    let client = &mut session.client;
+    make(client, &["Fruit", "Fruit/Apple", "Fruit/Banana", "Fruit/Peach", "Tofu", "Vegetable"]);
+    make(client, &["Vegetable/Broccoli", "Vegetable/Corn"]);
+    for name in ["INBOX", "Fruit/Banana", "Fruit/Peach", "Vegetable", "Vegetable/Broccoli"] {
+        client.ok(&format!("SUBSCRIBE {name}"));
+    }
+    client.ok("DELETE Fruit/Peach");
+    // Example 2.
+    assert_eq!(
+        listed(client, "LIST (SUBSCRIBED) \"\" \"*\""),
+        [
+            "LIST (\\HasChildren \\Subscribed) \"/\" Vegetable",
+            "LIST (\\HasNoChildren \\Subscribed) \"/\" Fruit/Banana",
+            "LIST (\\HasNoChildren \\Subscribed) \"/\" Vegetable/Broccoli",
+            "LIST (\\NoInferiors \\Subscribed) NIL INBOX",
+            "LIST (\\NonExistent \\Subscribed) \"/\" Fruit/Peach",
+        ]
+    );
+    // Example 3, and the end of example 8.
+    assert_eq!(
+        listed(client, "LIST () \"\" (Fruit% Veg% %e) RETURN (CHILDREN)"),
+        ["LIST (\\HasChildren) \"/\" Fruit", "LIST (\\HasChildren) \"/\" Vegetable"]
+    );
+    assert_eq!(
+        listed(client, "LIST (SUBSCRIBED RECURSIVEMATCH) \"\" %"),
+        [
+            "LIST (\\HasChildren \\Subscribed) \"/\" Vegetable (\"CHILDINFO\" (\"SUBSCRIBED\"))",
+            "LIST (\\HasChildren) \"/\" Fruit (\"CHILDINFO\" (\"SUBSCRIBED\"))",
+            "LIST (\\NoInferiors \\Subscribed) NIL INBOX",
+        ]
+    );
+    // Example 6, without remote mailboxes.
+    assert_eq!(
+        listed(client, "LIST (REMOTE) \"\" (F* T* V* inbox) RETURN (SUBSCRIBED)"),
+        [
+            "LIST (\\HasChildren \\Subscribed) \"/\" Vegetable",
+            "LIST (\\HasChildren) \"/\" Fruit",
+            "LIST (\\HasNoChildren \\Subscribed) \"/\" Fruit/Banana",
+            "LIST (\\HasNoChildren \\Subscribed) \"/\" Vegetable/Broccoli",
+            "LIST (\\HasNoChildren) \"/\" Fruit/Apple",
+            "LIST (\\HasNoChildren) \"/\" Tofu",
+            "LIST (\\HasNoChildren) \"/\" Vegetable/Corn",
+            "LIST (\\NoInferiors \\Subscribed) NIL INBOX",
+        ]
+    );
+    // A name that several patterns match is told once; the empty pattern is nothing.
+    assert_eq!(listed(client, "LIST \"\" (Tofu T* \"\" %ofu)"), ["LIST (\\HasNoChildren) \"/\" Tofu"]);
+    assert!(listed(client, "LIST () \"\" \"\"").is_empty());
+    assert_eq!(listed(client, "LIST \"\" \"\""), ["LIST (\\NoSelect) \"/\" \"\""]);
+    // A mailbox that is not there any more, with something subscribed below it.
+    client.ok("DELETE Fruit/Banana");
+    client.ok("DELETE Fruit/Apple");
+    client.ok("DELETE Fruit");
+    assert_eq!(
+        listed(client, "LIST (SUBSCRIBED RECURSIVEMATCH) \"\" Fr%"),
+        ["LIST (\\NonExistent) \"/\" Fruit (\"CHILDINFO\" (\"SUBSCRIBED\"))"]
+    );
+}
+
+#[test]
+fn what_is_below_is_told_once_as_in_example_9_of_rfc_5258() {
+    let user = User::new();
+    let mut session = session(&user);
+    let client = &mut session.client;
+    let subscribed = [
+        "foo2/bar1",
+        "foo2/bar2",
+        "baz2/bar2",
+        "baz2/bar22",
+        "baz2/bar222",
+        "eps2",
+        "eps2/mamba",
+        "qux2/bar2",
+    ];
+    make(client, &["foo2", "baz2", "eps2"]);
+    make(
+        client,
+        &["foo2/bar1", "foo2/bar2", "baz2/bar2", "baz2/bar22", "baz2/bar222", "eps2/mamba", "qux2/bar2"],
+    );
+    for name in subscribed {
+        client.ok(&format!("SUBSCRIBE {name}"));
+    }
+    assert_eq!(
+        listed(client, "LIST (RECURSIVEMATCH SUBSCRIBED) \"\" \"*2\""),
+        [
+            "LIST (\\HasChildren \\Subscribed) \"/\" eps2 (\"CHILDINFO\" (\"SUBSCRIBED\"))",
+            "LIST (\\HasChildren) \"/\" foo2 (\"CHILDINFO\" (\"SUBSCRIBED\"))",
+            "LIST (\\HasNoChildren \\Subscribed) \"/\" baz2/bar2",
+            "LIST (\\HasNoChildren \\Subscribed) \"/\" baz2/bar22",
+            "LIST (\\HasNoChildren \\Subscribed) \"/\" baz2/bar222",
+            "LIST (\\HasNoChildren \\Subscribed) \"/\" foo2/bar2",
+            "LIST (\\HasNoChildren \\Subscribed) \"/\" qux2/bar2",
+        ]
+    );
+}
+
+#[test]
+fn list_tells_status_and_size() {
+    let user = User::new();
+    let mut session = session(&user);
+    let client = &mut session.client;
+    make(client, &["foo", "bar/below"]);
+    client.ok("CREATE plain");
+    client.append("foo", "(\\Seen) ", "Subject: one\n\nbody\n");
+    client.append("foo", "", "Subject: two\n\nbody\n");
+    client.append("plain", "", "Subject: three\n\nbody\n");
+    assert_eq!(client.ok("STATUS foo (SIZE MESSAGES)")[0], "* STATUS foo (MESSAGES 2 SIZE 44)");
+    assert_eq!(
+        listed(client, "LIST \"\" (foo ba% plain) RETURN (STATUS (MESSAGES UNSEEN SIZE))"),
+        [
+            "LIST (\\HasNoChildren) \"/\" foo",
+            "LIST (\\NoInferiors \\UnMarked) \"/\" plain",
+            "LIST (\\NoSelect \\HasChildren) \"/\" bar",
+            "STATUS foo (MESSAGES 2 UNSEEN 1 SIZE 44)",
+            "STATUS plain (MESSAGES 1 UNSEEN 1 SIZE 24)",
+        ]
+    );
+    // As the selected one, and where it is only above what was asked for.
+    client.ok("SUBSCRIBE bar/below");
+    client.ok("SELECT foo");
+    assert_eq!(
+        listed(client, "LIST (SUBSCRIBED RECURSIVEMATCH) \"\" % RETURN (STATUS (MESSAGES))"),
+        ["LIST (\\NoSelect \\HasChildren) \"/\" bar (\"CHILDINFO\" (\"SUBSCRIBED\"))"]
+    );
+    assert_eq!(
+        listed(client, "LIST \"\" foo RETURN (STATUS (MESSAGES SIZE))"),
+        ["LIST (\\HasNoChildren) \"/\" foo", "STATUS foo (MESSAGES 2 SIZE 44)"]
+    );
+}
+
+#[test]
+fn special_uses_are_told_made_and_carried_on() {
+    let user = User::new();
+    let mut session = session(&user);
+    let client = &mut session.client;
+    let uses = |client: &mut Client| -> Vec<String> {
+        let strip =
+            |line: String| line.replace("\\NoInferiors \\UnMarked ", "").replace("\\HasNoChildren ", "");
+        listed(client, "LIST (SPECIAL-USE) \"\" *").into_iter().map(strip).collect()
+    };
+    assert!(uses(client).is_empty());
+    // What is there already, by its usual name; what is no mailbox is not.
+    client.ok("CREATE mail/sent-mail");
+    user.write(&user.home().join("Trash"), b"no mailbox\n");
+    make(client, &["Archive"]);
+    assert_eq!(uses(client), ["LIST (\\Archive) \"/\" Archive", "LIST (\\Sent) \"/\" mail/sent-mail"]);
+    client.ok("CREATE Outgoing (USE (\\Drafts \\Sent))");
+    assert_eq!(uses(client), ["LIST (\\Archive) \"/\" Archive", "LIST (\\Drafts \\Sent) \"/\" Outgoing"]);
+    let refused = |client: &mut Client, command: &str| {
+        let last = client.command(command).pop().unwrap_or_default();
+        last.split_once(' ').unwrap_or_default().1.to_owned()
+    };
+    assert_eq!(refused(client, "CREATE All (USE (\\All))"), "NO [USEATTR] \\All not supported");
+    assert_eq!(refused(client, "CREATE All (USE (\\Foo))"), "NO [USEATTR] \\Foo not supported");
+    assert_eq!(
+        refused(client, "CREATE More (USE (\\Sent))"),
+        "NO [USEATTR] \\Sent is mailbox Outgoing already"
+    );
+    assert!(!user.home().join("All").exists() && !user.home().join("More").exists());
+    client.ok("RENAME Outgoing dir/Out");
+    assert_eq!(
+        std::fs::read_to_string(user.home().join(".mailboxuse")).expect("it is there"),
+        "\\Drafts \\Sent\tdir/Out\n"
+    );
+    client.ok("RENAME dir other");
+    assert_eq!(
+        listed(client, "LIST \"\" other/O% RETURN (SPECIAL-USE)"),
+        ["LIST (\\NoInferiors \\UnMarked \\Drafts \\Sent) \"/\" other/Out"]
+    );
+    // The ordinary LIST is as it was, and does not show the file.
+    assert_eq!(listed(client, "LIST \"\" other/O%"), ["LIST (\\NoInferiors \\UnMarked) \"/\" other/Out"]);
+    assert!(listed(client, "LIST \"\" .mailboxuse*").is_empty());
+    client.ok("DELETE other/Out");
+    assert_eq!(uses(client), ["LIST (\\Archive) \"/\" Archive", "LIST (\\Sent) \"/\" mail/sent-mail"]);
+    client.ok("CREATE More (USE (\\Sent))");
+    assert_eq!(listed(client, "LIST (SPECIAL-USE SUBSCRIBED RECURSIVEMATCH) \"\" *"), Vec::<String>::new());
+    // One that was deleted by others does not count.
+    std::fs::remove_file(user.home().join("More")).expect("it is there");
+    assert_eq!(uses(client)[1], "LIST (\\Sent) \"/\" mail/sent-mail");
+}
+
+#[test]
+fn many_patterns_and_long_lists_are_answered_in_bounded_time() {
+    let user = User::new();
+    for number in 0..300 {
+        user.write(&user.home().join(format!("box{number}")), b"");
+    }
+    let mut session = session(&user);
+    let client = &mut session.client;
+    let patterns = vec!["*"; 100].join(" ");
+    let lines = client.ok(&format!("LIST \"\" ({patterns}) RETURN (CHILDREN SUBSCRIBED SPECIAL-USE)"));
+    assert_eq!(lines.iter().filter(|line| line.contains(" box")).count(), 300);
+    let many = vec!["a"; 20_000].join(" ");
+    let answer = client.command(&format!("LIST \"\" ({many})")).pop().unwrap_or_default();
+    assert!(answer.contains("BAD Excessively many patterns in LIST"), "{answer}");
+}

@@ -4,13 +4,14 @@
 mod common;
 
 use ailurus_proto::imap::{
-    Command, CommandBody, CommandName, FetchItem, Find, FlagWord, LiteralForm, Name, Numbering, Partial,
-    Peek, Section, SectionText, StoreResponse, SyntaxError, Tag, parse_head, print, response,
+    Command, CommandBody, CommandName, FetchItem, Find, FlagWord, ListExtended, ListReturn, ListSelection,
+    LiteralForm, Name, Numbering, Partial, Peek, Section, SectionText, StatusItems, StoreResponse,
+    SyntaxError, Tag, parse_head, print, response,
 };
 use ailurus_proto::imap::{CommandLine, MAX_SEARCH_DEPTH, SearchReturn};
 use ailurus_types::{
     CalendarDate, FlagOp, HeaderName, Keyword, MailboxName, SearchKey, SequenceSet, SetBound, SetError,
-    SystemFlags,
+    SpecialUse, SpecialUses, SystemFlags,
 };
 use common::{Outcome, Talk};
 use proptest::prelude::*;
@@ -255,7 +256,7 @@ fn mailbox_commands() {
     assert_eq!(body("SELECT inbox"), CommandBody::Select(mailbox("inbox")));
     assert_eq!(body("EXAMINE ~ben/x"), CommandBody::Examine(mailbox("~ben/x")));
     assert_eq!(body("BBOARD /foo"), CommandBody::Bboard(mailbox("#public/foo")));
-    assert_eq!(body("CREATE \"\""), CommandBody::Create(mailbox("")));
+    assert_eq!(body("CREATE \"\""), CommandBody::Create { name: mailbox(""), uses: None });
     assert_eq!(body("DELETE a]b"), CommandBody::Delete(mailbox("a]b")));
     assert_eq!(body("RENAME a b"), CommandBody::Rename { from: mailbox("a"), to: mailbox("b") });
     assert_eq!(body("SUBSCRIBE MAILBOX b"), CommandBody::Subscribe(mailbox("b")));
@@ -282,19 +283,12 @@ fn patterns_may_have_wildcards_and_eight_bits() {
             other => panic!("{other:?}"),
         }
     }
-    for bad in [
-        "LIST",
-        "LIST \"\"",
-        "LIST \"\" ",
-        "LIST \"\" (x)",
-        "LIST (x) \"\" *",
-        "LIST % *",
-        "LSUB \"\" a\"b",
-        "RLIST \"\" \\",
-    ] {
+    for bad in
+        ["LIST", "LIST \"\"", "LIST \"\" ", "LIST (x) \"\" *", "LIST % *", "LSUB \"\" a\"b", "RLIST \"\" \\"]
+    {
         missing(bad);
     }
-    assert_eq!(refusal("LIST \"\" * RETURN (X)"), "t BAD Argument given to LIST when none expected\r\n");
+    assert_eq!(refusal("LIST \"\" * RETURNS (X)"), "t BAD Argument given to LIST when none expected\r\n");
     assert_eq!(body("FIND mailboxes *"), CommandBody::Find(Find::Mailboxes(b"*".to_vec())));
     assert_eq!(body("FIND ALL.MAILBOXES a*"), CommandBody::Find(Find::AllMailboxes(b"a%".to_vec())));
     assert_eq!(refusal("FIND MAILBOXES a?"), "t NO IMAP2 ? and % wildcards not supported: a?\r\n");
@@ -303,12 +297,99 @@ fn patterns_may_have_wildcards_and_eight_bits() {
 }
 
 #[test]
+fn list_takes_options_and_several_patterns() {
+    let extended = |command: &str| match body(command) {
+        CommandBody::ListExtended(list) => *list,
+        other => panic!("{command}: {other:?}"),
+    };
+    let list = extended(
+        "LIST (SUBSCRIBED remote RecursiveMatch SPECIAL-USE) x (\"a b\" {1+}\r\nc d% *) RETURN (children STATUS (MESSAGES size) SUBSCRIBED SPECIAL-USE)",
+    );
+    let selection =
+        ListSelection { subscribed: true, remote: true, recursive_match: true, special_use: true };
+    let status = StatusItems { messages: true, size: true, ..StatusItems::default() };
+    let returns = ListReturn { subscribed: true, children: true, special_use: true, status: Some(status) };
+    let patterns = ["a b", "c", "d%", "*"].map(|pattern| pattern.as_bytes().to_vec()).to_vec();
+    assert_eq!(list, ListExtended { selection, reference: b"x".to_vec(), patterns, returns });
+    assert_eq!(
+        extended("LIST () \"\" %"),
+        ListExtended { patterns: vec![b"%".to_vec()], ..ListExtended::default() }
+    );
+    assert_eq!(extended("LIST (SUBSCRIBED SUBSCRIBED) \"\" \"\"").patterns, [b""]);
+    assert_eq!(extended("LIST \"\" (INBOX)").patterns, [b"INBOX"]);
+    assert_eq!(extended("LIST \"\" * RETURN ()").returns, ListReturn::default());
+    assert!(matches!(body("LIST \"\" *"), CommandBody::List(_)));
+    for bad in [
+        "LIST (",
+        "LIST ()",
+        "LIST () x",
+        "LIST (SUBSCRIBED",
+        "LIST (FOO) x y",
+        "LIST (RECURSIVEMATCH) x y",
+        "LIST (REMOTE RECURSIVEMATCH) x y",
+        "LIST (SUBSCRIBED  REMOTE) x y",
+        "LIST ( SUBSCRIBED) x y",
+        "LIST x (",
+        "LIST x ()",
+        "LIST x (a",
+        "LIST x (a  b)",
+        "LIST x y RETURN",
+        "LIST x y RETURN (FOO)",
+        "LIST x y RETURN (STATUS)",
+        "LIST x y RETURN (STATUS ())",
+        "LIST x y RETURN (STATUS (FOO))",
+        "LIST x y RETURN (STATUS (MESSAGES)",
+        "LIST x (y)z",
+        "LIST ()x y",
+    ] {
+        missing(bad);
+    }
+    for surplus in ["LIST x y z", "LIST x y RETURN () z", "LIST x (y) z", "LIST x y (RETURN)"] {
+        assert_eq!(refusal(surplus), "t BAD Argument given to LIST when none expected\r\n", "{surplus}");
+    }
+    let many = |patterns: usize| format!("LIST \"\" ({})", vec!["a"; patterns].join(" "));
+    assert_eq!(extended(&many(100)).patterns.len(), 100);
+    assert_eq!(refusal(&many(30_000)), "t BAD Excessively many patterns in LIST\r\n");
+    missing("RLIST (SUBSCRIBED) x y");
+}
+
+#[test]
+fn create_may_say_what_for() {
+    let uses = |command: &str| match body(command) {
+        CommandBody::Create { name, uses } => {
+            assert_eq!(name, mailbox("a b"));
+            uses
+        }
+        other => panic!("{command}: {other:?}"),
+    };
+    let both: SpecialUses = [SpecialUse::Drafts, SpecialUse::Sent].into_iter().collect();
+    assert_eq!(uses("CREATE \"a b\""), None);
+    assert_eq!(uses("CREATE \"a b\" (USE (\\Drafts \\sent))"), Some(Ok(both)));
+    assert_eq!(uses("CREATE {3+}\r\na b (use ())"), Some(Ok(SpecialUses::default())));
+    assert_eq!(uses("CREATE \"a b\" (USE (\\Sent \\Foo \\Bar))"), Some(Err("\\Foo".into())));
+    for bad in [
+        "CREATE x (",
+        "CREATE x ()",
+        "CREATE x (USE)",
+        "CREATE x (USE ())x",
+        "CREATE x (USE (Sent))",
+        "CREATE x (USE (\\Sent)",
+        "CREATE x (USE (\\Sent",
+        "CREATE x (USE (\\))",
+        "CREATE x (FOO ())",
+    ] {
+        missing(bad);
+    }
+    assert_eq!(refusal("CREATE x y"), "t BAD Argument given to CREATE when none expected\r\n");
+}
+
+#[test]
 fn status_keeps_the_names_of_unknown_items() {
-    match body("STATUS inbox (messages UIDNEXT size Messages)") {
+    match body("STATUS inbox (messages UIDNEXT foo Messages)") {
         CommandBody::Status(status) => {
             assert_eq!(status.mailbox, mailbox("inbox"));
             assert!(status.items.messages && status.items.uid_next && !status.items.recent);
-            assert_eq!(status.unknown, ["SIZE".into()]);
+            assert_eq!(status.unknown, ["FOO".into()]);
         }
         other => panic!("{other:?}"),
     }
@@ -776,7 +857,7 @@ fn token() -> impl Strategy<Value = Vec<u8>> {
             " ", " ", " ", "(", ")", "\"", "\\", "[", "]", "<", ">", ".", ",", ":", "*", "%", "{3}\r\nabc", "{2+}\r\n\0\n", "{x}", "{20000+}\r\n", "~", "~{4+}\r\n\0a\n\r", "BINARY[", "BINARY.SIZE[",
             "1", "0", "4294967296", "FETCH", "UID ", "BODY[", "BODY.PEEK[", "HEADER.FIELDS", "HEADER.FIELDS.NOT (", "MIME", "TEXT", "FLAGS", "ALL",
             "STORE", "+FLAGS.SILENT", "\\Seen", "SEARCH", "RETURN (", "CHARSET", "NOT ", "OR ", "SINCE ", "1-Feb-1994", "-Feb-", "LIST", "APPEND",
-            "x", "INBOX", "LOGIN", "AUTHENTICATE", "=", "ID (", "NIL", "ENABLE", "STATUS", "FIND", "COPY", "MOVE", "EXPUNGE", "SUBSCRIBE MAILBOX",
+            "x", "INBOX", "LOGIN", "AUTHENTICATE", "=", "ID (", "NIL", "ENABLE", "STATUS", "FIND", "COPY", "MOVE", "EXPUNGE", "SUBSCRIBE MAILBOX", "RETURN (STATUS (", "(SUBSCRIBED ", "CREATE", "(USE (\\Sent",
         ]).prop_map(|text| text.as_bytes().to_vec()),
         1 => prop::collection::vec(any::<u8>(), 0..6),
     ]
@@ -816,7 +897,7 @@ proptest! {
         let talk = Talk::with(&printed);
         // 8-bit octets and DEL: in quotes only the latter, neither in an atom.
         let Outcome::Parsed(command, _) = &talk.outcomes[0] else { panic!("{printed:?}") };
-        prop_assert_eq!(&command.body, &CommandBody::Create(MailboxName::new(name)));
+        prop_assert_eq!(&command.body, &CommandBody::Create { name: MailboxName::new(name), uses: None });
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn login_takes_its_arguments_in_all_forms() {
          C: d LOGIN {3}\nS: + Ready for argument\n\
          C: ada {5}\nS: + Ready for argument\n\
          C: adapw\n\
-         S: d OK [CAPABILITY IMAP4REV1 LITERAL+ IDLE UIDPLUS NAMESPACE CHILDREN BINARY UNSELECT ESEARCH WITHIN MULTIAPPEND SCAN ID ENABLE MOVE] User ada authenticated\n\
+         S: d OK [CAPABILITY IMAP4REV1 LITERAL+ IDLE UIDPLUS NAMESPACE CHILDREN BINARY UNSELECT ESEARCH WITHIN MULTIAPPEND SCAN ID ENABLE MOVE LIST-EXTENDED LIST-STATUS STATUS=SIZE SPECIAL-USE CREATE-SPECIAL-USE] User ada authenticated\n\
          L: mail.info Login user=ada host=mail.example.test [127.0.0.1]\n\
          C: e NOOP\nS: e OK NOOP completed\n\
          C: f LOGOUT\n\
@@ -218,7 +218,7 @@ fn starttls() {
          C: c AUTHENTICATE PLAIN\nS: + \nC: *\nS: c NO cancelled by user\n\
          C: d LOGIN ada adapw\nS: d OK <*> User ada authenticated\n\
          C: e CAPABILITY\n\
-         S: * CAPABILITY IMAP4REV1 LITERAL+ IDLE UIDPLUS NAMESPACE CHILDREN BINARY UNSELECT ESEARCH WITHIN MULTIAPPEND SCAN ID ENABLE MOVE\n\
+         S: * CAPABILITY IMAP4REV1 LITERAL+ IDLE UIDPLUS NAMESPACE CHILDREN BINARY UNSELECT ESEARCH WITHIN MULTIAPPEND SCAN ID ENABLE MOVE LIST-EXTENDED LIST-STATUS STATUS=SIZE SPECIAL-USE CREATE-SPECIAL-USE\n\
          S: e OK CAPABILITY completed\n";
     play_login(&config, script);
 }

@@ -12,6 +12,7 @@ mod contents;
 mod driver;
 mod environment;
 mod error;
+mod extended;
 mod keywords;
 mod lines;
 mod list;
@@ -28,6 +29,7 @@ mod resolve;
 mod snapshot;
 mod standin;
 mod subscriptions;
+mod uses;
 mod view;
 
 pub use driver::{
@@ -39,6 +41,7 @@ pub use environment::{
     SystemClock, Validities,
 };
 pub use error::{Error, Result};
+pub use extended::{ExtendedListing, ExtendedName, ExtendedQuery};
 pub use keywords::make_keywords;
 pub use list::{Attributes, ListQuery, Listed, Listing};
 pub use location::{Location, Place};

@@ -6,7 +6,7 @@ use crate::{Driver, Environment, Error, Mailboxes, Pattern, Place, Result};
 use ailurus_types::MailboxName;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::fs::{self, ReadDir};
+use std::fs::{self, Metadata, ReadDir};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -146,6 +146,38 @@ impl Listing {
         Ok(listing)
     }
 
+    /// Returns what LIST tells of one name; `None` if it is none of a mailbox or directory that is there.
+    pub(crate) fn of_name(mailboxes: &Mailboxes, name: &[u8]) -> Option<Listed> {
+        if name.eq_ignore_ascii_case(b"INBOX") {
+            return Some(inbox(mailboxes));
+        }
+        if is_our_own(name) {
+            return None;
+        }
+        let (bare, slash) = (name.strip_suffix(b"/").unwrap_or(name), name.ends_with(b"/"));
+        let Some(Place::Path(path)) = mailbox_file(mailboxes.environment(), bare) else {
+            return of_driver(mailboxes, name);
+        };
+        let mut listing = Self {
+            mailboxes: mailboxes.clone(),
+            reference: Vec::new(),
+            pattern: Vec::new(),
+            canonical: None,
+            lists_inbox: false,
+            directories: Vec::new(),
+            found: VecDeque::new(),
+            stage: Stage::Done,
+        };
+        let metadata = fs::metadata(&path).ok()?;
+        if metadata.is_dir() {
+            let owner = mailboxes.owner(bare, &path);
+            listing.report_directory(name, &path, owner.as_deref());
+        } else if metadata.is_file() && !slash {
+            listing.report_file(name, &metadata);
+        }
+        listing.found.pop_front()
+    }
+
     /// Starts in the last directory before the pattern's first wildcard.
     fn start(&mut self, pattern: &[u8]) {
         let environment = self.mailboxes.environment();
@@ -213,9 +245,7 @@ impl Listing {
         // Follows symbolic links; what is neither file nor directory is no mailbox, and is never opened.
         let Ok(metadata) = fs::metadata(&path) else { return };
         if metadata.is_file() && matches && !name.eq_ignore_ascii_case(b"INBOX") {
-            let is_marked = metadata.size() > 0 && metadata.atime() < metadata.ctime();
-            let mark = if is_marked { Attributes::MARKED } else { Attributes::UNMARKED };
-            self.report(&name, Attributes::NO_INFERIORS.with(mark));
+            self.report_file(&name, &metadata);
         }
         if !metadata.is_dir() {
             return;
@@ -229,6 +259,12 @@ impl Listing {
             let directory = self.open(below, path);
             self.directories.extend(directory);
         }
+    }
+
+    fn report_file(&mut self, name: &[u8], metadata: &Metadata) {
+        let is_marked = metadata.size() > 0 && metadata.atime() < metadata.ctime();
+        let mark = if is_marked { Attributes::MARKED } else { Attributes::UNMARKED };
+        self.report(name, Attributes::NO_INFERIORS.with(mark));
     }
 
     fn report_directory(&mut self, name: &[u8], path: &Path, owner: Option<&dyn Driver>) {
@@ -300,6 +336,23 @@ impl Iterator for Listing {
     }
 }
 
+/// Returns what LIST tells of a name that is parsed by a driver.
+fn of_driver(mailboxes: &Mailboxes, name: &[u8]) -> Option<Listed> {
+    let query = ListQuery { reference: b"", pattern: name, canonical: None };
+    let mut found = None;
+    for driver in mailboxes.drivers() {
+        let listed = driver.list(&query, &mut |listed| {
+            if listed.name == name {
+                found = Some(listed);
+            }
+        });
+        if listed.is_ok() && found.is_some() {
+            break;
+        }
+    }
+    found
+}
+
 /// Reports the subscribed names that match. Where the pattern ends in `%`, parents that match stand for what is below
 /// them; they may be reported several times.
 pub(crate) fn lsub(
@@ -368,7 +421,11 @@ fn check_lengths(command: &str, reference: &[u8], pattern: &[u8]) -> Result<()> 
 }
 
 /// Returns reference and pattern as one pattern, or `None` when they are about no local file.
-fn canonical(environment: &Environment, reference: &[u8], pattern: &[u8]) -> Result<Option<Vec<u8>>> {
+pub(crate) fn canonical(
+    environment: &Environment,
+    reference: &[u8],
+    pattern: &[u8],
+) -> Result<Option<Vec<u8>>> {
     let space = |name: &[u8]| name.first() == Some(&b'#');
     let is_local = |name: &[u8]| !space(name) || mailbox_file(environment, name).is_some();
     let rooted = matches!(pattern.first(), Some(b'/' | b'~'));
@@ -401,7 +458,7 @@ fn is_wildcard(octet: u8) -> bool {
 }
 
 /// Tells whether the pattern matches INBOX in any letter case.
-fn matches_inbox(pattern: &[u8]) -> bool {
+pub(crate) fn matches_inbox(pattern: &[u8]) -> bool {
     Pattern::new(&pattern.to_ascii_uppercase()).matches(b"INBOX")
 }
 

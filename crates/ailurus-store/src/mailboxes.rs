@@ -8,11 +8,12 @@ use crate::moving::{Moving, Route};
 use crate::resolve::{Forced, forced_format};
 use crate::standin::StandIn;
 use crate::subscriptions::Subscriptions;
+use crate::uses::Uses;
 use crate::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, Level, Listed, Listing, Location, Mailbox,
     Manner, Namespaces, Place, Rejection, Result, Status, Subscription, list, namespaces, resolve,
 };
-use ailurus_types::MailboxName;
+use ailurus_types::{MailboxName, SpecialUse, SpecialUses};
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
@@ -157,8 +158,44 @@ impl Mailboxes {
         driver.create(at)
     }
 
+    /// Makes a mailbox for these uses (RFC 6154): with them, or not at all.
+    ///
+    /// [`Error::Refused`] with a text that tells of the use where that is what does not go.
+    pub fn create_for(&self, name: &MailboxName, uses: SpecialUses) -> Result<()> {
+        self.create(name)?;
+        let given = Uses::new(&self.environment).give(name, uses);
+        given.inspect_err(|_| {
+            // It was made a moment ago, and is empty.
+            drop(self.delete(name));
+        })
+    }
+
+    /// Returns why a new mailbox of this name could not have these uses, if it could not.
+    pub fn refuses_uses(&self, name: &MailboxName, uses: SpecialUses) -> Result<Option<String>> {
+        if let Some(one) = [SpecialUse::All, SpecialUse::Flagged].into_iter().find(|one| uses.contains(*one))
+        {
+            return Ok(Some(format!("{} not supported", one.name())));
+        }
+        if name.as_bytes().ends_with(b"/") || matches!(forced_format(name.as_bytes()), Forced::Format(..)) {
+            return Ok(Some("Such a name cannot have a special use".into()));
+        }
+        let told = self.told_uses()?;
+        let held = uses
+            .iter()
+            .find_map(|one| told.iter().find(|(_, uses)| uses.contains(one)).map(|(name, _)| (one, name)));
+        Ok(held.map(|(one, name)| {
+            format!("{} is mailbox {} already", one.name(), MailboxName::new(name.as_slice()))
+        }))
+    }
+
     /// Deletes a mailbox, or an empty directory.
     pub fn delete(&self, name: &MailboxName) -> Result<()> {
+        self.delete_only(name)?;
+        Uses::new(&self.environment).forget(name);
+        Ok(())
+    }
+
+    fn delete_only(&self, name: &MailboxName) -> Result<()> {
         if name.is_inbox() {
             return Err(Error::Refused("Can't delete INBOX".into()));
         }
@@ -175,6 +212,12 @@ impl Mailboxes {
     ///
     /// Errors that tell of the new name hold the new name: [`Error::InvalidName`], [`Error::AlreadyExists`].
     pub fn rename(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
+        self.rename_only(from, to)?;
+        Uses::new(&self.environment).follow(from, to);
+        Ok(())
+    }
+
+    fn rename_only(&self, from: &MailboxName, to: &MailboxName) -> Result<()> {
         let from = self.existing(from)?;
         let driver = self.removable(&from)?;
         check_new_name(to)?;
@@ -219,6 +262,12 @@ impl Mailboxes {
     pub fn status(&self, name: &MailboxName) -> Result<Status> {
         let at = self.existing(name)?;
         self.claimant(&at)?.status(&at)
+    }
+
+    /// Returns the octets of all messages in a mailbox (RFC 8438), without taking part in \Recent.
+    pub fn size(&self, name: &MailboxName) -> Result<u64> {
+        let mailbox = self.open_silently(name, Access::ReadOnly)?;
+        Ok(mailbox.snapshot().rfc822_size())
     }
 
     /// Reports the mailboxes whose names match a pattern as they are found (LIST, RFC 3501 §6.3.8), INBOX last.
@@ -281,6 +330,10 @@ impl Mailboxes {
         &self.drivers
     }
 
+    pub(crate) fn each_subscription(&self, found: &mut dyn FnMut(&[u8])) -> Result<()> {
+        self.subscriptions().each(found)
+    }
+
     fn subscriptions(&self) -> Subscriptions<'_> {
         Subscriptions::new(&self.environment)
     }
@@ -340,7 +393,7 @@ impl Mailboxes {
     }
 
     /// Returns the driver of what is at the location, and whether there is a mailbox of its format already.
-    fn claim(&self, at: &Location) -> Result<(&Arc<dyn Driver>, Claim)> {
+    pub(crate) fn claim(&self, at: &Location) -> Result<(&Arc<dyn Driver>, Claim)> {
         self.check_file_type(at)?;
         let (mut standing_in, mut empty, mut denied) = (None, None, false);
         for driver in &*self.drivers {

@@ -88,7 +88,9 @@ impl Environment {
 pub(crate) fn is_our_entry(entry: &[u8]) -> bool {
     // What is being written, or was put aside, has one more ending.
     let has = |part: &[u8]| entry.windows(part.len()).any(|window| window == part);
-    entry.starts_with(b".ailurus") || entry.starts_with(b".") && has(b".ailurus-")
+    entry.starts_with(b".ailurus")
+        || entry.starts_with(b".") && has(b".ailurus-")
+        || matches!(entry, b".mailboxuse" | b".mailboxuse.new")
 }
 
 /// A name that asks for a format: `#driver.FMT/name`.

@@ -106,6 +106,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Returns the octets of all messages.
+    #[must_use]
+    pub fn rfc822_size(&self) -> u64 {
+        self.messages.iter().map(|message| u64::from(message.rfc822_size())).sum()
+    }
+
     /// Returns the position of a UID in `messages`. `hint` is where it probably is: asking in order costs nothing.
     #[must_use]
     pub fn position(&self, uid: Uid, hint: usize) -> Option<usize> {

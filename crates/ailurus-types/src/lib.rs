@@ -14,6 +14,7 @@ mod number;
 mod search;
 mod secret;
 mod set;
+mod special_use;
 pub mod wire;
 
 pub use date::{DateError, InternalDate, MONTHS, days_from_civil, named_zone};
@@ -24,3 +25,4 @@ pub use number::{SeqNum, Uid, UidValidity};
 pub use search::{CalendarDate, HeaderName, SearchKey, SearchProgram};
 pub use secret::Secret;
 pub use set::{SequenceSet, SetBound, SetError, UidSet};
+pub use special_use::{SpecialUse, SpecialUses};

@@ -130,6 +130,14 @@ impl<'l> Args<'l> {
         Ok(Cow::Borrowed(value))
     }
 
+    /// Takes a LIST pattern, whatever follows.
+    pub(crate) fn bare_pattern(&mut self) -> Result<Cow<'l, [u8]>, Fault> {
+        match self.peek() {
+            Some(b'"' | b'{') => self.string(),
+            _ => self.run_of(is_pattern_char).map(Cow::Borrowed),
+        }
+    }
+
     /// Takes a string or atom, whatever follows.
     pub(crate) fn bare_astring(&mut self) -> Result<Cow<'l, [u8]>, Fault> {
         match self.peek() {

@@ -4,11 +4,12 @@ use crate::imap::append::{self, AppendStart};
 use crate::imap::args::{Args, Fault};
 use crate::imap::fetch::{self, FetchArgs};
 use crate::imap::head::{CommandName, Head, Name, Tag};
+use crate::imap::list::{self, ListExtended};
 use crate::imap::print;
 use crate::imap::search::{self, SearchArgs};
 use crate::imap::store::{self, StoreArgs};
 use crate::imap::{Stop, SyntaxError};
-use ailurus_types::{MailboxName, Secret, SequenceSet, SetError};
+use ailurus_types::{MailboxName, Secret, SequenceSet, SetError, SpecialUses};
 use std::borrow::Cow;
 
 /// The most pairs of one ID command, and the sizes of a field and its value in octets (RFC 2971 §3.3).
@@ -75,8 +76,13 @@ pub enum CommandBody {
     Examine(MailboxName),
     /// IMAP2bis: EXAMINE of a mailbox under `#public/`, which the name already begins with.
     Bboard(MailboxName),
-    /// RFC 3501 §6.3.3
-    Create(MailboxName),
+    /// RFC 3501 §6.3.3; with uses RFC 6154 §3.
+    Create {
+        /// The mailbox.
+        name: MailboxName,
+        /// What it is for, if that is said.
+        uses: Option<WrittenUses>,
+    },
     /// RFC 3501 §6.3.4
     Delete(MailboxName),
     /// RFC 3501 §6.3.5
@@ -92,6 +98,8 @@ pub enum CommandBody {
     Unsubscribe(MailboxName),
     /// RFC 3501 §6.3.8
     List(ListArgs),
+    /// RFC 5258
+    ListExtended(Box<ListExtended>),
     /// RFC 2193 §4.1
     Rlist(ListArgs),
     /// The reference's own (spec/imapd.md §6): LIST of mailboxes whose files hold a text.
@@ -160,6 +168,9 @@ pub struct ListArgs {
     pub pattern: Vec<u8>,
 }
 
+/// Special uses as a client wrote them: `Err` has the first that is none, fit to print.
+pub type WrittenUses = Result<SpecialUses, Box<str>>;
+
 /// What FIND looks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Find {
@@ -193,6 +204,24 @@ pub struct StatusItems {
     pub uid_next: bool,
     /// `UIDVALIDITY`
     pub uid_validity: bool,
+    /// `SIZE` (RFC 8438)
+    pub size: bool,
+}
+
+impl StatusItems {
+    /// Adds the item of this name, in any letter case; `false` if there is none.
+    pub(crate) fn add(&mut self, name: &[u8]) -> bool {
+        match name.to_ascii_uppercase().as_slice() {
+            b"MESSAGES" => self.messages = true,
+            b"RECENT" => self.recent = true,
+            b"UNSEEN" => self.unseen = true,
+            b"UIDNEXT" => self.uid_next = true,
+            b"UIDVALIDITY" => self.uid_validity = true,
+            b"SIZE" => self.size = true,
+            _ => return false,
+        }
+        true
+    }
 }
 
 impl CommandName {
@@ -244,12 +273,12 @@ impl Parser<'_> {
             CommandName::Select => self.only_mailbox().map(Body::Select),
             CommandName::Examine => self.only_mailbox().map(Body::Examine),
             CommandName::Bboard => self.only_mailbox().map(|name| Body::Bboard(bboard(&name))),
-            CommandName::Create => self.only_mailbox().map(Body::Create),
+            CommandName::Create => self.create(),
             CommandName::Delete => self.only_mailbox().map(Body::Delete),
             CommandName::Rename => self.rename(),
             CommandName::Subscribe => self.subscription().map(Body::Subscribe),
             CommandName::Unsubscribe => self.subscription().map(Body::Unsubscribe),
-            CommandName::List => self.list().map(Body::List),
+            CommandName::List => list::parse(&mut self.args, self.name),
             CommandName::Rlist => self.list().map(Body::Rlist),
             CommandName::Scan => self.scan(),
             CommandName::Lsub => self.list().map(Body::Lsub),
@@ -302,6 +331,16 @@ impl Parser<'_> {
             initial = Some(Secret::new(if word == b"=" { Vec::new() } else { word.to_vec() }));
         }
         self.alone(CommandBody::Authenticate { mechanism, initial })
+    }
+
+    fn create(mut self) -> Result<CommandBody, Stop> {
+        let name = self.mailbox()?;
+        let mut uses = None;
+        if self.args.has_more() {
+            uses = Some(list::parse_use(&mut self.args, self.name)?);
+            self.end()?;
+        }
+        Ok(CommandBody::Create { name, uses })
     }
 
     fn rename(mut self) -> Result<CommandBody, Stop> {
@@ -363,13 +402,8 @@ impl Parser<'_> {
         let (mut items, mut unknown, mut any) = (StatusItems::default(), Vec::new(), false);
         for item in list.split(|octet| *octet == b' ').filter(|item| !item.is_empty()) {
             any = true;
-            match item.to_ascii_uppercase().as_slice() {
-                b"MESSAGES" => items.messages = true,
-                b"RECENT" => items.recent = true,
-                b"UNSEEN" => items.unseen = true,
-                b"UIDNEXT" => items.uid_next = true,
-                b"UIDVALIDITY" => items.uid_validity = true,
-                other => unknown.push(print::echo(other)),
+            if !items.add(item) {
+                unknown.push(print::echo(&item.to_ascii_uppercase()));
             }
         }
         if any { Ok(StatusArgs { mailbox, items, unknown }) } else { Err(self.missing()) }

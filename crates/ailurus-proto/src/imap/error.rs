@@ -103,6 +103,9 @@ pub enum SyntaxError {
     /// Something else behind a section.
     #[error("Syntax error after section specifier")]
     AfterSection,
+    /// More than [`MAX_PATTERNS`](crate::imap::MAX_PATTERNS) of LIST.
+    #[error("Excessively many patterns in LIST")]
+    ManyPatterns,
     /// No literal where APPEND has its message.
     #[error("Missing literal in APPEND")]
     MissingLiteral,

@@ -50,6 +50,7 @@ mod error;
 mod fetch;
 mod framing;
 mod head;
+mod list;
 pub mod print;
 pub mod response;
 mod search;
@@ -58,6 +59,7 @@ mod store;
 pub use append::{AppendMessage, AppendSizeError, AppendStart, AppendTail, MAX_MESSAGE, parse_append_tail};
 pub use command::{
     Command, CommandBody, Find, IdField, ListArgs, Numbering, StatusArgs, StatusItems, WrittenSet,
+    WrittenUses,
 };
 pub use error::{HeadError, Stop, SyntaxError};
 pub use fetch::{FetchArgs, FetchItem, Partial, Peek, Section, SectionText};
@@ -66,5 +68,6 @@ pub use framing::{
     MAX_LITERALS, MAX_SASL_LINE, Splitter, Synchronizing,
 };
 pub use head::{CommandName, Head, Name, Tag, parse_head};
+pub use list::{ListExtended, ListReturn, ListSelection, MAX_PATTERNS};
 pub use search::{MAX_SEARCH_DEPTH, SearchArgs, SearchReturn};
 pub use store::{BadFlagList, FlagWord, StoreArgs, StoreResponse};

@@ -2,7 +2,7 @@
 
 use crate::imap::print::{self, keyword_items, list_item};
 use crate::imap::{Numbering, Tag};
-use ailurus_types::{Keywords, SeqNum, SystemFlags, Uid, UidSet, UidValidity};
+use ailurus_types::{Keywords, SeqNum, SpecialUses, SystemFlags, Uid, UidSet, UidValidity};
 use std::fmt;
 
 /// The condition of a status response (RFC 3501 §7.1).
@@ -102,6 +102,8 @@ pub enum Code<'c> {
     UnknownCte,
     /// `UNSEEN`: the first message without `\Seen`.
     Unseen(SeqNum),
+    /// `USEATTR` (RFC 6154)
+    UseAttr,
 }
 
 /// The flags that a client can change for good.
@@ -189,6 +191,7 @@ impl Code<'_> {
             Self::Unavailable => "UNAVAILABLE",
             Self::UnknownCte => "UNKNOWN-CTE",
             Self::Unseen(_) => "UNSEEN",
+            Self::UseAttr => "USEATTR",
         }
     }
 }
@@ -346,15 +349,25 @@ pub struct ListAttributes {
     pub has_children: bool,
     /// `\HasNoChildren`
     pub has_no_children: bool,
+    /// `\NonExistent` (RFC 5258)
+    pub non_existent: bool,
+    /// `\Subscribed` (RFC 5258)
+    pub subscribed: bool,
+    /// `\Remote` (RFC 5258)
+    pub remote: bool,
+    /// `\Sent` and the like (RFC 6154)
+    pub uses: SpecialUses,
 }
 
-/// Appends `* LIST (attributes) "/" name`; without a hierarchy delimiter it is `NIL`.
+/// Appends `* LIST (attributes) "/" name`; without a hierarchy delimiter it is `NIL`. `child_info` are the selection options that
+/// something below the mailbox meets: `("CHILDINFO" ("SUBSCRIBED"))` (RFC 5258).
 pub fn list(
     out: &mut Vec<u8>,
     kind: ListKind,
     attributes: ListAttributes,
     delimiter: Option<u8>,
     name: &[u8],
+    child_info: &[&str],
 ) {
     out.extend_from_slice(match kind {
         ListKind::List => b"* LIST (",
@@ -368,15 +381,29 @@ pub fn list(
         (attributes.unmarked, b"\\UnMarked"),
         (attributes.has_children, b"\\HasChildren"),
         (attributes.has_no_children, b"\\HasNoChildren"),
+        (attributes.non_existent, b"\\NonExistent"),
+        (attributes.subscribed, b"\\Subscribed"),
+        (attributes.remote, b"\\Remote"),
     ] {
         if set {
             list_item(out, first, attribute);
         }
     }
+    for one in attributes.uses.iter() {
+        list_item(out, first, one.name().as_bytes());
+    }
     out.extend_from_slice(b") ");
     append_delimiter(out, delimiter);
     out.push(b' ');
     print::astring(out, name);
+    if !child_info.is_empty() {
+        out.extend_from_slice(b" (\"CHILDINFO\" (");
+        let first = out.len();
+        for option in child_info {
+            list_item(out, first, format!("\"{option}\"").as_bytes());
+        }
+        out.extend_from_slice(b"))");
+    }
     crlf(out);
 }
 
@@ -408,6 +435,8 @@ pub struct StatusData {
     pub uid_next: Option<Uid>,
     /// `UIDVALIDITY`
     pub uid_validity: Option<UidValidity>,
+    /// `SIZE` (RFC 8438)
+    pub size: Option<u64>,
 }
 
 /// Appends `* STATUS name (items)`.
@@ -427,6 +456,11 @@ pub fn status(out: &mut Vec<u8>, name: &[u8], data: &StatusData) {
             list_item(out, first, item);
             numbers(out, &[value]);
         }
+    }
+    if let Some(size) = data.size {
+        list_item(out, first, b"SIZE ");
+        // RFC 8438 §3: at most 63 bits.
+        print::number(out, size.min(i64::MAX.unsigned_abs()));
     }
     out.extend_from_slice(b")\r\n");
 }
@@ -546,7 +580,7 @@ mod tests {
     use super::*;
     use crate::imap::print::{Recency, internal_date, message_flags};
     use crate::imap::{FetchItem, SyntaxError};
-    use ailurus_types::{Flags, InternalDate, Keyword};
+    use ailurus_types::{Flags, InternalDate, Keyword, SpecialUse};
 
     fn line(print: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();
@@ -649,14 +683,21 @@ mod tests {
             unmarked: true,
             has_children: true,
             has_no_children: true,
+            non_existent: true,
+            subscribed: true,
+            remote: true,
+            uses: [SpecialUse::Sent, SpecialUse::Drafts].into_iter().collect(),
         };
         assert_eq!(
-            line(|out| list(out, ListKind::List, all, Some(b'/'), b"a b")),
-            "* LIST (\\NoInferiors \\NoSelect \\Marked \\UnMarked \\HasChildren \\HasNoChildren) \"/\" \"a b\""
+            line(|out| list(out, ListKind::List, all, Some(b'/'), b"a b", &[])),
+            "* LIST (\\NoInferiors \\NoSelect \\Marked \\UnMarked \\HasChildren \\HasNoChildren \\NonExistent \\Subscribed \\Remote \\Drafts \\Sent) \"/\" \"a b\""
         );
         let none = ListAttributes::default();
-        assert_eq!(line(|out| list(out, ListKind::Lsub, none, None, b"INBOX")), "* LSUB () NIL INBOX");
-        assert_eq!(line(|out| list(out, ListKind::List, none, Some(b'\\'), b"")), "* LIST () \"\\\\\" \"\"");
+        assert_eq!(line(|out| list(out, ListKind::Lsub, none, None, b"INBOX", &[])), "* LSUB () NIL INBOX");
+        assert_eq!(
+            line(|out| list(out, ListKind::List, none, Some(b'\\'), b"", &["A", "B"])),
+            "* LIST () \"\\\\\" \"\" (\"CHILDINFO\" (\"A\" \"B\"))"
+        );
         assert_eq!(line(|out| mailbox(out, b"a\r\nb")), "* MAILBOX ab");
     }
 

@@ -167,12 +167,13 @@ impl Session {
             CommandBody::Examine(mailbox) | CommandBody::Bboard(mailbox) => {
                 self.select(tag, name, mailbox, Access::ReadOnly);
             }
-            CommandBody::Create(mailbox) => self.create(tag, &account, &mailbox),
+            CommandBody::Create { name, uses } => self.create(tag, &account, &name, uses),
             CommandBody::Delete(mailbox) => self.delete(tag, &account, &mailbox),
             CommandBody::Rename { from, to } => self.rename(tag, &account, &from, &to),
             CommandBody::Subscribe(mailbox) => self.subscribe(tag, &account, &mailbox),
             CommandBody::Unsubscribe(mailbox) => self.unsubscribe(tag, &account, &mailbox),
             CommandBody::List(args) | CommandBody::Rlist(args) => self.list(tag, name, &account, args),
+            CommandBody::ListExtended(args) => self.list_extended(tag, &account, *args),
             CommandBody::Scan { names, text } => self.scan(tag, &account, names, text),
             CommandBody::Lsub(args) | CommandBody::Rlsub(args) => self.lsub(tag, name, &account, &args),
             CommandBody::Find(find) => self.find(tag, &account, find),

@@ -137,7 +137,7 @@ impl List {
     }
 }
 
-fn failure(error: &Error, name: CommandName, pattern: &[u8]) -> Outcome {
+pub(crate) fn failure(error: &Error, name: CommandName, pattern: &[u8]) -> Outcome {
     wording::failure(error, name, &MailboxName::new(pattern))
 }
 
@@ -148,14 +148,18 @@ fn append_found(out: &mut Vec<u8>, listed: &Listed) {
 }
 
 fn append_listed(out: &mut Vec<u8>, kind: ListKind, listed: &Listed) {
-    let has = |attribute| listed.attributes.contains(attribute);
-    let attributes = ListAttributes {
+    response::list(out, kind, attributes(listed.attributes), listed.delimiter, &listed.name, &[]);
+}
+
+pub(crate) fn attributes(set: Attributes) -> ListAttributes {
+    let has = |attribute| set.contains(attribute);
+    ListAttributes {
         no_inferiors: has(Attributes::NO_INFERIORS),
         no_select: has(Attributes::NO_SELECT),
         marked: has(Attributes::MARKED),
         unmarked: has(Attributes::UNMARKED),
         has_children: has(Attributes::HAS_CHILDREN),
         has_no_children: has(Attributes::HAS_NO_CHILDREN),
-    };
-    response::list(out, kind, attributes, listed.delimiter, &listed.name);
+        ..ListAttributes::default()
+    }
 }

@@ -4,13 +4,38 @@ use crate::imap::session::{Account, Session, State};
 use crate::imap::tagged::Outcome;
 use crate::imap::wording;
 use ailurus_proto::imap::response::Code;
-use ailurus_proto::imap::{CommandName, Tag};
+use ailurus_proto::imap::{CommandName, Tag, WrittenUses};
 use ailurus_store::{Error, Result};
-use ailurus_types::MailboxName;
+use ailurus_types::{MailboxName, SpecialUses};
 
 impl Session {
-    pub(crate) fn create(&mut self, tag: Tag, account: &Account, name: &MailboxName) {
-        let done = account.mailboxes.create(name);
+    pub(crate) fn create(
+        &mut self,
+        tag: Tag,
+        account: &Account,
+        name: &MailboxName,
+        uses: Option<WrittenUses>,
+    ) {
+        let uses = match uses {
+            Some(Ok(uses)) => uses,
+            Some(Err(unknown)) => {
+                let outcome = Outcome::no(format!("{unknown} not supported")).with(Code::UseAttr);
+                return self.finish(tag, CommandName::Create, outcome);
+            }
+            None => SpecialUses::default(),
+        };
+        let done = if uses.is_empty() {
+            account.mailboxes.create(name)
+        } else {
+            match account.mailboxes.refuses_uses(name, uses) {
+                Ok(Some(why)) => {
+                    let outcome = Outcome::no(why).with(Code::UseAttr);
+                    return self.finish(tag, CommandName::Create, outcome);
+                }
+                Ok(None) => account.mailboxes.create_for(name, uses),
+                Err(error) => Err(error),
+            }
+        };
         if let Err(Error::AlreadyExists(existing)) = &done
             && let Ok(location) = account.mailboxes.resolve(existing)
             && let Some(path) = location.path()

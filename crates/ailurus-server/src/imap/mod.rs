@@ -42,6 +42,7 @@ mod fetch;
 mod idle;
 mod input;
 mod list;
+mod list_extended;
 mod login;
 mod mailboxes;
 mod rules;

@@ -9,6 +9,7 @@ use crate::imap::expunge::Expunge;
 use crate::imap::fetch::Fetch;
 use crate::imap::idle::Idle;
 use crate::imap::list::List;
+use crate::imap::list_extended::Extended;
 use crate::imap::login::Delay;
 use crate::imap::rules::{Limits, Timers};
 use crate::imap::search::Search;
@@ -120,6 +121,7 @@ pub(crate) enum Task {
     Copy(Box<Copy>),
     Expunge(Expunge),
     List(Box<List>),
+    ListExtended(Box<Extended>),
     /// Look what others did to the mailbox, before the response.
     Refresh(Outcome),
     /// Tell what changed, then the outcome.
@@ -384,6 +386,8 @@ impl Session {
         let (notes, out) = (&mut self.notes, &mut self.output);
         match (&mut running.task, &mut self.state) {
             (Task::List(list), _) => list.step(out, limit),
+            (Task::ListExtended(list), State::Selected(_, selected)) => list.step(Some(selected), out, limit),
+            (Task::ListExtended(list), _) => list.step(None, out, limit),
             (Task::Fetch(fetch), State::Selected(_, selected)) => fetch.step(selected, notes, out, limit),
             (Task::Store(storing), State::Selected(_, selected)) => storing.step(selected, notes, out),
             (Task::Search(search), State::Selected(_, selected)) => {

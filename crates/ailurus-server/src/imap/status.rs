@@ -1,12 +1,13 @@
-//! STATUS (RFC 3501 §6.3.10).
+//! STATUS (RFC 3501 §6.3.10, RFC 8438).
 
+use crate::imap::select::Selected;
 use crate::imap::session::{Account, Session, State};
 use crate::imap::tagged::Outcome;
 use crate::imap::wording;
 use ailurus_proto::imap::response::{self, StatusData};
-use ailurus_proto::imap::{CommandName, StatusArgs, Tag};
-use ailurus_store::Status;
-use ailurus_types::{MailboxName, SystemFlags};
+use ailurus_proto::imap::{CommandName, StatusArgs, StatusItems, Tag};
+use ailurus_store::{Mailboxes, Result, Status};
+use ailurus_types::MailboxName;
 
 impl Session {
     pub(crate) fn status(&mut self, tag: Tag, account: &Account, args: &StatusArgs) {
@@ -17,47 +18,49 @@ impl Session {
             let text = format!("Unknown status flag {item}");
             self.untagged(response::Status::No, None, text);
         }
-        let status = if self.is_selected(&args.mailbox) {
-            let text = format!("CLIENT BUG DETECTED: STATUS on selected mailbox: {mailbox}");
-            self.untagged(response::Status::No, None, text);
-            if self.refresh(name).is_err() {
-                return;
-            }
-            Ok(self.status_of_selected())
-        } else {
-            account.mailboxes.status(&args.mailbox).map(Some)
-        };
-        let outcome = match status {
-            Ok(status) => {
-                if let Some(status) = status {
-                    response::status(&mut self.output, mailbox.as_bytes(), &asked(args, &status));
+        let selected = match &self.state {
+            State::Selected(_, selected) if selected.is_named(&args.mailbox) => {
+                let text = format!("CLIENT BUG DETECTED: STATUS on selected mailbox: {mailbox}");
+                self.untagged(response::Status::No, None, text);
+                if self.refresh(name).is_err() {
+                    return;
                 }
+                let State::Selected(_, selected) = &self.state else { return };
+                Some(&**selected)
+            }
+            _ => None,
+        };
+        let outcome = match of(&account.mailboxes, selected, &args.mailbox, args.items) {
+            Ok(status) => {
+                response::status(&mut self.output, mailbox.as_bytes(), &status);
                 Outcome::ok()
             }
             Err(error) => wording::failure(&error, name, &args.mailbox),
         };
         self.finish(tag, name, outcome);
     }
-
-    fn status_of_selected(&self) -> Option<Status> {
-        let State::Selected(_, selected) = &self.state else { return None };
-        let snapshot = selected.mailbox.snapshot();
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let messages = &snapshot.messages;
-        let seen = messages.iter().filter(|message| message.flags().system.contains(SystemFlags::SEEN));
-        Some(Status {
-            messages: count(messages.len()),
-            recent: count(messages.iter().filter(|message| message.is_recent()).count()),
-            unseen: count(messages.len() - seen.count()),
-            uid_next: snapshot.uid_next,
-            uid_validity: snapshot.uid_validity,
-        })
-    }
 }
 
-fn asked(args: &StatusArgs, status: &Status) -> StatusData {
-    let items = args.items;
+/// Returns what is asked of a mailbox; of the selected one, if it is that.
+pub(crate) fn of(
+    mailboxes: &Mailboxes,
+    selected: Option<&Selected>,
+    name: &MailboxName,
+    items: StatusItems,
+) -> Result<StatusData> {
+    if let Some(selected) = selected.filter(|selected| selected.is_named(name)) {
+        let snapshot = selected.mailbox.snapshot();
+        let status = Status::of(&snapshot.messages, snapshot.uid_next, snapshot.uid_validity);
+        return Ok(asked(items, &status, items.size.then(|| snapshot.rfc822_size())));
+    }
+    let status = mailboxes.status(name)?;
+    let size = if items.size { Some(mailboxes.size(name)?) } else { None };
+    Ok(asked(items, &status, size))
+}
+
+fn asked(items: StatusItems, status: &Status, size: Option<u64>) -> StatusData {
     StatusData {
+        size,
         messages: items.messages.then_some(status.messages),
         recent: items.recent.then_some(status.recent),
         unseen: items.unseen.then_some(status.unseen),
