@@ -1,7 +1,7 @@
 //! Session engines: no socket, no file, no clock.
 //!
-//! [`imap`] speaks IMAP, [`pop3`] and [`pop2`] POP. What sessions of any protocol are told before they start, and what they want of whoever
-//! runs them, is here.
+//! [`imap`] speaks IMAP, [`pop3`] and [`pop2`] POP. What sessions of any protocol are told before they start, what they want
+//! of whoever runs them, and what they have in common ([`Session`]) is here.
 #![forbid(unsafe_code)]
 
 mod base;
@@ -12,6 +12,8 @@ mod login;
 mod pop;
 pub mod pop2;
 pub mod pop3;
+mod session;
 
 pub use config::{Config, Plaintext, Start, TlsChannel, TlsState};
 pub use event::{Event, Facility, How, Login, LoginFailure, Priority, Signal};
+pub use session::Session;

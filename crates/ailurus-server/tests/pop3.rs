@@ -159,7 +159,7 @@ S: -ERR Nice try, bunkie
 C: AUTH PLAIN
 S: + 
 C: *
-S: -ERR [AUTH] Bad authentication
+S: -ERR Bad authentication
 L: mail.info AUTHENTICATE PLAIN failure host=mail.example.test [127.0.0.1]
 C: AUTH NOSUCH
 S: -ERR Bad authentication

@@ -68,7 +68,7 @@ impl<P: Protocol> Session<P> {
         if let How::Authenticate(name) = how {
             self.base.log_mechanism(name.as_bytes(), "failure");
         }
-        P::login_failed(self, how);
+        P::exchange_failed(self);
         self.command_ended();
         self.count_logged_failure();
     }

@@ -101,6 +101,8 @@ pub(crate) trait Protocol: Sized {
     fn command(session: &mut Session<Self>, line: &[u8]);
     /// Answers a line that was too long.
     fn line_too_long(session: &mut Session<Self>);
+    /// Answers a SASL exchange that came to nothing, before anybody's password was looked at.
+    fn exchange_failed(session: &mut Session<Self>);
     /// Answers a login that failed.
     fn login_failed(session: &mut Session<Self>, how: How);
     /// Answers a login.

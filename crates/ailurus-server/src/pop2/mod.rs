@@ -279,6 +279,10 @@ impl Protocol for Pop2 {
         session.out_of_sequence("- Command line too long");
     }
 
+    fn exchange_failed(session: &mut Session) {
+        session.refuse("- Bad login");
+    }
+
     fn login_failed(session: &mut Session, _: How) {
         session.refuse("- Bad login");
     }

@@ -122,6 +122,10 @@ impl Protocol for Pop3 {
         session.answer("-ERR Command line too long");
     }
 
+    fn exchange_failed(session: &mut Session) {
+        session.answer("-ERR Bad authentication");
+    }
+
     fn login_failed(session: &mut Session, how: How) {
         session.answer(match how {
             How::Login => "-ERR [AUTH] Bad login",

@@ -15,7 +15,10 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses some of this")]
 
 use ailurus_server::imap::Session;
-use ailurus_server::{Config, Event, Facility, Login, LoginFailure, Priority, Start, TlsChannel, pop2, pop3};
+use ailurus_server::{
+    self as server, Config, Event, Facility, Login, LoginFailure, Priority, Start, TlsChannel, pop2, pop3,
+};
+use ailurus_store::Mailboxes;
 use ailurus_store::memory::Memory;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -30,53 +33,10 @@ pub enum Pieces {
 /// More output than this never waits, whatever the client asks for.
 pub const MOST_OUTPUT: usize = 320 * 1024;
 
-/// A session of any protocol.
-pub trait Spoken {
-    fn handle_input(&mut self, octets: &[u8], now: Instant) -> usize;
-    fn wants_input(&self) -> bool;
-    fn poll_output(&mut self, out: &mut Vec<u8>) -> bool;
-    fn poll_event(&mut self) -> Option<Event>;
-    fn poll_timeout(&self) -> Option<Instant>;
-    fn handle_timeout(&mut self, now: Instant);
-    fn handle_login(&mut self, login: Result<Login, LoginFailure>, now: Instant);
-    fn handle_tls_started(&mut self, channel: TlsChannel, now: Instant);
-}
-
-macro_rules! spoken {
-    ($($session:ty),*) => {$(
-        impl Spoken for $session {
-            fn handle_input(&mut self, octets: &[u8], now: Instant) -> usize {
-                self.handle_input(octets, now)
-            }
-            fn wants_input(&self) -> bool {
-                self.wants_input()
-            }
-            fn poll_output(&mut self, out: &mut Vec<u8>) -> bool {
-                self.poll_output(out)
-            }
-            fn poll_event(&mut self) -> Option<Event> {
-                self.poll_event()
-            }
-            fn poll_timeout(&self) -> Option<Instant> {
-                self.poll_timeout()
-            }
-            fn handle_timeout(&mut self, now: Instant) {
-                self.handle_timeout(now);
-            }
-            fn handle_login(&mut self, login: Result<Login, LoginFailure>, now: Instant) {
-                self.handle_login(login, now);
-            }
-            fn handle_tls_started(&mut self, channel: TlsChannel, now: Instant) {
-                self.handle_tls_started(channel, now);
-            }
-        }
-    )*};
-}
-
-spoken!(Session, pop3::Session, pop2::Session);
-
 pub struct Harness<S = Session> {
     pub session: S,
+    /// Where mail is, if not in memory.
+    pub mailboxes: Option<Mailboxes>,
     pub memory: Memory,
     pub now: Instant,
     pub out: Vec<u8>,
@@ -141,10 +101,11 @@ impl Harness<pop2::Session> {
     }
 }
 
-impl<S: Spoken> Harness<S> {
+impl<S: server::Session> Harness<S> {
     pub fn with(memory: &Memory, session: S, now: Instant) -> Self {
         let mut harness = Self {
             session,
+            mailboxes: None,
             memory: memory.clone(),
             now,
             out: Vec::new(),
@@ -230,7 +191,8 @@ impl<S: Spoken> Harness<S> {
 
     fn login(&self, user: &[u8]) -> Login {
         let user = String::from_utf8_lossy(user).to_lowercase();
-        Login { user, mailboxes: self.memory.mailboxes() }
+        let mailboxes = self.mailboxes.clone().unwrap_or_else(|| self.memory.mailboxes());
+        Login { user, mailboxes }
     }
 
     /// Sends octets, and takes what comes back.
