@@ -46,6 +46,11 @@ fn grammar() {
 }
 
 #[test]
+fn pop_lines() {
+    run("pop_lines");
+}
+
+#[test]
 fn addresses() {
     run("addresses");
 }

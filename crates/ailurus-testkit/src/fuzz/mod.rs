@@ -8,12 +8,14 @@ mod folder;
 mod imap;
 mod mail;
 mod mailbox;
+mod pop;
 
 pub use charset::{charsets, encoded_words};
 pub use folder::{mh_sidecar, mx_index, newsrc};
 pub use imap::{framing, grammar};
 pub use mail::{addresses, mime};
 pub use mailbox::{from_lines, mbx_records, mmdf_marks, mtx_lines, tenex_lines};
+pub use pop::pop_lines;
 
 use crate::random::Random;
 use crate::transcript;
@@ -34,9 +36,10 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     Target { name: "framing", run: framing, dictionary: "imap.dict", seeds: sessions },
     Target { name: "grammar", run: grammar, dictionary: "imap.dict", seeds: commands },
+    Target { name: "pop_lines", run: pop_lines, dictionary: "pop.dict", seeds: sessions },
     Target { name: "addresses", run: addresses, dictionary: "addresses.dict", seeds: field_values },
     Target { name: "mime", run: mime, dictionary: "mime.dict", seeds: messages },
     Target { name: "from_lines", run: from_lines, dictionary: "from.dict", seeds: unix_mailboxes },
