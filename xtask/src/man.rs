@@ -27,7 +27,11 @@ fn folder() -> PathBuf {
 
 /// Returns the name and text of each page.
 fn pages() -> Vec<(String, Vec<u8>)> {
-    let mut pages = vec![page(ailurus_daemon::cli::imapd_command(), "imapd", "8")];
+    let mut pages = vec![
+        page(ailurus_daemon::cli::imapd_command(), "imapd", "8"),
+        page(ailurus_daemon::cli::ipop3d_command(), "ipop3d", "8"),
+        page(ailurus_daemon::cli::ipop2d_command(), "ipop2d", "8"),
+    ];
     let mut ailurus = ailurus_daemon::cli::ailurus_command();
     // Gives subcommands their full names, and options their values.
     ailurus.build();

@@ -1,8 +1,9 @@
-//! The command lines of both programs: `--help`, man pages and completions come from here.
+//! The command lines of all programs: `--help`, man pages and completions come from here.
 
 use crate::imapd::{Personal, Role};
+use crate::protocol::{Listening, Protocol};
 use crate::{check, demo, imapd, passwd, repair, serve};
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,15 +21,29 @@ pub fn imapd_command() -> clap::Command {
     Imapd::command()
 }
 
-/// Runs the program `ailurus`; under the name of `imapd` (a link) it is that.
+/// Returns the command line of `ipop3d`.
+#[must_use]
+pub fn ipop3d_command() -> clap::Command {
+    Ipop3d::command()
+}
+
+/// Returns the command line of `ipop2d`.
+#[must_use]
+pub fn ipop2d_command() -> clap::Command {
+    Ipop2d::command()
+}
+
+/// Runs the program `ailurus`; under the name of one of the others (a link) it is that.
 #[must_use]
 pub fn ailurus_main() -> ExitCode {
-    let name = imapd::program_name();
-    if ["imapd", "simapd", "rimapd"].contains(&name.as_str()) {
-        return imapd_main();
+    match imapd::program_name("ailurus").as_str() {
+        "imapd" | "simapd" | "rimapd" => return imapd_main(),
+        "ipop3d" => return ipop3d_main(),
+        "ipop2d" => return ipop2d_main(),
+        _ => {}
     }
     match Ailurus::parse().command {
-        Task::Serve { listen, tls_listen } => serve::serve(&listen, &tls_listen),
+        Task::Serve(arguments) => serve::serve(&arguments.asked()),
         Task::Demo { once } => demo::demo(once),
         Task::Check => check::check(),
         Task::Verify { mailboxes } => repair::verify(&mailboxes),
@@ -45,19 +60,35 @@ pub fn ailurus_main() -> ExitCode {
 /// Runs the program `imapd`.
 #[must_use]
 pub fn imapd_main() -> ExitCode {
+    of_inetd(Protocol::Imap, &imapd_command)
+}
+
+/// Runs the program `ipop3d`.
+#[must_use]
+pub fn ipop3d_main() -> ExitCode {
+    of_inetd(Protocol::Pop3, &ipop3d_command)
+}
+
+/// Runs the program `ipop2d`.
+#[must_use]
+pub fn ipop2d_main() -> ExitCode {
+    of_inetd(Protocol::Pop2, &ipop2d_command)
+}
+
+fn of_inetd(protocol: Protocol, command: &dyn Fn() -> clap::Command) -> ExitCode {
     // inetd.conf has arguments that the original never looked at: only these two are ours.
     let asked = std::env::args_os().nth(1);
     if asked
         .is_some_and(|argument| ["--help", "-h", "--version", "-V"].iter().any(|&known| argument == known))
     {
-        let matches = imapd_command().get_matches_from(std::env::args_os().take(2));
-        Imapd::from_arg_matches(&matches).ok();
+        // Prints what was asked for, and ends.
+        let _matches = command().get_matches_from(std::env::args_os().take(2));
         return ExitCode::SUCCESS;
     }
-    imapd::imapd()
+    imapd::program(protocol)
 }
 
-/// IMAP server for the mailboxes that Unix programs use.
+/// IMAP and POP server for the mailboxes that Unix programs use.
 ///
 /// Serves the mailboxes of UW IMAP and Unix (the traditional mbox format, mix, mbx, mh and others), shared with mutt,
 /// procmail, Postfix and the original UW IMAP at the same time. No configuration file is needed.
@@ -70,14 +101,16 @@ struct Ailurus {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Serve IMAP until told to stop.
+    /// Serve IMAP and POP3 until told to stop.
     ///
-    /// As root: the mail server of this host, ports 143 and 993, for its users with their passwords (PAM service
-    /// "imap", else shadow; /etc/cram-md5.pwd instead of both if it exists). Certificate: /etc/ssl/certs/imapd.pem with
-    /// /etc/ssl/private/imapd.pem.
+    /// As root: the mail server of this host, ports 143 and 993 (IMAP), 110 and 995 (POP3), for its users with their passwords
+    /// (PAM services "imap" and "pop", else shadow; /etc/cram-md5.pwd instead of both if it exists). Certificate:
+    /// /etc/ssl/certs/imapd.pem with /etc/ssl/private/imapd.pem; POP3 can have another, ipop3d.pem.
     ///
-    /// As anyone else: your own server for your own mailboxes, on loopback ports 1143 and 1993, with a password and a
-    /// certificate that are made on the first start and kept in ~/.local/state/ailurus.
+    /// As anyone else: your own server for your own mailboxes, on loopback ports 1143, 1993, 1110 and 1995, with a password
+    /// and a certificate that are made on the first start and kept in ~/.local/state/ailurus.
+    ///
+    /// The setting "protocols" leaves protocols out, changes their ports, and asks for POP2.
     ///
     /// Logs go to syslog (facilities mail, auth and daemon), or to standard error where that is a terminal or there is no
     /// syslog; AILURUS_LOG=stderr or AILURUS_LOG=syslog decides otherwise.
@@ -85,14 +118,7 @@ enum Task {
     /// Sockets from systemd (LISTEN_FDS) are used if given. SIGTERM lets sessions end. Certificates are read anew for
     /// every connection.
     #[command(after_long_help = FILES)]
-    Serve {
-        /// Listen here for IMAP (STARTTLS) instead of the usual ports; may be repeated.
-        #[arg(long, value_name = "ADDRESS:PORT")]
-        listen: Vec<SocketAddr>,
-        /// Listen here for IMAP over TLS instead of the usual ports; may be repeated.
-        #[arg(long, value_name = "ADDRESS:PORT")]
-        tls_listen: Vec<SocketAddr>,
-    },
+    Serve(Serve),
     /// Show it at work: sample mail in a scratch home, served, and read back through IMAP.
     ///
     /// Stays up until interrupted, so that a mail program can be tried on it, then removes the scratch home.
@@ -158,6 +184,35 @@ enum Task {
 }
 
 #[derive(Debug, Args)]
+struct Serve {
+    /// Listen here for IMAP (STARTTLS), and on no usual port of any protocol; may be repeated.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Vec<SocketAddr>,
+    /// The same for IMAP over TLS.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    tls_listen: Vec<SocketAddr>,
+    /// The same for POP3 (STLS).
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pop3_listen: Vec<SocketAddr>,
+    /// The same for POP3 over TLS.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pop3_tls_listen: Vec<SocketAddr>,
+    /// The same for POP2, which has no TLS.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pop2_listen: Vec<SocketAddr>,
+}
+
+impl Serve {
+    fn asked(&self) -> Vec<(Listening, SocketAddr)> {
+        let Self { listen, tls_listen, pop3_listen, pop3_tls_listen, pop2_listen } = self;
+        let all = [listen, tls_listen, pop3_listen, pop3_tls_listen, pop2_listen];
+        let of = Listening::ALL.into_iter().zip(all);
+        of.flat_map(|(listening, addresses)| addresses.iter().map(move |&address| (listening, address)))
+            .collect()
+    }
+}
+
+#[derive(Debug, Args)]
 struct Passwd {
     /// The user to add or to change.
     #[arg(value_name = "USER", conflicts_with_all = ["remove", "list"])]
@@ -197,8 +252,9 @@ impl Passwd {
 
 #[derive(Debug, Args)]
 struct Connection {
+    /// What is spoken: `imap`, `pop3s` and so on.
     #[arg(long)]
-    tls: bool,
+    service: Listening,
     #[arg(long, requires_all = ["home", "spool", "state"])]
     user: Option<String>,
     #[arg(long)]
@@ -219,7 +275,7 @@ impl Connection {
             }
             _ => Role::Host,
         };
-        imapd::connection(&role, self.tls)
+        imapd::connection(&role, self.service.protocol, self.service.tls)
     }
 }
 
@@ -234,6 +290,52 @@ impl Connection {
 #[derive(Debug, Parser)]
 #[command(name = "imapd", version, after_long_help = FILES)]
 struct Imapd {}
+
+/// One POP3 connection on standard input and output.
+///
+/// Started by inetd, xinetd or systemd (Accept=yes, StandardInput=socket). As root it asks for user and password and becomes
+/// that user; started by anyone else it serves that user alone, who logs in with the password of `ailurus serve`. On the port of
+/// the service "pop3s" TLS comes first. Other arguments are ignored.
+///
+/// The maildrop is the user's INBOX, of any format. Nothing in it is changed before QUIT; then what was deleted in this
+/// session is expunged, and no other message.
+///
+/// Logs go to syslog (facilities mail and auth), or to standard error where that is a terminal or there is no syslog;
+/// AILURUS_LOG=stderr or AILURUS_LOG=syslog decides otherwise.
+#[derive(Debug, Parser)]
+#[command(name = "ipop3d", version, after_long_help = POP_FILES)]
+struct Ipop3d {}
+
+/// One POP2 connection on standard input and output.
+///
+/// Started by inetd, xinetd or systemd for the service "pop2" (port 109), as ipop3d for POP3. The protocol (RFC 937) has no TLS:
+/// where passwords may not be sent in the clear, nobody is served.
+#[derive(Debug, Parser)]
+#[command(name = "ipop2d", version, after_long_help = POP_FILES)]
+struct Ipop2d {}
+
+/// What is shown behind the options of `ipop3d` and `ipop2d`.
+const POP_FILES: &str = "\
+Files:
+  /etc/ssl/certs/ipop3d-ADDRESS.pem, ipop3d-NAME.pem, ipop3d.pem
+      Certificate chains, as imapd(8) tells of its own; if there are
+      none of these names, POP3 uses those of imapd.
+  /etc/pam.d/pop
+      How PAM checks passwords. Without it shadow is used.
+  /etc/cram-md5.pwd
+      While it exists, all passwords are checked against it, and APOP
+      and CRAM-MD5 work.
+  /etc/ailurus.toml, /etc/c-client.cf
+      Settings, if there are any: see ailurus.toml(5).
+  /var/mail/USER, ~/mbox, ~/INBOX
+      INBOX; instead a traditional mailbox, or one in mbx format, to which new mail is moved.
+  /tmp/.DEVICE.INODE, MAILBOX.lock
+      Locks, shared with UW IMAP, mutt, procmail and others.
+
+Signals to a session:
+  SIGUSR2 ends it for another program that wants the mailbox, if the
+  client has said nothing for five minutes. SIGHUP and SIGTERM end it
+  at once. Nothing that was not yet done at QUIT is done then.";
 
 /// What is shown behind the options of `imapd` and `ailurus serve`.
 const FILES: &str = "\
@@ -280,14 +382,17 @@ mod tests {
     fn the_declarations_are_sound() {
         ailurus_command().debug_assert();
         imapd_command().debug_assert();
+        ipop3d_command().debug_assert();
+        ipop2d_command().debug_assert();
     }
 
     #[test]
     fn a_personal_connection_needs_all_of_it() {
         let parse =
             |arguments: &[&str]| Ailurus::try_parse_from([&["ailurus", "connection"], arguments].concat());
+        let parse = |arguments: &[&str]| parse(&[&["--service", "pop3s"], arguments].concat());
         assert!(parse(&["--user", "ada"]).is_err());
-        assert!(parse(&["--tls"]).is_ok());
+        assert!(parse(&[]).is_ok());
         assert!(parse(&["--user", "ada", "--home", "/h", "--spool", "/s", "--state", "/t"]).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! The engine of one IMAP connection, with the door and the log that it needs, as the transport drives it.
+//! The engine of one connection, with the door and the log that it needs, as the transport drives it.
 
 use crate::alerts::Alerts;
 use crate::client_certificate;
@@ -6,30 +6,30 @@ use crate::login::Door;
 use crate::settings::Settings;
 use crate::transport::{Engine, Request, Secured, Signal};
 use ailurus_auth::Identity;
-use ailurus_server::imap::Session;
-use ailurus_server::{self as server, Event};
+use ailurus_server::{self as server, Event, Session};
 use ailurus_sys::syslog::{Facility, Log, Priority};
 use std::path::PathBuf;
 use std::time::Instant;
 
 /// A session whose wishes for passwords and log lines are fulfilled at once.
-pub(crate) struct Connection<'d> {
-    session: Session,
+pub(crate) struct Connection<'d, S> {
+    session: S,
     door: &'d mut dyn Door,
     log: &'d Log,
-    alerts: Alerts,
+    /// What IMAP has a way to tell: what the administrator has to say to everybody.
+    alerts: Option<Alerts>,
     settings: &'d Settings,
     /// What goes out before the session speaks again.
     aside: Vec<u8>,
 }
 
-impl<'d> Connection<'d> {
+impl<'d, S: Session> Connection<'d, S> {
     /// Takes a session.
     pub(crate) fn new(
-        session: Session,
+        session: S,
         door: &'d mut dyn Door,
         log: &'d Log,
-        alerts: Alerts,
+        alerts: Option<Alerts>,
         settings: &'d Settings,
     ) -> Self {
         Self { session, door, log, alerts, settings, aside: Vec::new() }
@@ -37,8 +37,8 @@ impl<'d> Connection<'d> {
 
     fn let_in(&mut self, result: Result<server::Login, server::LoginFailure>) {
         let now = Instant::now();
-        if let Ok(login) = &result {
-            self.alerts.add_user(&login.mailboxes.environment().mailbox_dir);
+        if let (Ok(login), Some(alerts)) = (&result, &mut self.alerts) {
+            alerts.add_user(&login.mailboxes.environment().mailbox_dir);
             self.look_for_alerts(now);
         }
         self.session.handle_login(result, now);
@@ -46,14 +46,15 @@ impl<'d> Connection<'d> {
 
     /// Untagged responses are legal at any time; these come when nothing of the session's is on its way.
     fn look_for_alerts(&mut self, now: Instant) {
-        self.aside.extend(self.alerts.look(now));
-        if self.alerts.is_over(now) {
+        let Some(alerts) = &mut self.alerts else { return };
+        self.aside.extend(alerts.look(now));
+        if alerts.is_over(now) {
             self.session.shut_down(now);
         }
     }
 }
 
-impl Engine for Connection<'_> {
+impl<S: Session> Engine for Connection<'_, S> {
     fn handle_input(&mut self, octets: &[u8], now: Instant) -> usize {
         self.look_for_alerts(now);
         self.session.handle_input(octets, now)
@@ -167,7 +168,7 @@ mod tests {
     use crate::login::Door;
     use crate::settings::Confinement;
     use crate::surroundings::{self, Surroundings};
-    use ailurus_server::{Config, Login, LoginFailure, Start};
+    use ailurus_server::{Config, Login, LoginFailure, Start, imap};
     use std::path::Path;
     use std::time::Duration;
 
@@ -182,7 +183,7 @@ mod tests {
         }
     }
 
-    fn session(home: &Path, now: Instant) -> Session {
+    fn session(home: &Path, now: Instant) -> imap::Session {
         let surroundings = Surroundings {
             user: "ada".into(),
             home: home.into(),
@@ -193,10 +194,10 @@ mod tests {
         let environment = surroundings::environment(surroundings, &Settings::default(), Confinement::Names);
         let mailboxes = surroundings::mailboxes(environment.expect("no black box"));
         let start = Start::PreAuthenticated { user: "ada".into(), mailboxes };
-        Session::new(Config::new("h", "p", "d", "c"), start, now)
+        imap::Session::new(Config::new("h", "p", "d", "c"), start, now)
     }
 
-    fn output(connection: &mut Connection<'_>) -> String {
+    fn output(connection: &mut Connection<'_, imap::Session>) -> String {
         let mut out = Vec::new();
         while connection.poll_output(&mut out) {}
         String::from_utf8(out).expect("text")
@@ -211,7 +212,7 @@ mod tests {
         let settings = Settings::default();
         let (log, mut door, start) = (Log::stderr("test"), Closed, Instant::now());
         let mut connection =
-            Connection::new(session(scratch.path(), start), &mut door, &log, alerts, &settings);
+            Connection::new(session(scratch.path(), start), &mut door, &log, Some(alerts), &settings);
         assert!(output(&mut connection).starts_with("* PREAUTH"));
         let mut say = |after: u64, line: &str| {
             let now = start + Duration::from_secs(after);

@@ -9,7 +9,7 @@
 //!
 //! CRAM-MD5 and APOP know the first, SCRAM the second; both are read anew for every look-up, before rights are given up.
 
-use crate::login::PAM_SERVICE;
+use crate::protocol::Protocol;
 use ailurus_auth::scram::{Found, Hash};
 use ailurus_auth::{CheckError, CramDatabase, PasswordDatabase, SecretLookup, VerifierLookup};
 use ailurus_sys::pam;
@@ -37,14 +37,15 @@ pub enum Passwords {
 }
 
 impl Passwords {
-    /// Looks at the host.
+    /// Looks at the host, for a protocol.
     #[must_use]
-    pub fn of_host() -> Self {
+    pub fn of_host(protocol: Protocol) -> Self {
         if Path::new(CRAM_DATABASE).exists() {
             return Self::Database(CRAM_DATABASE.into());
         }
-        let configured = PAM_DIRECTORIES.iter().any(|d| Path::new(d).join(PAM_SERVICE).exists());
-        if configured && pam::available() { Self::Pam(PAM_SERVICE) } else { Self::Shadow }
+        let service = protocol.pam_service();
+        let configured = PAM_DIRECTORIES.iter().any(|d| Path::new(d).join(service).exists());
+        if configured && pam::available() { Self::Pam(service) } else { Self::Shadow }
     }
 
     /// Returns the database if CRAM-MD5 is to be offered.

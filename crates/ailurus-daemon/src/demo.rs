@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::imapd::{Personal, Role};
+use crate::protocol::Listening;
 use crate::serve::{Listener, Server};
 use crate::{logging, personal};
 use ailurus_formats::CREATABLE;
@@ -52,12 +53,21 @@ fn run(once: bool) -> Result<(), String> {
     let password = personal::prepare(&own)?.ok_or("the scratch home is not new")?;
     let run_as = give_away(&scratch.0)?;
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let listeners = vec![Listener::bind(any, false)?, Listener::bind(any, true)?];
+    let usual = Listening::ALL[..Listening::USUAL].iter();
+    let listeners: Vec<_> =
+        usual.map(|&listening| Listener::bind(any, listening)).collect::<Result<_, _>>()?;
     let address = |index: usize| {
         let listener: &Listener = &listeners[index];
         listener.socket.local_addr().map_err(|error| error.to_string())
     };
-    let tour = Tour { plain: address(0)?, tls: address(1)?, password, home: own.home.clone(), once };
+    let tour = Tour {
+        plain: address(0)?,
+        tls: address(1)?,
+        pop: [address(2)?, address(3)?],
+        password,
+        home: own.home.clone(),
+        once,
+    };
     let signals = SignalPipe::install(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup, Signal::Child])
         .map_err(|error| error.to_string())?;
     let (stop, stopped) = UnixStream::pair().map_err(|error| error.to_string())?;
@@ -133,6 +143,8 @@ fn chown_all(path: &Path, uid: u32, gid: u32) -> io::Result<()> {
 struct Tour {
     plain: SocketAddr,
     tls: SocketAddr,
+    /// POP3, and POP3 over TLS.
+    pop: [SocketAddr; 2],
     password: String,
     home: PathBuf,
     once: bool,
@@ -149,9 +161,12 @@ impl Tour {
             "  IMAP over TLS             port {} (certificate made for this demonstration)",
             self.tls.port()
         );
+        println!("  POP3 (STLS possible)      port {}", self.pop[0].port());
+        println!("  POP3 over TLS             port {}", self.pop[1].port());
         let login = format!("-u {USER}:{}", self.password);
         println!("For example:\n  curl {login} 'imap://{}/INBOX;MAILINDEX=1'", self.plain);
         println!("  curl {login} --insecure 'imaps://{}/' -X 'STATUS INBOX (MESSAGES UNSEEN)'", self.tls);
+        println!("  curl {login} 'pop3://{}/1'", self.pop[0]);
         println!("  openssl s_client -crlf -quiet -connect {}", self.tls);
         println!("  mutt -f imap://{USER}@{}/INBOX", self.plain);
         if self.once {

@@ -1,5 +1,5 @@
-//! One IMAP connection on standard input and output: the program `imapd`, and what `ailurus serve` starts for each
-//! client.
+//! One connection on standard input and output: the programs `imapd`, `ipop3d` and `ipop2d`, and what `ailurus serve` starts
+//! for each client.
 //!
 //! As root the process checks the password itself and becomes the user for good, in place: until then it parses
 //! what a stranger sends, in memory-safe code, within the limits of the engine, for three minutes at most. A front process
@@ -12,12 +12,13 @@ use crate::databases::{PASSWORD_DATABASE, Passwords, SecretFile, VerifierFile};
 use crate::logging;
 use crate::login::{Door, HostDoor, PersonalDoor};
 use crate::peer::{Ends, Names, Service};
+use crate::personal;
+use crate::protocol::Protocol;
 use crate::settings::{Confinement, Files, Gravity, Settings};
 use crate::surroundings::{self, Surroundings};
 use crate::tls::{CertificateError, CertificateStore, server_config};
 use crate::transport::{Ending, Engine, HandshakeError, ProcessSignals, Request, Secured, Signal, Transport};
-use ailurus_server::imap::Session;
-use ailurus_server::{Config, Plaintext, Start, TlsState};
+use ailurus_server::{Config, Plaintext, Session, Start, TlsState, imap, pop2, pop3};
 use ailurus_sys::signals::{Signal as SystemSignal, SignalPipe};
 use ailurus_sys::syslog::{Facility, Log, Priority};
 use ailurus_sys::{process, users};
@@ -29,28 +30,42 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What the greeting calls us.
-pub const PRODUCT: &str = concat!("Ailurus IMAP ", env!("CARGO_PKG_VERSION"));
 /// The base name of certificate files, whatever the program that serves the connection is called.
 pub const CERTIFICATE_NAME: &str = "imapd";
 
-/// Runs the program `imapd`: the rules of spec/imapd.md §1.
+/// Runs the program of a protocol: the rules of spec/imapd.md §1 and spec/pop.md §1.
 #[must_use]
-pub fn imapd() -> ExitCode {
-    let program = program_name();
-    let one = One::begin(&program, Settings::read(&Files::of_host()));
-    let service = Service::of(&one.ends, &program);
+pub fn program(protocol: Protocol) -> ExitCode {
+    let program = program_name(protocol.program());
+    let one = One::begin(protocol, &program, Settings::read(&Files::of_host()));
+    let service = Service::of(&one.ends, &program, protocol);
     if let Some(line) = &service.line {
         one.say(Priority::Debug, line);
     }
     // COMPAT(imapd): `simapd` on a port of its own looks for simapd.pem.
     let own_port = one.ends.local.is_some() && service.tls_first && program.starts_with('s');
-    let store = CertificateStore::system(if own_port { &program } else { CERTIFICATE_NAME });
-    if rustix::process::geteuid().is_root() {
-        one.serve_host(&store, service.tls_first)
-    } else {
-        one.serve_own_user(&store, service.tls_first)
+    let store = if own_port { CertificateStore::system(&program) } else { certificates(protocol) };
+    match protocol {
+        _ if rustix::process::geteuid().is_root() => one.serve_host(&store, service.tls_first),
+        Protocol::Imap => one.serve_own_user(&store, service.tls_first),
+        // POP has no way to greet somebody who need not log in: the password is that of the user's own server.
+        Protocol::Pop3 | Protocol::Pop2 => match personal::own() {
+            Ok(own) => one.serve_personal(&own, service.tls_first),
+            Err(error) => one.fail(&error),
+        },
     }
+}
+
+/// Returns where the certificates of a protocol are: under the name of its program, or, if there are none, under that of
+/// `imapd`.
+#[must_use]
+pub fn certificates(protocol: Protocol) -> CertificateStore {
+    let own = CertificateStore::system(protocol.program());
+    if !own.all().is_empty() {
+        return own;
+    }
+    let common = CertificateStore::system(CERTIFICATE_NAME);
+    if common.all().is_empty() { own } else { common }
 }
 
 /// How a connection that `ailurus serve` accepted is served.
@@ -105,30 +120,30 @@ impl Personal {
 
 /// Serves one accepted connection on standard input and output.
 #[must_use]
-pub fn connection(role: &Role, tls_first: bool) -> ExitCode {
+pub fn connection(role: &Role, protocol: Protocol, tls_first: bool) -> ExitCode {
     let settings = match role {
         Role::Personal(personal) if personal.sample => Settings::of_sample(&personal.news()),
         _ => Settings::read(&Files::of_host()),
     };
-    let one = One::begin("imapd", settings);
+    let one = One::begin(protocol, protocol.program(), settings);
     let remote = one.ends.remote.map_or_else(|| "UNKNOWN".into(), |address| address.to_string());
-    let kind = if tls_first { "imaps SSL" } else { "imap" };
-    one.say(Priority::Debug, &format!("{kind} service init from {remote}"));
+    let (name, tls) = (protocol.name(), if tls_first { "s SSL" } else { "" });
+    one.say(Priority::Debug, &format!("{name}{tls} service init from {remote}"));
     let root = rustix::process::geteuid().is_root();
     match role {
-        Role::Host if root => one.serve_host(&CertificateStore::system(CERTIFICATE_NAME), tls_first),
+        Role::Host if root => one.serve_host(&certificates(protocol), tls_first),
         Role::Personal(personal) if !root => one.serve_personal(personal, tls_first),
         Role::Host => one.fail("a mail host is served by root"),
         Role::Personal(_) => one.fail("a person's own server never runs as root"),
     }
 }
 
-/// Returns the name that this program was started by.
+/// Returns the name that this program was started by, or what it is if nobody says.
 #[must_use]
-pub fn program_name() -> String {
+pub fn program_name(usual: &str) -> String {
     let name = std::env::args_os().next().unwrap_or_default();
     let name = name.to_string_lossy();
-    name.rsplit(['/', '\\']).next().filter(|name| !name.is_empty()).unwrap_or("imapd").to_owned()
+    name.rsplit(['/', '\\']).next().filter(|name| !name.is_empty()).unwrap_or(usual).to_owned()
 }
 
 /// Ways to log in beside passwords, as the files of the host have them when the session begins.
@@ -144,6 +159,7 @@ pub(crate) const ANONYMOUS: &str = "/etc/anonymous.newsgroups";
 
 /// One connection, from its start to its end.
 struct One {
+    protocol: Protocol,
     ends: Ends,
     log: Arc<Log>,
     settings: Settings,
@@ -151,7 +167,7 @@ struct One {
 }
 
 impl One {
-    fn begin(program: &str, settings: Settings) -> Self {
+    fn begin(protocol: Protocol, program: &str, settings: Settings) -> Self {
         logging::close_stderr_on_connection();
         process::settle_umask();
         let log = Arc::new(logging::open(program));
@@ -181,14 +197,15 @@ impl One {
             ends.host.clone_from(host);
         }
         log_panics(Arc::clone(&log), &ends.client);
-        Self { ends, log, settings, signals }
+        Self { protocol, ends, log, settings, signals }
     }
 
     fn serve_host(&self, store: &CertificateStore, tls_first: bool) -> ExitCode {
-        let passwords = Passwords::of_host();
+        let passwords = Passwords::of_host(self.protocol);
         let secrets = passwords.secrets();
         let verifiers = VerifierFile::existing(PASSWORD_DATABASE);
-        let ways = Ways { secrets, verifiers: verifiers.clone(), anonymous: Path::new(ANONYMOUS).exists() };
+        let anonymous = self.protocol == Protocol::Imap && Path::new(ANONYMOUS).exists();
+        let ways = Ways { secrets, verifiers: verifiers.clone(), anonymous };
         let mut door = HostDoor {
             passwords,
             verifiers,
@@ -218,7 +235,8 @@ impl One {
             Ok(environment) => environment,
             Err(error) => {
                 // As at the host's ports: a program that is told nothing says that the connection broke.
-                let farewell = Farewell::new(&self.config(TlsState::Unavailable, Ways::default()));
+                let farewell =
+                    Farewell::new(self.protocol, &self.config(TlsState::Unavailable, Ways::default()));
                 std::io::stdout().write_all(&farewell.text).ok();
                 return self.fail(&error);
             }
@@ -283,24 +301,45 @@ impl One {
         let mut config = self.config(tls_state, ways);
         config.channel = client_certificate::channel(&secured, &self.settings);
         let tls: &mut dyn FnMut() -> _ = &mut || certificate.clone().ok_or("no certificate".to_owned());
-        let ending = if Path::new(NOLOGIN).exists() || self.settings.refusal().is_some() {
+        // COMPAT(ipop3d): POP is served all the same while nobody else is.
+        let nologin = self.protocol == Protocol::Imap && Path::new(NOLOGIN).exists();
+        let ending = if nologin || self.settings.refusal().is_some() {
             let line = format!("Logout user=??? host={}", self.ends.client);
-            let mut farewell = Farewell::new(&config);
+            let mut farewell = Farewell::new(self.protocol, &config);
             let ending = transport.run(&mut farewell, &mut signals, tls);
             self.say(Priority::Info, &line);
             ending
         } else {
-            let mut alerts = Alerts::new();
-            if let Start::PreAuthenticated { mailboxes, .. } = &start {
-                alerts.add_user(&mailboxes.environment().mailbox_dir);
-            }
-            let session = Session::new(config, start, Instant::now());
-            let mut connection = Connection::new(session, door, &self.log, alerts, &self.settings);
-            transport.run(&mut connection, &mut signals, tls)
+            let mut engine = self.engine(config, start, door);
+            transport.run(engine.as_mut(), &mut signals, tls)
         };
         match ending {
             Ending::Closed(status) => ExitCode::from(status),
             Ending::Handshake(error) => self.no_handshake(&error),
+        }
+    }
+
+    /// Returns the engine of a session.
+    fn engine<'d>(&'d self, config: Config, start: Start, door: &'d mut dyn Door) -> Box<dyn Engine + 'd> {
+        fn connected<'d, S: Session + 'd>(
+            session: S,
+            door: &'d mut dyn Door,
+            one: &'d One,
+            alerts: Option<Alerts>,
+        ) -> Box<dyn Engine + 'd> {
+            Box::new(Connection::new(session, door, &one.log, alerts, &one.settings))
+        }
+        let now = Instant::now();
+        match self.protocol {
+            Protocol::Imap => {
+                let mut alerts = Alerts::new();
+                if let Start::PreAuthenticated { mailboxes, .. } = &start {
+                    alerts.add_user(&mailboxes.environment().mailbox_dir);
+                }
+                connected(imap::Session::new(config, start, now), door, self, Some(alerts))
+            }
+            Protocol::Pop3 => connected(pop3::Session::new(config, now), door, self, None),
+            Protocol::Pop2 => connected(pop2::Session::new(config, now), door, self, None),
         }
     }
 
@@ -336,7 +375,7 @@ impl One {
 
     fn config(&self, tls: TlsState, ways: Ways) -> Config {
         let date = surroundings::date_text(&surroundings::local_now());
-        let mut config = Config::new(&self.ends.host, PRODUCT, &date, &self.ends.client);
+        let mut config = Config::new(&self.ends.host, self.protocol.product(), &date, &self.ends.client);
         config.tls = tls;
         // The original's default would be OnlyTls for all; on loopback nobody listens.
         let usual = if self.ends.is_local() { Plaintext::Allowed } else { Plaintext::OnlyTls };
@@ -409,9 +448,13 @@ struct Farewell {
 }
 
 impl Farewell {
-    fn new(config: &Config) -> Self {
-        let text =
-            format!("* BYE Service not available {} {} at {}\r\n", config.host, config.product, config.date);
+    fn new(protocol: Protocol, config: &Config) -> Self {
+        let what = "Service not available";
+        let text = match protocol {
+            Protocol::Imap => format!("{what} {} {} at {}", config.host, config.product, config.date),
+            Protocol::Pop3 | Protocol::Pop2 => what.to_owned(),
+        };
+        let text = protocol.farewell(&text) + "\r\n";
         Self { text: text.into_bytes(), closed: false }
     }
 }

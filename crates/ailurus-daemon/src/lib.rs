@@ -20,6 +20,7 @@ pub mod login;
 pub mod passwd;
 pub mod peer;
 pub mod personal;
+pub mod protocol;
 pub mod repair;
 pub mod serve;
 pub mod settings;

@@ -44,8 +44,6 @@ pub trait Door {
     fn note_failure(&mut self) {}
 }
 
-/// The PAM service of imapd: what administrators have configured for the original.
-pub const PAM_SERVICE: &str = "imap";
 /// Whose rights the anonymous user has.
 const NOBODY: &[u8] = b"nobody";
 /// Members of this group may log in as others.

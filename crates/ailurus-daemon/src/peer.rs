@@ -1,5 +1,6 @@
 //! Who is at the other end, and what the local end is called (spec/imapd.md §1).
 
+use crate::protocol::Protocol;
 use ailurus_sys::socket::{self, Endpoint};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -104,19 +105,24 @@ pub struct Service {
 impl Service {
     /// Decides by the local port and the name of the program.
     #[must_use]
-    pub fn of(ends: &Ends, program: &str) -> Self {
-        let ports = (socket::service_port(c"imap", 143), socket::service_port(c"imaps", 993));
+    pub fn of(ends: &Ends, program: &str, protocol: Protocol) -> Self {
+        let (plain, tls) = protocol.services();
+        let ports = (
+            socket::service_port(plain.system_name, plain.port),
+            tls.map(|tls| socket::service_port(tls.system_name, tls.port)),
+        );
+        let name = protocol.name();
         let remote = ends.remote.map_or_else(|| "UNKNOWN".into(), |address| address.to_string());
         match ends.local.map(|(_, port)| port) {
             None => Self { tls_first: false, line: None },
             Some(port) if port == ports.0 => {
-                Self { tls_first: false, line: Some(format!("imap service init from {remote}")) }
+                Self { tls_first: false, line: Some(format!("{name} service init from {remote}")) }
             }
-            Some(port) if port == ports.1 => {
-                Self { tls_first: true, line: Some(format!("imaps SSL service init from {remote}")) }
+            Some(port) if Some(port) == ports.1 => {
+                Self { tls_first: true, line: Some(format!("{name}s SSL service init from {remote}")) }
             }
             Some(port) => Self {
-                tls_first: program.starts_with('s'),
+                tls_first: tls.is_some() && program.starts_with('s'),
                 line: Some(format!("port {port} service init from {remote}")),
             },
         }
@@ -137,13 +143,13 @@ mod tests {
         assert_eq!(ends.client, "[127.0.0.1]");
         assert_eq!(ends.host, "[127.0.0.1]");
         assert!(ends.is_local());
-        let plain = Service::of(&ends, "imapd");
+        let plain = Service::of(&ends, "imapd", Protocol::Imap);
         assert!(!plain.tls_first);
         assert_eq!(plain.line, Some(format!("port {} service init from 127.0.0.1", address.port())));
-        assert!(Service::of(&ends, "simapd").tls_first);
+        assert!(Service::of(&ends, "simapd", Protocol::Imap).tls_first);
         let imaps = Ends { local: Some(("127.0.0.1".parse().expect("an address"), 993)), ..ends };
         assert_eq!(
-            Service::of(&imaps, "imapd"),
+            Service::of(&imaps, "imapd", Protocol::Imap),
             Service { tls_first: true, line: Some("imaps SSL service init from 127.0.0.1".into()) }
         );
         drop(client);
@@ -167,6 +173,6 @@ mod tests {
         let unknown = Ends { local: Some(("192.0.2.1".parse().expect("an address"), 143)), ..ends.clone() };
         assert!(!unknown.is_local());
         assert!(!Ends { remote: "192.0.2.9".parse().ok(), ..unknown }.is_local());
-        assert_eq!(Service::of(&ends, "imapd"), Service { tls_first: false, line: None });
+        assert_eq!(Service::of(&ends, "imapd", Protocol::Imap), Service { tls_first: false, line: None });
     }
 }

@@ -1,9 +1,10 @@
-//! `ailurus serve`: the standing server. It accepts connections and starts one process for each; it speaks no
+//! `ailurus serve`: the standing server of all protocols. It accepts connections and starts one process for each; it speaks no
 //! protocol itself and holds no certificate, so that there is nothing to reload.
 
 use crate::imapd::{CERTIFICATE_NAME, Personal, Role};
 use crate::logging::{self, server_line};
 use crate::personal;
+use crate::protocol::{Listening, Protocol, Wanted};
 use crate::settings::{Files, Settings};
 use crate::tls::CertificateStore;
 use ailurus_sys::signals::{Signal, SignalPipe};
@@ -39,8 +40,8 @@ const QUIET: Duration = Duration::from_secs(10);
 pub struct Listener {
     /// The listening socket.
     pub socket: TcpListener,
-    /// TLS comes before the greeting.
-    pub tls: bool,
+    /// What is spoken there.
+    pub listening: Listening,
 }
 
 impl Listener {
@@ -49,14 +50,14 @@ impl Listener {
     /// # Errors
     ///
     /// The text says what to do.
-    pub fn bind(address: SocketAddr, tls: bool) -> Result<Self, String> {
-        Self::try_bind(address, tls).map_err(|error| explain(address, &error))
+    pub fn bind(address: SocketAddr, listening: Listening) -> Result<Self, String> {
+        Self::try_bind(address, listening).map_err(|error| explain(address, &error))
     }
 
-    fn try_bind(address: SocketAddr, tls: bool) -> io::Result<Self> {
+    fn try_bind(address: SocketAddr, listening: Listening) -> io::Result<Self> {
         let socket = TcpListener::bind(address)?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, tls })
+        Ok(Self { socket, listening })
     }
 
     fn address(&self) -> String {
@@ -69,11 +70,10 @@ fn explain(address: SocketAddr, error: &io::Error) -> String {
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => format!(
             "another program has the port (`ss -ltnp 'sport = :{port}'` shows it as root): stop it, or choose \
-             another with --listen or --tls-listen"
+             another, or leave the protocol out (`protocols` in /etc/ailurus.toml; --listen and its like)"
         ),
         io::ErrorKind::PermissionDenied => {
-            "ports below 1024 are root's: start as root, or choose another with --listen or --tls-listen"
-                .into()
+            "ports below 1024 are root's: start as root, or choose another with --listen and its like".into()
         }
         io::ErrorKind::AddrNotAvailable => "this host does not have the address".into(),
         _ => crate::transport::io_text(error),
@@ -83,11 +83,10 @@ fn explain(address: SocketAddr, error: &io::Error) -> String {
 
 /// Runs `ailurus serve`.
 #[must_use]
-pub fn serve(plain: &[SocketAddr], tls: &[SocketAddr]) -> ExitCode {
+pub fn serve(asked: &[(Listening, SocketAddr)]) -> ExitCode {
     process::settle_umask();
     process::keep_descriptors();
-    let result =
-        if rustix::process::geteuid().is_root() { serve_host(plain, tls) } else { serve_person(plain, tls) };
+    let result = if rustix::process::geteuid().is_root() { serve_host(asked) } else { serve_person(asked) };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -97,9 +96,9 @@ pub fn serve(plain: &[SocketAddr], tls: &[SocketAddr]) -> ExitCode {
     }
 }
 
-fn serve_host(plain: &[SocketAddr], tls: &[SocketAddr]) -> Result<(), String> {
+fn serve_host(asked: &[(Listening, SocketAddr)]) -> Result<(), String> {
     let settings = sound_settings()?;
-    let listeners = listeners(plain, tls, &host_addresses)?;
+    let listeners = listeners(asked, &settings, &host_addresses)?;
     let log = logging::open("ailurus");
     warn(&log, &settings);
     if CertificateStore::system(CERTIFICATE_NAME).all().is_empty() {
@@ -109,11 +108,11 @@ fn serve_host(plain: &[SocketAddr], tls: &[SocketAddr]) -> Result<(), String> {
     Server::new(listeners, Role::Host, log, MOST_SESSIONS.0).run(install()?, None)
 }
 
-fn serve_person(plain: &[SocketAddr], tls: &[SocketAddr]) -> Result<(), String> {
+fn serve_person(asked: &[(Listening, SocketAddr)]) -> Result<(), String> {
     let own = personal::own()?;
     let settings = sound_settings()?;
     // Before anything is made: a second start beside the first fails without a trace.
-    let listeners = listeners(plain, tls, &person_addresses)?;
+    let listeners = listeners(asked, &settings, &person_addresses)?;
     let password = personal::prepare(&own)?;
     announce(&own, &listeners, password.as_deref());
     let log = logging::open("ailurus");
@@ -138,7 +137,7 @@ fn warn(log: &Log, settings: &Settings) {
 fn announce(own: &Personal, listeners: &[Listener], password: Option<&str>) {
     let mut text = format!("Serving the mailboxes of {} (home {}):\n", own.user, own.home.display());
     for listener in listeners {
-        let kind = if listener.tls { "IMAP over TLS" } else { "IMAP" };
+        let kind = listener.listening.about();
         // Into a string: cannot fail.
         writeln!(text, "  {} {kind}", listener.address()).ok();
     }
@@ -164,29 +163,26 @@ fn install() -> Result<&'static SignalPipe, String> {
 
 /// Returns what to listen to: what the service manager handed over, else what was asked for, else the usual.
 fn listeners(
-    plain: &[SocketAddr],
-    tls: &[SocketAddr],
-    usual: &dyn Fn(bool) -> Vec<SocketAddr>,
+    asked: &[(Listening, SocketAddr)],
+    settings: &Settings,
+    usual: &dyn Fn(&Wanted) -> Vec<SocketAddr>,
 ) -> Result<Vec<Listener>, String> {
     let handed = activation::take_sockets().map_err(|error| error.to_string())?;
     if !handed.is_empty() {
-        if !plain.is_empty() || !tls.is_empty() {
-            return Err(
-                "the service manager hands over sockets: --listen and --tls-listen have no place".into()
-            );
+        if !asked.is_empty() {
+            return Err("the service manager hands over sockets: --listen and its like have no place".into());
         }
         return handed.into_iter().map(handed_over).collect();
     }
     let mut listeners = Vec::new();
-    let mut asked = plain.iter().map(|&a| (a, false)).chain(tls.iter().map(|&a| (a, true))).peekable();
-    if asked.peek().is_some() {
-        for (address, tls) in asked {
-            listeners.push(Listener::bind(address, tls)?);
+    if !asked.is_empty() {
+        for &(listening, address) in asked {
+            listeners.push(Listener::bind(address, listening)?);
         }
         return Ok(listeners);
     }
-    for tls in [false, true] {
-        listeners.append(&mut bind_usual(&usual(tls), tls)?);
+    for wanted in settings.protocols() {
+        listeners.append(&mut bind_usual(&usual(&wanted), wanted.listening)?);
     }
     Ok(listeners)
 }
@@ -195,11 +191,11 @@ fn listeners(
 ///
 /// One that somebody else has is an error even if others are free: a client that is told `localhost` would give its
 /// password to whoever has the other address.
-fn bind_usual(addresses: &[SocketAddr], tls: bool) -> Result<Vec<Listener>, String> {
+fn bind_usual(addresses: &[SocketAddr], listening: Listening) -> Result<Vec<Listener>, String> {
     let mut listeners: Vec<Listener> = Vec::new();
     let mut lacking = String::new();
     for &address in addresses {
-        match Listener::try_bind(address, tls) {
+        match Listener::try_bind(address, listening) {
             Ok(listener) => listeners.push(listener),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_covered(&listeners, address) => {}
             Err(error) if is_lacking(&error) => lacking = explain(address, &error),
@@ -226,13 +222,13 @@ fn is_lacking(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable || number == Some(rustix::io::Errno::AFNOSUPPORT)
 }
 
-fn host_addresses(tls: bool) -> Vec<SocketAddr> {
-    let port = if tls { 993 } else { 143 };
+fn host_addresses(wanted: &Wanted) -> Vec<SocketAddr> {
+    let port = wanted.port.unwrap_or(wanted.listening.port());
     vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()]
 }
 
-fn person_addresses(tls: bool) -> Vec<SocketAddr> {
-    let port = if tls { 1993 } else { 1143 };
+fn person_addresses(wanted: &Wanted) -> Vec<SocketAddr> {
+    let port = wanted.port.unwrap_or(wanted.listening.port() + PERSONAL);
     vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
 }
 
@@ -241,10 +237,22 @@ fn handed_over(handed: activation::Handed) -> Result<Listener, String> {
     let bad = |error: io::Error| format!("a socket of the service manager's is of no use: {error}");
     socket.set_nonblocking(true).map_err(bad)?;
     let port = socket.local_addr().map_err(bad)?.port();
-    let name = handed.name.unwrap_or_default();
-    let tls = name.contains("imaps") || matches!(port, 993 | 1993);
-    Ok(Listener { socket, tls })
+    let listening = spoken_at(&handed.name.unwrap_or_default(), port);
+    Ok(Listener { socket, listening })
 }
+
+/// Returns what is spoken at a socket of the service manager's: its name says so, or its port; IMAP where neither does.
+fn spoken_at(name: &str, port: u16) -> Listening {
+    // `pop3s` has `pop3` in it.
+    let named = Listening::ALL.into_iter().rev().filter(|listening| name.contains(&listening.to_string()));
+    let named = named.max_by_key(|listening| listening.tls);
+    let usual = |listening: &Listening| [listening.port(), listening.port() + PERSONAL].contains(&port);
+    let plain = Listening { protocol: Protocol::Imap, tls: false };
+    named.filter(|_| !usual(&plain)).or_else(|| Listening::ALL.into_iter().find(usual)).unwrap_or(plain)
+}
+
+/// The ports of a person's own server are so far above those of a host.
+const PERSONAL: u16 = 1000;
 
 /// The server itself.
 pub struct Server {
@@ -280,9 +288,8 @@ impl Server {
     ///
     /// The system does not let us wait.
     pub fn run(mut self, signals: &SignalPipe, stop: Option<BorrowedFd<'_>>) -> Result<(), String> {
-        let kind = |listener: &Listener| if listener.tls { "imaps" } else { "imap" };
         let addresses: Vec<_> =
-            self.listeners.iter().map(|l| format!("{} ({})", l.address(), kind(l))).collect();
+            self.listeners.iter().map(|l| format!("{} ({})", l.address(), l.listening)).collect();
         self.say(Priority::Info, &format!("listening on {}", addresses.join(", ")));
         activation::notify_ready().ok();
         let mut paused_until = None;
@@ -341,13 +348,13 @@ impl Server {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(error) => return Err(error),
             };
-            let tls = self.listeners[index].tls;
+            let listening = self.listeners[index].listening;
             let address = peer.ip().to_canonical();
             if let Some(why) = self.refusal(address) {
-                self.turn_away(&socket, address, tls, why);
+                self.turn_away(&socket, address, listening, why);
                 continue;
             }
-            let child = self.start(socket, tls)?;
+            let child = self.start(socket, listening)?;
             self.sessions.insert(child, neighbourhood(address));
         }
         Ok(())
@@ -362,11 +369,17 @@ impl Server {
         (same >= MOST_OF_ADDRESS).then_some("too many connections from this address")
     }
 
-    fn turn_away(&mut self, mut socket: &TcpStream, address: IpAddr, tls: bool, why: &'static str) {
-        if !tls {
+    fn turn_away(
+        &mut self,
+        mut socket: &TcpStream,
+        address: IpAddr,
+        listening: Listening,
+        why: &'static str,
+    ) {
+        if !listening.tls {
             // A new connection takes this much at once; if not, it is closed all the same.
             socket.set_nonblocking(true).ok();
-            socket.write_all(format!("* BYE {why}\r\n").as_bytes()).ok();
+            socket.write_all(format!("{}\r\n", listening.protocol.farewell(why)).as_bytes()).ok();
         }
         self.complain(&format!("{why}: turned away host=[{address}]"));
     }
@@ -380,7 +393,7 @@ impl Server {
     }
 
     /// Starts the process of a session: ourselves anew, with the connection as its standard input and output.
-    fn start(&self, socket: TcpStream, tls: bool) -> io::Result<Pid> {
+    fn start(&self, socket: TcpStream, listening: Listening) -> io::Result<Pid> {
         // An accepted socket does not inherit the listener's flags here, but does elsewhere.
         socket.set_nonblocking(false)?;
         let socket = OwnedFd::from(socket);
@@ -388,10 +401,7 @@ impl Server {
         if !std::path::Path::new("/proc/self/exe").exists() {
             command = Command::new(std::env::current_exe()?);
         }
-        command.arg0("ailurus").arg("connection");
-        if tls {
-            command.arg("--tls");
-        }
+        command.arg0("ailurus").arg("connection").arg("--service").arg(listening.to_string());
         if let Role::Personal(personal) = &self.role {
             command.arg("--user").arg(&personal.user).arg("--home").arg(&personal.home);
             command.arg("--spool").arg(&personal.spool).arg("--state").arg(&personal.state);
@@ -488,6 +498,19 @@ struct Ready {
 mod tests {
     use super::*;
 
+    const IMAP: Listening = Listening { protocol: Protocol::Imap, tls: false };
+
+    #[test]
+    fn sockets_of_the_service_manager_have_names_or_ports() {
+        let spoken = |name: &str, port| spoken_at(name, port).to_string();
+        assert_eq!(spoken("imaps.socket", 4000), "imaps");
+        assert_eq!(spoken("unknown", 993), "imaps");
+        assert_eq!(spoken("unknown", 1110), "pop3");
+        assert_eq!(spoken("ailurus-pop3s", 4000), "pop3s");
+        assert_eq!(spoken("ailurus-pop3", 4000), "pop3");
+        assert_eq!(spoken("", 4000), "imap");
+    }
+
     #[test]
     fn sessions_are_limited_in_all_and_for_each_address() {
         let mut server = Server::new(Vec::new(), Role::Host, Log::stderr("test"), MOST_OF_ADDRESS + 10);
@@ -523,18 +546,18 @@ mod tests {
     fn failures_to_listen_are_explained() {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = taken.local_addr().expect("bound");
-        let error = Listener::bind(address, false).expect_err("taken");
+        let error = Listener::bind(address, IMAP).expect_err("taken");
         assert!(error.contains("another program has the port"), "{error}");
         let foreign = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 0));
-        let error = Listener::bind(foreign, false).expect_err("not ours");
+        let error = Listener::bind(foreign, IMAP).expect_err("not ours");
         assert!(error.contains("does not have the address"), "{error}");
         // An address that this host lacks is passed over; one that somebody else has is not.
-        assert!(bind_usual(&[foreign], false).is_err());
+        assert!(bind_usual(&[foreign], IMAP).is_err());
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        assert_eq!(bind_usual(&[any, foreign], false).expect("one will do").len(), 1);
+        assert_eq!(bind_usual(&[any, foreign], IMAP).expect("one will do").len(), 1);
         let other = SocketAddr::from((Ipv6Addr::LOCALHOST, address.port()));
         for order in [[address, other], [other, address]] {
-            let error = bind_usual(&order, false).expect_err("127.0.0.1 is taken");
+            let error = bind_usual(&order, IMAP).expect_err("127.0.0.1 is taken");
             assert!(error.contains("another program has the port"), "{error}");
         }
     }
@@ -545,7 +568,7 @@ mod tests {
         let port = probe.local_addr().expect("bound").port();
         drop(probe);
         let all = [(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()];
-        let listeners = bind_usual(&all, false).expect("nobody else has the port");
+        let listeners = bind_usual(&all, IMAP).expect("nobody else has the port");
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("IPv4 is covered");
         assert!(listeners.len() <= 2);
     }

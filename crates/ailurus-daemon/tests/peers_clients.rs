@@ -6,6 +6,8 @@
 mod imapclient;
 #[path = "clients/offlineimap.rs"]
 mod offlineimap;
+#[path = "clients/pop.rs"]
+mod pop;
 #[path = "clients/retrievers.rs"]
 mod retrievers;
 mod support;

@@ -5,6 +5,7 @@ mod passwords;
 
 use crate::databases::{PASSWORD_DATABASE, Passwords};
 use crate::imapd::CERTIFICATE_NAME;
+use crate::protocol::{Protocol, Wanted};
 use crate::settings::{Confinement, Files, Gravity, Settings};
 use crate::tls::CertificateStore;
 use crate::{personal, surroundings};
@@ -95,19 +96,25 @@ pub fn check() -> ExitCode {
 pub fn of_host() -> Vec<Finding> {
     let files = Files::of_host();
     let settings = Settings::read(&files);
-    let mut findings =
-        certificates(&CertificateStore::system(CERTIFICATE_NAME), jiff::Timestamp::now().as_second());
+    let now = jiff::Timestamp::now().as_second();
+    let mut findings = certificates(&CertificateStore::system(CERTIFICATE_NAME), now);
+    let of_pop = CertificateStore::system(Protocol::Pop3.program());
+    if !of_pop.all().is_empty() {
+        findings.extend(certificates(&of_pop, now));
+    }
     findings.extend(passwords());
     findings.extend(verifiers(Path::new(PASSWORD_DATABASE)));
     findings.extend(client_authorities(&settings));
     findings.extend(nobody());
-    findings.extend(plaintext(&settings, &Passwords::of_host()));
+    findings.extend(plaintext(&settings, &Passwords::of_host(Protocol::Imap)));
     findings.extend(lock_directory(Path::new("/tmp")));
     findings.extend(spool_of_host(&settings));
     findings.push(mlock());
     findings.extend(configuration(&files, &settings));
     findings.extend(access(&files.toml));
-    findings.extend([143, 993].map(port));
+    findings.extend(
+        settings.protocols().iter().map(|wanted| port(wanted.port.unwrap_or(wanted.listening.port()))),
+    );
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     findings.extend(accounts(&passwd));
     findings.extend(mbox_inboxes(&passwd));
@@ -172,7 +179,8 @@ pub fn of_person() -> Vec<Finding> {
     let spool = spool.as_ref().unwrap_or(&own.spool);
     findings.push(spool_directory(spool.parent().unwrap_or(Path::new("/"))));
     findings.push(mlock());
-    findings.extend([1143, 1993].map(port));
+    let usual = |wanted: &Wanted| wanted.port.unwrap_or(wanted.listening.port() + 1000);
+    findings.extend(settings.protocols().iter().map(|wanted| port(usual(wanted))));
     findings.extend(mbox_inbox(&own.user, &own.home.join("mbox")));
     let surroundings = surroundings::Surroundings {
         user: own.user,

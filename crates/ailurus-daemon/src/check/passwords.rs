@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::databases::{PAM_DIRECTORIES, PASSWORD_DATABASE, Passwords, VerifierFile};
-use crate::login::PAM_SERVICE;
+use crate::protocol::Protocol;
 use crate::settings::Settings;
 use ailurus_auth::cram_database::suspect_lines;
 use ailurus_auth::{CramDatabase, PasswordDatabase, password_database};
@@ -12,16 +12,27 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+/// Looks at how the passwords of all protocols are checked.
 pub(super) fn passwords() -> Vec<Finding> {
-    match Passwords::of_host() {
+    let imap = Passwords::of_host(Protocol::Imap);
+    let mut findings = passwords_of(Protocol::Imap, &imap);
+    if !matches!(imap, Passwords::Database(_)) {
+        findings.extend(passwords_of(Protocol::Pop3, &Passwords::of_host(Protocol::Pop3)));
+    }
+    findings
+}
+
+fn passwords_of(protocol: Protocol, passwords: &Passwords) -> Vec<Finding> {
+    let name = protocol.name().to_ascii_uppercase();
+    match passwords {
         Passwords::Database(path) => {
-            let mut findings = vec![private_file(&path, "chmod 600")];
-            match fs::read(&path) {
+            let mut findings = vec![private_file(path, "chmod 600")];
+            match fs::read(path) {
                 Err(error) => findings.push(Finding::problem(
                     format!("cannot read {}: {error}", path.display()),
                     "while it exists and cannot be read, nobody logs in",
                 )),
-                Ok(text) => findings.extend(database(&path, &text)),
+                Ok(text) => findings.extend(database(path, &text)),
             }
             findings
         }
@@ -29,11 +40,13 @@ pub(super) fn passwords() -> Vec<Finding> {
             let found = PAM_DIRECTORIES.iter().map(|d| Path::new(d).join(service)).find(|file| file.exists());
             let findings = found.map(|file| pam_service(&file)).unwrap_or_default();
             if findings.is_empty() {
-                return vec![Finding::good(format!("passwords are checked by PAM, service {service}"))];
+                return vec![Finding::good(format!(
+                    "passwords of {name} are checked by PAM, service {service}"
+                ))];
             }
             findings
         }
-        Passwords::Shadow => vec![shadow_passwords()],
+        Passwords::Shadow => vec![shadow_passwords(protocol)],
     }
 }
 
@@ -157,24 +170,29 @@ fn accounts<'u>(path: &Path, users: impl Iterator<Item = &'u [u8]>) -> Vec<Findi
     findings
 }
 
-fn shadow_passwords() -> Finding {
-    let looked = PAM_DIRECTORIES.join(", ");
+fn shadow_passwords(protocol: Protocol) -> Finding {
+    let (looked, service) = (PAM_DIRECTORIES.join(", "), protocol.pam_service());
+    let name = protocol.name().to_ascii_uppercase();
     if pam::available() {
         // Common mistakes.
-        let other = ["imapd", "imaps", "simap", "imap4"].map(|name| Path::new("/etc/pam.d").join(name));
+        let names = match protocol {
+            Protocol::Imap => ["imapd", "imaps", "simap", "imap4"],
+            Protocol::Pop3 | Protocol::Pop2 => ["pop3", "pop3d", "ipop3d", "pop3s"],
+        };
+        let other = names.map(|name| Path::new("/etc/pam.d").join(name));
         let other = other.iter().find(|file| file.exists());
         let other = other.map_or(String::new(), |file| format!(" ({} is not looked at)", file.display()));
         return Finding::note(
             format!(
-                "no PAM service file \"{PAM_SERVICE}\" in {looked}{other}: passwords are checked against shadow"
+                "no PAM service file \"{service}\" in {looked}{other}: passwords of {name} are checked against shadow"
             ),
             format!(
-                "to use PAM, make /etc/pam.d/{PAM_SERVICE} (on Debian: @include common-auth, common-account)"
+                "to use PAM, make /etc/pam.d/{service} (on Debian: @include common-auth, common-account)"
             ),
         );
     }
     if shadow::available() {
-        return Finding::good("passwords are checked against shadow (there is no PAM)");
+        return Finding::good(format!("passwords of {name} are checked against shadow (there is no PAM)"));
     }
     Finding::problem("neither libpam nor libcrypt can be loaded", "install one of them: nobody can log in")
 }

@@ -36,7 +36,7 @@ pub(super) const TABLES: [(&str, &str); 6] = [
 ];
 
 /// All keys, in the order of the tables.
-pub(super) const KEYS: [Key; 45] = [
+pub(super) const KEYS: [Key; 46] = [
     Key {
         table: "server",
         name: "host-name",
@@ -44,6 +44,15 @@ pub(super) const KEYS: [Key; 45] = [
         about: "The name of this host, for greetings and lock files. Without it, what the resolver says of the address.",
         old: &["local-host"],
         take: |settings, value| settings.host_name = value.parse(host_name),
+    },
+    Key {
+        table: "server",
+        name: "protocols",
+        sample: "[\"imap\", \"imaps\", \"pop3\", \"pop3s\"]",
+        about: "What `ailurus serve` listens for: \"imap\", \"pop3\" and \"pop2\", with an s behind the first two inside TLS; each \
+                on its usual port or on another behind a colon, such as \"pop3:2110\".",
+        old: &[],
+        take: |settings, value| settings.protocols = value.list(str::parse),
     },
     Key {
         table: "server",

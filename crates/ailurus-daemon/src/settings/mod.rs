@@ -31,6 +31,7 @@ pub use document::{example, man_page};
 pub use spool::Spool;
 
 use crate::client_certificate::CertificateUser;
+use crate::protocol::{Listening, Wanted};
 use ailurus_server::Plaintext;
 use ailurus_store::{Advertise, Restrictions};
 use ailurus_types::Keyword;
@@ -65,6 +66,8 @@ pub struct Settings {
     pub plaintext: Option<Plaintext>,
     /// Clients (names or addresses) that may send passwords in the clear all the same.
     pub plaintext_clients: Vec<String>,
+    /// What `ailurus serve` listens for.
+    pub protocols: Option<Vec<Wanted>>,
     /// How many logins may be tried.
     pub login_attempts: Option<u32>,
     /// False: addresses are not looked up.
@@ -172,6 +175,14 @@ impl Mode {
 }
 
 impl Settings {
+    /// Returns what `ailurus serve` listens for.
+    #[must_use]
+    pub fn protocols(&self) -> Vec<Wanted> {
+        let usual = || Listening::ALL[..Listening::USUAL].iter();
+        let usual = || usual().map(|&listening| Wanted { listening, port: None }).collect();
+        self.protocols.clone().unwrap_or_else(usual)
+    }
+
     /// Reads both files; where there is none, nothing is set. What cannot be read or understood is a complaint.
     #[must_use]
     pub fn read(files: &Files) -> Self {

@@ -13,7 +13,7 @@ fn unit(name: &str) -> String {
 /// group, and need the homes.
 #[test]
 fn units_leave_sessions_what_they_need() {
-    for name in ["ailurus.service", "imap@.service", "imaps@.service"] {
+    for name in ["ailurus.service", "imap@.service", "imaps@.service", "pop3@.service", "pop3s@.service"] {
         let unit = unit(name);
         assert!(unit.contains("\nPrivateTmp=no\n"), "{name}");
         for taken in ["RestrictSUIDSGID", "NoNewPrivileges", "ProtectHome", "ProtectSystem", "PrivateUsers"] {
@@ -29,6 +29,10 @@ fn units_let_sessions_close_their_mailboxes() {
     assert!(unit("imap@.service").contains("\nKillSignal=SIGHUP\n"));
     let of_imaps = unit("imaps@.service").replace("IMAP over TLS connection", "IMAP connection");
     assert_eq!(of_imaps, unit("imap@.service"), "one is a copy of the other");
+    for (imap, pop3) in [("imap@.service", "pop3@.service"), ("imaps@.service", "pop3s@.service")] {
+        let of_pop3 = unit(pop3).replace("POP3", "IMAP").replace("ipop3d", "imapd");
+        assert_eq!(of_pop3, unit(imap), "{pop3} is a copy of {imap}");
+    }
 }
 
 /// The documents name tests and files that exist.

@@ -39,6 +39,7 @@ impl Bottle {
         copy_etc(&bottle.path("etc"));
         for file in [
             "pam.d/imap",
+            "pam.d/pop",
             "cram-md5.pwd",
             "ailurus.passwd",
             "anonymous.newsgroups",

@@ -181,9 +181,12 @@ pub fn program(name: &str) -> PathBuf {
     let folder = FOLDER.get_or_init(|| {
         let folder = tempfile::Builder::new().prefix("ailurus-bin-").tempdir().expect("a directory");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
-        for (name, built) in
-            [("imapd", env!("CARGO_BIN_EXE_imapd")), ("ailurus", env!("CARGO_BIN_EXE_ailurus"))]
-        {
+        for (name, built) in [
+            ("imapd", env!("CARGO_BIN_EXE_imapd")),
+            ("ipop3d", env!("CARGO_BIN_EXE_ipop3d")),
+            ("ipop2d", env!("CARGO_BIN_EXE_ipop2d")),
+            ("ailurus", env!("CARGO_BIN_EXE_ailurus")),
+        ] {
             let copy = folder.path().join(name);
             fs::copy(built, &copy).expect("room for the programs");
             fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("it is ours");
@@ -463,7 +466,7 @@ impl Write for Encrypted {
     }
 }
 
-/// An `imapd` and the connection to it.
+/// A server of one connection, and the connection to it.
 pub struct Session {
     pub process: Process,
     pub client: Client,

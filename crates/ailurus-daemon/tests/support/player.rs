@@ -1,4 +1,4 @@
-//! Sessions recorded with the reference, held against our `imapd`, exchange by exchange.
+//! Sessions recorded with the reference, held against our programs, exchange by exchange.
 
 use super::Session;
 use ailurus_testkit::fuzz::checkout;
@@ -39,6 +39,8 @@ pub struct Player {
     pub secrets: Vec<&'static str>,
     /// The last challenge, as recorded and as it came.
     challenge: Option<(Vec<u8>, Vec<u8>)>,
+    /// The timestamp of the greeting of POP3, likewise.
+    timestamp: Option<(String, String)>,
     pub mismatches: Vec<Mismatch>,
 }
 
@@ -57,6 +59,7 @@ impl Player {
             certificate: None,
             secrets: Vec::new(),
             challenge: None,
+            timestamp: None,
             mismatches: Vec::new(),
         }
     }
@@ -101,6 +104,10 @@ impl Player {
         }
         session.client.send(&sent);
         let found = answer(session, &expected, exchange);
+        if exchange.sent.is_empty() {
+            let stamp = |lines: &[String]| lines.last().and_then(|line| timestamp(line));
+            self.timestamp = stamp(&expected).zip(stamp(&found));
+        }
         self.challenge = expected
             .last()
             .and_then(|line| challenge(line))
@@ -120,6 +127,12 @@ impl Player {
 
     /// Returns what to answer a challenge with: where a proof was recorded, the same proof for the challenge that came.
     fn proof(&self, line: &[u8]) -> Vec<u8> {
+        if line == b"<1100 x>" {
+            return vec![b'x'; 1100];
+        }
+        if let Some(proof) = self.apop(line) {
+            return proof;
+        }
         let answered = self.challenge.as_ref().and_then(|(recorded, ours)| {
             let proof = STANDARD.decode(line).ok()?;
             let space = proof.iter().rposition(|&octet| octet == b' ')?;
@@ -132,9 +145,28 @@ impl Player {
         answered.unwrap_or_else(|| line.to_vec())
     }
 
+    /// Returns APOP with the recorded proof made for our timestamp.
+    fn apop(&self, line: &[u8]) -> Option<Vec<u8>> {
+        let (recorded, ours) = self.timestamp.as_ref()?;
+        let (user, digest) = std::str::from_utf8(line).ok()?.strip_prefix("APOP ")?.split_once(' ')?;
+        let secret = self.secrets.iter().find(|secret| md5_hex(&format!("{recorded}{secret}")) == digest)?;
+        Some(format!("APOP {user} {}", md5_hex(&format!("{ours}{secret}"))).into_bytes())
+    }
+
     fn masked(&self, line: &str) -> String {
         if challenge(line).is_some() {
             return "+ CHALLENGE".into();
+        }
+        if line.contains(" server ready") && (line.starts_with("+OK POP3 ") || line.starts_with("+ POP2 ")) {
+            return format!("+OK greeting{}", if timestamp(line).is_some() { " <TIMESTAMP>" } else { "" });
+        }
+        if line.starts_with("IMPLEMENTATION Ailurus") {
+            return "IMPLEMENTATION Ailurus".into();
+        }
+        // A unique-id of POP3: the UID validity value in its first half changes.
+        let unique = |word: &str| word.len() == 16 && word.bytes().all(|octet| octet.is_ascii_hexdigit());
+        if let Some((before, word)) = line.rsplit_once(' ').filter(|(_, word)| unique(word)) {
+            return format!("{before} VALIDITY{}", &word[8..]);
         }
         let line = self.mask.apply(line);
         // The name of the host, and the port where it is not that of the service.
@@ -270,6 +302,17 @@ fn ends_in_literal(sent: &[Vec<u8>]) -> bool {
 fn challenge(line: &str) -> Option<Vec<u8>> {
     let challenge = STANDARD.decode(line.strip_prefix("+ ")?).ok()?;
     challenge.starts_with(b"<").then_some(challenge)
+}
+
+/// Returns the timestamp in a greeting of POP3.
+fn timestamp(line: &str) -> Option<String> {
+    let rest = line.strip_prefix("+OK POP3 ")?;
+    Some(rest[rest.find('<')?..].to_owned())
+}
+
+fn md5_hex(text: &str) -> String {
+    use md5::Digest as _;
+    md5::Md5::digest(text).iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 fn hmac_md5_hex(key: &[u8], text: &[u8]) -> String {

@@ -8,6 +8,8 @@ pub struct Server {
     pub process: Process,
     pub port: u16,
     pub tls_port: u16,
+    pub pop3_port: u16,
+    pub pop3s_port: u16,
     /// Who may log in, and how.
     pub user: String,
     pub password: String,
@@ -34,15 +36,19 @@ impl Server {
 
     /// Starts it on ports that are free, which its log tells.
     fn start(command: &mut Command, user: &User, password: String) -> Self {
-        command.args(["serve", "--listen", "127.0.0.1:0", "--tls-listen", "127.0.0.1:0"]);
+        command.arg("serve");
+        for option in ["--listen", "--tls-listen", "--pop3-listen", "--pop3-tls-listen"] {
+            command.args([option, "127.0.0.1:0"]);
+        }
         let process = Process::start(command.stdin(Stdio::null()).stdout(Stdio::null()));
         let line = process.await_log("listening on ");
         let port = |kind: &str| -> u16 {
             let (before, _) = line.split_once(kind).unwrap_or_else(|| panic!("no {kind} in {line}"));
             before.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
         };
-        let (port, tls_port) = (port(" (imap)"), port(" (imaps)"));
-        Self { process, port, tls_port, user: user.name.clone(), password }
+        let [port, tls_port, pop3_port, pop3s_port] =
+            [" (imap)", " (imaps)", " (pop3)", " (pop3s)"].map(port);
+        Self { process, port, tls_port, pop3_port, pop3s_port, user: user.name.clone(), password }
     }
 
     /// Connects and logs in.

@@ -156,6 +156,15 @@ fn settings_that_the_original_does_not_have() {
     let settings = of("trusted-clients = ['::ffff:192.0.2.1']");
     assert!(settings.trusts(address("192.0.2.1")) && !settings.trusts(address("127.0.0.1")));
     assert!(of("trusted-clients = ['webmail']").refusal().is_some());
+    let listened = |settings: &Settings| -> Vec<_> {
+        let shown = |wanted: &Wanted| (wanted.listening.to_string(), wanted.port);
+        settings.protocols().iter().map(shown).collect()
+    };
+    let usual = ["imap", "imaps", "pop3", "pop3s"].map(|name| (name.to_owned(), None));
+    assert_eq!(listened(&Settings::default()), usual);
+    let settings = of("protocols = ['imaps', 'pop2:2109']");
+    assert_eq!(listened(&settings), [("imaps".to_owned(), None), ("pop2".to_owned(), Some(2109))]);
+    assert!(of("protocols = ['pop4']").refusal().is_some());
 }
 
 #[test]
