@@ -29,18 +29,30 @@ impl Date {
     /// `yyyymmdd`, each with an optional time `hh:mm[:ss]` and zone. Comments may stand anywhere. Years up to 48 are of this
     /// century, other years of two or three digits count from 1900.
     pub fn parse(value: &[u8]) -> Option<Self> {
+        let (mut date, mut parser) = Self::parse_day(value)?;
+        if parser.peek().is_some() {
+            (date.hour, date.minute, date.second) = parser.time()?;
+            date.zone = parser.zone();
+        }
+        Some(date)
+    }
+
+    /// Returns the sent date of SORT and THREAD (RFC 5256 §2.2) in seconds since 1970 UTC: a time that cannot be made out is
+    /// midnight. `None` if no date can be made out.
+    pub fn sent(value: &[u8]) -> Option<i64> {
+        let date = Self::parse(value).or_else(|| Some(Self::parse_day(value)?.0))?;
+        Some(date.timestamp())
+    }
+
+    /// Reads the day, and returns what reads on.
+    fn parse_day(value: &[u8]) -> Option<(Self, Parser<'_>)> {
         let mut parser = Parser { text: value, at: 0 };
         parser.skip_day_name();
         let (year, month, day) = parser.date()?;
         if !(1..=31).contains(&day) || !(1..=12).contains(&month) {
             return None;
         }
-        let mut date = Self { year, month, day, hour: 0, minute: 0, second: 0, zone: None };
-        if parser.peek().is_some() {
-            (date.hour, date.minute, date.second) = parser.time()?;
-            date.zone = parser.zone();
-        }
-        Some(date)
+        Some((Self { year, month, day, hour: 0, minute: 0, second: 0, zone: None }, parser))
     }
 
     /// Returns the instant in seconds since 1970 UTC. An unknown zone counts as UTC.
@@ -191,6 +203,15 @@ mod tests {
 
     fn read(value: &str) -> Option<(i64, Option<i16>)> {
         Date::parse(value.as_bytes()).map(|date| (date.timestamp(), date.zone))
+    }
+
+    #[test]
+    fn sent_dates() {
+        // RFC 5256 §2.2
+        assert_eq!(Date::sent(b"31 Dec 2000 16:01:33 -0800"), Date::sent(b"1 Jan 2001 00:01:33 +0000"));
+        assert_eq!(Date::sent(b"31 Dec 2000 16:01:33 XYZ"), Date::sent(b"31 Dec 2000 16:01:33 +0000"));
+        assert_eq!(Date::sent(b"Sun, 31 Dec 2000 25:99 -0800"), Date::sent(b"31 Dec 2000 00:00:00 +0000"));
+        assert_eq!(Date::sent(b"31 December"), None);
     }
 
     #[test]

@@ -150,7 +150,7 @@ fn quoted_pair_end(text: &[u8], at: usize) -> usize {
     .min(text.len())
 }
 
-fn quoted_string_end(text: &[u8], at: usize) -> Option<usize> {
+pub(crate) fn quoted_string_end(text: &[u8], at: usize) -> Option<usize> {
     let mut at = at + 1;
     loop {
         match text.get(at)? {

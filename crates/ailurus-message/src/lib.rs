@@ -7,7 +7,8 @@
 //! * [`Message::envelope`], [`Message::body`] and [`Message::body_structure`] print the IMAP structures;
 //!   [`Message::section`] says which octets `BODY[…]` is. [`Envelope`] does the first from a header block alone.
 //! * [`header`] goes over the fields of a header block and filters them (`HEADER.FIELDS`); [`address`] reads address
-//!   lists; [`date`] reads `Date:`; [`words`] decodes RFC 2047, [`content`] RFC 2045 values with RFC 2231.
+//!   lists, [`message_id`] what messages refer to; [`date`] reads `Date:`; [`words`] decodes RFC 2047, [`content`] RFC 2045
+//!   values with RFC 2231.
 //! * [`decode`] undoes transfer encodings, and [`PartDecoder`] turns the body of a text part into UTF-8.
 //!
 //! Lines end with CRLF or LF; a lone CR is an ordinary octet. NUL and 8-bit octets may stand anywhere. All offsets and
@@ -53,6 +54,7 @@ mod envelope;
 pub mod header;
 mod lex;
 mod message;
+pub mod message_id;
 mod scan;
 mod structure;
 mod text;

@@ -184,7 +184,7 @@ impl View {
     /// with `.SILENT` (RFC 3501 §6.4.6). To be called after [`View::note`].
     pub fn flags_told(&mut self, uids: &UidSet) {
         if !self.flags.is_empty() && !uids.is_empty() {
-            self.flags = difference(&self.flags, uids);
+            self.flags.remove(uids);
         }
     }
 
@@ -324,27 +324,9 @@ fn union(one: &UidSet, other: &UidSet) -> UidSet {
 
 /// Returns what is in the first set alone.
 fn difference(from: &UidSet, without: &UidSet) -> UidSet {
-    let mut left = Vec::new();
-    let mut holes = without.ranges().iter().peekable();
-    for (mut first, last) in from.ranges().iter().copied() {
-        while holes.next_if(|hole| hole.1 < first).is_some() {}
-        let mut rest = true;
-        while let Some(hole) = holes.peek().filter(|hole| hole.0 <= last) {
-            if hole.0 > first {
-                left.push((first, hole.0 - 1));
-            }
-            if hole.1 >= last {
-                rest = false;
-                break;
-            }
-            first = hole.1 + 1;
-            holes.next();
-        }
-        if rest {
-            left.push((first, last));
-        }
-    }
-    from_ranges(left.into_iter())
+    let mut left = from.clone();
+    left.remove(without);
+    left
 }
 
 fn from_ranges(ranges: impl Iterator<Item = (u32, u32)>) -> UidSet {

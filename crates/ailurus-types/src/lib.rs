@@ -15,6 +15,7 @@ mod search;
 mod secret;
 mod set;
 mod special_use;
+mod sort;
 pub mod wire;
 
 pub use date::{DateError, InternalDate, MONTHS, days_from_civil, named_zone};
@@ -26,3 +27,4 @@ pub use search::{CalendarDate, HeaderName, SearchKey, SearchProgram};
 pub use secret::Secret;
 pub use set::{SequenceSet, SetBound, SetError, UidSet};
 pub use special_use::{SpecialUse, SpecialUses};
+pub use sort::{SortCriterion, SortKey, SortOrder, ThreadAlgorithm};

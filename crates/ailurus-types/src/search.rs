@@ -42,6 +42,8 @@ pub enum SearchKey {
     Sequence(SequenceSet),
     /// Messages with these UIDs.
     Uid(SequenceSet),
+    /// `$` and `UID $` (RFC 5182): what a search saved last.
+    Saved,
     /// Messages that have the system flag.
     Has(SystemFlags),
     /// Messages that have it not.

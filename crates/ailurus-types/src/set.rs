@@ -205,6 +205,34 @@ impl UidSet {
         }
     }
 
+    /// Takes all UIDs of another set out.
+    pub fn remove(&mut self, other: &Self) {
+        if self.is_empty() || other.is_empty() {
+            return;
+        }
+        let mut left = Vec::with_capacity(self.0.len());
+        let mut holes = other.0.iter().peekable();
+        for (mut first, last) in std::mem::take(&mut self.0) {
+            while holes.next_if(|hole| hole.1 < first).is_some() {}
+            let mut rest = true;
+            while let Some(hole) = holes.peek().filter(|hole| hole.0 <= last) {
+                if hole.0 > first {
+                    left.push((first, hole.0 - 1));
+                }
+                if hole.1 >= last {
+                    rest = false;
+                    break;
+                }
+                first = hole.1 + 1;
+                holes.next();
+            }
+            if rest {
+                left.push((first, last));
+            }
+        }
+        self.0 = left;
+    }
+
     /// Tells whether the UID is in the set.
     #[must_use]
     pub fn contains(&self, uid: Uid) -> bool {
@@ -292,6 +320,22 @@ mod tests {
         for text in ["1", "1:3", "*", "4:*,2", "*:1"] {
             assert_eq!(parse(text).unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn uids_are_taken_out_of_sets() {
+        let set =
+            |bits: u32| (1..=12).filter(|uid| bits >> uid & 1 == 1).filter_map(Uid::new).collect::<UidSet>();
+        for one in (0..1 << 13).step_by(7) {
+            for other in (0..1 << 13).step_by(61) {
+                let mut left = set(one);
+                left.remove(&set(other));
+                assert_eq!(left, set(one & !other), "{one:b} {other:b}");
+            }
+        }
+        let mut all = UidSet::all();
+        all.remove(&UidSet(vec![(3, u32::MAX)]));
+        assert_eq!(all.to_string(), "1:2");
     }
 
     #[test]
