@@ -8,10 +8,10 @@ use ailurus_proto::imap::{
     LiteralForm, Name, Numbering, Partial, Peek, Section, SectionText, StatusItems, StoreResponse,
     SyntaxError, Tag, parse_head, print, response,
 };
-use ailurus_proto::imap::{CommandLine, MAX_SEARCH_DEPTH, SearchReturn};
+use ailurus_proto::imap::{CommandLine, MAX_SEARCH_DEPTH, MessageSet, SearchReturn};
 use ailurus_types::{
     CalendarDate, FlagOp, HeaderName, Keyword, MailboxName, SearchKey, SequenceSet, SetBound, SetError,
-    SpecialUse, SpecialUses, SystemFlags,
+    SortCriterion, SortKey, SortOrder, SpecialUse, SpecialUses, SystemFlags, ThreadAlgorithm,
 };
 use common::{Outcome, Talk};
 use proptest::prelude::*;
@@ -752,7 +752,11 @@ fn search_keys() {
         "HEADER X",
         "HEADER \"\" x",
         "MODSEQ 1",
-        "RETURN (SAVE) ALL",
+        "RETURN (SAVE)",
+        "1,$",
+        "$,1",
+        "UID $,1",
+        "$$",
         "RETURN (MIN",
         "RETURN (MIN)",
         "RETURN (MIN)ALL",
@@ -778,6 +782,87 @@ fn search_returns_and_charsets() {
     let returns = SearchReturn { min: true, count: true, ..SearchReturn::default() };
     assert_eq!(all("SEARCH return (COUNT Min) charset \"x\" ALL"), (Some(returns), Some("x".into())));
     assert_eq!(all("SEARCH RETURN () ALL").0, Some(SearchReturn { all: true, ..SearchReturn::default() }));
+}
+
+#[test]
+fn saved_results_are_sets_and_keys() {
+    assert_eq!(search("$"), SearchKey::Saved);
+    assert_eq!(search("UID $"), SearchKey::Saved);
+    assert_eq!(search("NOT ($)"), SearchKey::Not(Box::new(SearchKey::Saved)));
+    let CommandBody::Search(args) = body("SEARCH RETURN (SAVE MIN) ALL") else { panic!("no SEARCH") };
+    assert_eq!(args.returns, Some(SearchReturn { min: true, save: true, ..SearchReturn::default() }));
+    for command in ["FETCH $ FLAGS", "UID STORE $ FLAGS ()", "COPY $ x", "UID MOVE $ x", "UID EXPUNGE $"] {
+        let set = match body(command) {
+            CommandBody::Fetch(args) => args.set,
+            CommandBody::Store(args) => args.set,
+            CommandBody::Copy { set, .. } | CommandBody::Move { set, .. } | CommandBody::UidExpunge(set) => {
+                set
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(set, Ok(MessageSet::Saved), "{command}");
+    }
+}
+
+#[test]
+fn sort_and_thread() {
+    use SortOrder::{Ascending, Descending};
+    let sort = |command: &str| match body(command) {
+        CommandBody::Sort(args) => args,
+        other => panic!("{other:?}"),
+    };
+    let args = sort("UID SORT return (all COUNT) (subject REVERSE Date DISPLAYTO) \"utf-8\" UNSEEN 2:*");
+    let key = |key, order| SortCriterion { key, order };
+    assert_eq!(
+        args.criteria,
+        [
+            key(SortKey::Subject, Ascending),
+            key(SortKey::Date, Descending),
+            key(SortKey::DisplayTo, Ascending)
+        ]
+    );
+    assert_eq!(args.returns, Some(SearchReturn { all: true, count: true, ..SearchReturn::default() }));
+    assert_eq!(args.program.charset.as_deref(), Some("utf-8"));
+    assert!(matches!(args.program.key, SearchKey::And(keys) if keys.len() == 2));
+    assert_eq!(sort(&format!("SORT ({}DATE) UTF-8 ALL", "DATE ".repeat(63))).criteria.len(), 64);
+    let bogus = "t BAD Bogus attribute list in SORT\r\n";
+    for bad in [
+        "()",
+        "(DATE",
+        "( DATE)",
+        "(DATE )",
+        "(DATE  SIZE)",
+        "(REVERSE)",
+        "(REVERSE REVERSE DATE)",
+        "(X)",
+        "(DATE,SIZE)",
+    ] {
+        assert_eq!(refusal(&format!("SORT {bad} UTF-8 ALL")), bogus, "{bad}");
+    }
+    assert_eq!(refusal(&format!("SORT ({}DATE) UTF-8 ALL", "DATE ".repeat(64))), bogus);
+    let CommandBody::Thread(args) = body("THREAD references US-ASCII ALL") else { panic!("no THREAD") };
+    assert_eq!(args.algorithm, Some(ThreadAlgorithm::References));
+    let CommandBody::Thread(args) = body("UID THREAD JWZ US-ASCII ALL") else { panic!("no THREAD") };
+    assert_eq!(args.algorithm, None);
+    for bad in [
+        "SORT",
+        "SORT ",
+        "SORT DATE UTF-8 ALL",
+        "SORT (DATE)",
+        "SORT (DATE) ",
+        "SORT (DATE) UTF-8",
+        "SORT (DATE) UTF-8 ",
+        "SORT (DATE)UTF-8 ALL",
+        "SORT RETURN (SAVE) (DATE) UTF-8 ALL",
+        "THREAD",
+        "THREAD ",
+        "THREAD REFS",
+        "THREAD REFS UTF-8",
+        "THREAD REFS UTF-8 BOGUS",
+        "UID THREAD REFS (UTF-8) ALL",
+    ] {
+        missing(bad);
+    }
 }
 
 #[test]
@@ -911,7 +996,7 @@ proptest! {
         let ranges = ranges.iter().map(|(star, first, last)| (bound(*star == 1, *first), bound(*star == 2, *last)));
         let set = SequenceSet::new(ranges.collect());
         let CommandBody::Fetch(fetch) = body(&format!("FETCH {set} FLAGS")) else { panic!("no FETCH") };
-        prop_assert_eq!(fetch.set, Ok(set));
+        prop_assert_eq!(fetch.set, Ok(MessageSet::Numbers(set)));
     }
 
     #[test]

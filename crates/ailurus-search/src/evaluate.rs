@@ -54,6 +54,7 @@ impl Node {
             SearchKey::Not(key) => Self::Not(Box::new(Self::compile(key, context, texts, needle))),
             SearchKey::Sequence(set) => Self::Seqs(set.resolve(context.exists)),
             SearchKey::Uid(set) => Self::Uids(set.resolve(context.largest_uid.map_or(0, |uid| uid.get()))),
+            SearchKey::Saved => Self::Uids(context.saved.ranges().to_vec()),
             SearchKey::Has(flags) => Self::Has(*flags),
             SearchKey::HasNot(flags) => Self::HasNot(*flags),
             SearchKey::Recent => Self::Recent(true),

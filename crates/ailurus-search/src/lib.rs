@@ -1,4 +1,4 @@
-//! SEARCH over any mailbox (RFC 3501 §6.4.4; spec/imapd.md §10).
+//! SEARCH, SORT and THREAD over any mailbox (RFC 3501 §6.4.4, RFC 5256; spec/imapd.md §10 to §12).
 //!
 //! [`Search::compile`] turns a program into something that [`Search::matches`] can ask of one message after the other. For
 //! each message the cheap keys are asked first: what the store's snapshot knows, then the header, then all of it; what is
@@ -7,20 +7,31 @@
 //! Text is compared under i;unicode-casemap, as UTF-8: `cafe` is found in `Café`, whatever charset and transfer encoding
 //! the message has. An ASCII key over plain ASCII text takes a short way, see the module `needle`.
 //!
+//! What SORT and THREAD go by is taken from messages that match, out of the header that was read for the keys
+//! ([`Search::header`]): [`Sorter`] and [`Threader`] are given one message after the other, keep a few octets of each, and order
+//! them at the end.
+//!
 //! A message of up to [`WHOLE`] octets is held while it is searched; a larger one is read twice in pieces, once for its
 //! structure and once for its texts.
 #![forbid(unsafe_code)]
 
 mod evaluate;
+mod interned;
+mod keys;
 mod needle;
+mod sort;
+pub mod subject;
 mod text;
+mod thread;
 
 use ailurus_charset::Charset;
 use ailurus_store::{Mailbox, MessageInfo, Result};
-use ailurus_types::{Keywords, SearchProgram, SeqNum, Uid};
+use ailurus_types::{Keywords, SearchProgram, SeqNum, Uid, UidSet};
 use evaluate::Node;
 use needle::Needle;
+pub use sort::Sorter;
 use text::Texts;
+pub use thread::{Threader, Threads, Token};
 
 /// The size in octets up to which a message is held whole.
 pub const WHOLE: u64 = 1 << 20;
@@ -40,6 +51,8 @@ pub struct Context<'m> {
     pub largest_uid: Option<Uid>,
     /// The mailbox's keywords.
     pub keywords: &'m Keywords,
+    /// What a search saved last (RFC 5182).
+    pub saved: &'m UidSet,
     /// The time in seconds since 1970 UTC, for OLDER and YOUNGER.
     pub now: i64,
 }
@@ -114,6 +127,16 @@ impl Search {
         }
         *cost += self.texts.read_body(mailbox, uid, candidate.info.rfc822_size().into())?;
         Ok(self.root.evaluate(candidate, &self.texts).unwrap_or(false))
+    }
+
+    /// Returns the header of the message that [`Search::matches`] was asked about last: what was read for the keys if that is
+    /// enough. At most [`ailurus_message::MAX_HEADER`] octets; more of the message may follow.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the message.
+    pub fn header(&mut self, mailbox: &mut dyn Mailbox, uid: Uid, cost: &mut usize) -> Result<&[u8]> {
+        self.texts.header(mailbox, uid, cost)
     }
 }
 

@@ -29,6 +29,7 @@ fn found_in(
         exists: u32::try_from(infos.len()).expect("few"),
         largest_uid: mailbox.snapshot().largest_uid(),
         keywords: &keywords,
+        saved: &UidSet::new(),
         now: 1_704_067_200,
     };
     let program = SearchProgram { charset: charset.map(Into::into), key };
@@ -228,4 +229,14 @@ fn a_body_without_ascii_takes_linear_time() {
     assert_eq!(found(&[&text], body("ЮПРИ")), [1]);
     assert_eq!(found(&[&text], body("приз")), []);
     assert!(start.elapsed().as_secs() < 30);
+}
+
+/// Numbers that look random, the same each time.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, limit: u32) -> u32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        u32::try_from((self.0 >> 33) % u64::from(limit)).expect("below a limit")
+    }
 }

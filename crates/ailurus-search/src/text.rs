@@ -53,6 +53,8 @@ pub(crate) struct Texts {
     /// The text keys have their answers.
     body_read: bool,
     message: Vec<u8>,
+    /// `message` begins with the header of the present message.
+    is_held: bool,
     scratch: Scratch,
 }
 
@@ -91,6 +93,20 @@ impl Texts {
     pub(crate) fn begin(&mut self) {
         self.header_answers.clear();
         self.body_read = false;
+        self.is_held = false;
+        if self.message.capacity() > KEPT_CAPACITY {
+            self.message = Vec::new();
+        }
+    }
+
+    /// Returns the header of the present message, as it was read for the keys, or else reads it.
+    pub(crate) fn header(&mut self, mailbox: &mut dyn Mailbox, uid: Uid, cost: &mut usize) -> Result<&[u8]> {
+        if !self.is_held {
+            read_up_to(mailbox, uid, Extent::Header, MAX_HEADER, &mut self.message)?;
+            self.is_held = true;
+            *cost += self.message.len();
+        }
+        Ok(&self.message)
     }
 
     pub(crate) fn wants_header(&self) -> bool {
@@ -120,7 +136,8 @@ impl Texts {
             self.header_answers.extend(answers);
         }
         let cost = text.len() * weight(self.header_keys.len());
-        self.keep(text);
+        self.message = text;
+        self.is_held = read.is_ok();
         read.map(|()| cost)
     }
 
@@ -137,7 +154,8 @@ impl Texts {
                 self.search_whole(&text);
             }
             let cost = text.len();
-            self.keep(text);
+            self.message = text;
+            self.is_held = read.is_ok();
             read?;
             cost
         } else {
@@ -145,12 +163,6 @@ impl Texts {
         };
         self.body_read = true;
         Ok(cost.saturating_mul(weight(self.text_keys.len())))
-    }
-
-    fn keep(&mut self, text: Vec<u8>) {
-        if text.capacity() <= KEPT_CAPACITY {
-            self.message = text;
-        }
     }
 
     fn all_found(&self) -> bool {

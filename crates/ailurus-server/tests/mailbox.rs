@@ -117,7 +117,7 @@ fn fetch_and_store_errors() {
         (" NOOP", "Command unrecognized: "),
         ("SEARCH", "Missing or invalid argument to SEARCH"),
         ("SEARCH BOGUS", "Missing or invalid argument to SEARCH"),
-        ("SEARCH RETURN (SAVE) ALL", "Missing or invalid argument to SEARCH"),
+        ("SEARCH RETURN (SAVED) ALL", "Missing or invalid argument to SEARCH"),
     ] {
         selected(&format!("C: x {line}\nS: x BAD {answer}\n"));
     }

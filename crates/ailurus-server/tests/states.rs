@@ -9,7 +9,7 @@ use harness::{Harness, config, play, play_login};
 use std::sync::Arc;
 use std::time::Duration;
 
-const GREETING: &str = "S: * OK [CAPABILITY IMAP4REV1 LITERAL+ SASL-IR] mail.example.test Ailurus IMAP 0.1.0 at Mon, 23 Nov 2026 12:13:41 +0000 (UTC)\n";
+const GREETING: &str = "S: * OK [CAPABILITY IMAP4REV1 I18NLEVEL=1 LITERAL+ SASL-IR] mail.example.test Ailurus IMAP 0.1.0 at Mon, 23 Nov 2026 12:13:41 +0000 (UTC)\n";
 
 fn login_script(script: &str) {
     play_login(&config(), &format!("{GREETING}{script}"));
@@ -85,7 +85,7 @@ fn login_takes_its_arguments_in_all_forms() {
          C: d LOGIN {3}\nS: + Ready for argument\n\
          C: ada {5}\nS: + Ready for argument\n\
          C: adapw\n\
-         S: d OK [CAPABILITY IMAP4REV1 LITERAL+ IDLE UIDPLUS NAMESPACE CHILDREN BINARY UNSELECT ESEARCH WITHIN MULTIAPPEND SCAN ID ENABLE MOVE LIST-EXTENDED LIST-STATUS STATUS=SIZE SPECIAL-USE CREATE-SPECIAL-USE] User ada authenticated\n\
+         S: d OK [CAPABILITY IMAP4REV1 I18NLEVEL=1 LITERAL+ IDLE UIDPLUS NAMESPACE CHILDREN BINARY UNSELECT ESEARCH WITHIN SORT THREAD=REFERENCES THREAD=ORDEREDSUBJECT MULTIAPPEND SCAN ID ENABLE MOVE LIST-EXTENDED LIST-STATUS STATUS=SIZE SPECIAL-USE CREATE-SPECIAL-USE SEARCHRES ESORT SORT=DISPLAY THREAD=REFS] User ada authenticated\n\
          L: mail.info Login user=ada host=mail.example.test [127.0.0.1]\n\
          C: e NOOP\nS: e OK NOOP completed\n\
          C: f LOGOUT\n\
@@ -207,7 +207,7 @@ fn starttls() {
     );
     let mut config = config();
     (config.tls, config.plaintext) = (TlsState::Available, Plaintext::OnlyTls);
-    let script = "S: * OK [CAPABILITY IMAP4REV1 LITERAL+ SASL-IR STARTTLS LOGINDISABLED] <*>\n\
+    let script = "S: * OK [CAPABILITY IMAP4REV1 I18NLEVEL=1 LITERAL+ SASL-IR STARTTLS LOGINDISABLED] <*>\n\
          C: a0 LOGIN ada adapw\nS: a0 NO <*> Invalid login credentials\n\
          L: auth.notice Login disabled user=ada auth=ada host=mail.example.test [127.0.0.1]\n\
          C: a1 AUTHENTICATE PLAIN =\nS: a1 BAD Command unrecognized\n\
@@ -218,7 +218,7 @@ fn starttls() {
          C: c AUTHENTICATE PLAIN\nS: + \nC: *\nS: c NO cancelled by user\n\
          C: d LOGIN ada adapw\nS: d OK <*> User ada authenticated\n\
          C: e CAPABILITY\n\
-         S: * CAPABILITY IMAP4REV1 LITERAL+ IDLE UIDPLUS NAMESPACE CHILDREN BINARY UNSELECT ESEARCH WITHIN MULTIAPPEND SCAN ID ENABLE MOVE LIST-EXTENDED LIST-STATUS STATUS=SIZE SPECIAL-USE CREATE-SPECIAL-USE\n\
+         S: * CAPABILITY IMAP4REV1 I18NLEVEL=1 LITERAL+ IDLE UIDPLUS NAMESPACE CHILDREN BINARY UNSELECT ESEARCH WITHIN SORT THREAD=REFERENCES THREAD=ORDEREDSUBJECT MULTIAPPEND SCAN ID ENABLE MOVE LIST-EXTENDED LIST-STATUS STATUS=SIZE SPECIAL-USE CREATE-SPECIAL-USE SEARCHRES ESORT SORT=DISPLAY THREAD=REFS\n\
          S: e OK CAPABILITY completed\n";
     play_login(&config, script);
 }
@@ -323,7 +323,7 @@ fn the_greeting_of_a_session_that_is_vouched_for() {
         ailurus_server::Start::PreAuthenticated { user: "ada".into(), mailboxes: Memory::new().mailboxes() };
     let mut harness = Harness::start(&Memory::new(), config(), start);
     harness.play(
-        "S: * PREAUTH [CAPABILITY IMAP4REV1 LITERAL+ IDLE <*>] Pre-authenticated user ada mail.example.test Ailurus IMAP 0.1.0 at <*>\n\
+        "S: * PREAUTH [CAPABILITY IMAP4REV1 I18NLEVEL=1 LITERAL+ IDLE <*>] Pre-authenticated user ada mail.example.test Ailurus IMAP 0.1.0 at <*>\n\
          L: mail.info Preauthenticated user=ada host=mail.example.test [127.0.0.1]\n",
     );
 }

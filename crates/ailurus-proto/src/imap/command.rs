@@ -7,6 +7,7 @@ use crate::imap::head::{CommandName, Head, Name, Tag};
 use crate::imap::list::{self, ListExtended};
 use crate::imap::print;
 use crate::imap::search::{self, SearchArgs};
+use crate::imap::sort::{self, SortArgs, ThreadArgs};
 use crate::imap::store::{self, StoreArgs};
 use crate::imap::{Stop, SyntaxError};
 use ailurus_types::{MailboxName, Secret, SequenceSet, SetError, SpecialUses};
@@ -37,9 +38,26 @@ pub enum Numbering {
     Uid,
 }
 
-/// A sequence set, or why the text is none. Judged when the command is executed
+/// Which messages a command is about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum MessageSet {
+    /// Those with these numbers.
+    Numbers(SequenceSet),
+    /// `$` (RFC 5182): those that a SEARCH saved last.
+    Saved,
+}
+
+/// A set of messages, or why the text is none. Judged when the command is executed
 /// ([`SyntaxError::BogusSequence`]), together with what only the mailbox can tell.
-pub type WrittenSet = Result<SequenceSet, SetError>;
+pub type WrittenSet = Result<MessageSet, SetError>;
+
+/// Reads a set of messages; the whole text must be one.
+pub(crate) fn written_set(text: &[u8]) -> WrittenSet {
+    match text {
+        b"$" => Ok(MessageSet::Saved),
+        _ => SequenceSet::parse(text).map(MessageSet::Numbers),
+    }
+}
 
 /// A field of ID and its value; `None` for `NIL`.
 pub type IdField = (Vec<u8>, Option<Vec<u8>>);
@@ -131,6 +149,10 @@ pub enum CommandBody {
     UidExpunge(WrittenSet),
     /// RFC 3501 §6.4.4 and RFC 4731
     Search(SearchArgs),
+    /// RFC 5256 and RFC 5267 §3
+    Sort(SortArgs),
+    /// RFC 5256
+    Thread(ThreadArgs),
     /// RFC 3501 §6.4.5
     Fetch(FetchArgs),
     /// RFC 3501 §6.4.6
@@ -234,7 +256,9 @@ impl CommandName {
             | Self::UidFetch
             | Self::UidMove
             | Self::UidSearch
-            | Self::UidStore => Numbering::Uid,
+            | Self::UidSort
+            | Self::UidStore
+            | Self::UidThread => Numbering::Uid,
             _ => Numbering::SeqNum,
         }
     }
@@ -289,6 +313,12 @@ impl Parser<'_> {
             CommandName::UidExpunge => self.uid_expunge(),
             CommandName::Search | CommandName::UidSearch => {
                 search::parse(&mut self.args, self.name).map(Body::Search)
+            }
+            CommandName::Sort | CommandName::UidSort => {
+                sort::parse_sort(&mut self.args, self.name).map(Body::Sort)
+            }
+            CommandName::Thread | CommandName::UidThread => {
+                sort::parse_thread(&mut self.args, self.name).map(Body::Thread)
             }
             CommandName::Fetch | CommandName::UidFetch => {
                 fetch::parse(&mut self.args, self.name).map(Body::Fetch)
@@ -422,13 +452,13 @@ impl Parser<'_> {
         if !self.args.has_more() {
             return Err(self.missing());
         }
-        Ok(CommandBody::UidExpunge(SequenceSet::parse(self.args.rest())))
+        Ok(CommandBody::UidExpunge(written_set(self.args.rest())))
     }
 
     fn set_and_mailbox(mut self) -> Result<(WrittenSet, MailboxName), Stop> {
         let set = self.args.word().ok_or_else(|| self.missing())?;
         let mailbox = self.only_mailbox()?;
-        Ok((SequenceSet::parse(set), mailbox))
+        Ok((written_set(set), mailbox))
     }
 
     fn id(mut self) -> Result<Vec<IdField>, Stop> {

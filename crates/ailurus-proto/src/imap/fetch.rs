@@ -1,9 +1,8 @@
 //! The arguments of FETCH: items, sections, partials (RFC 3501 §6.4.5).
 
 use crate::imap::args::{Args, Fault};
-use crate::imap::command::WrittenSet;
+use crate::imap::command::{WrittenSet, written_set};
 use crate::imap::{CommandName, Numbering, Stop, SyntaxError, print};
-use ailurus_types::SequenceSet;
 
 /// The most items of one FETCH, the UID that UID FETCH adds included.
 const MAX_ITEMS: usize = 100;
@@ -196,7 +195,7 @@ pub(crate) fn parse(args: &mut Args<'_>, command: CommandName) -> Result<FetchAr
         Err(Stop::Refused(error)) => Err(error),
         Err(literal) => return Err(literal),
     };
-    Ok(FetchArgs { set: SequenceSet::parse(set), items })
+    Ok(FetchArgs { set: written_set(set), items })
 }
 
 /// Where the parser is in the list of items.

@@ -54,11 +54,12 @@ mod list;
 pub mod print;
 pub mod response;
 mod search;
+mod sort;
 mod store;
 
 pub use append::{AppendMessage, AppendSizeError, AppendStart, AppendTail, MAX_MESSAGE, parse_append_tail};
 pub use command::{
-    Command, CommandBody, Find, IdField, ListArgs, Numbering, StatusArgs, StatusItems, WrittenSet,
+    Command, CommandBody, Find, IdField, ListArgs, MessageSet, Numbering, StatusArgs, StatusItems, WrittenSet,
     WrittenUses,
 };
 pub use error::{HeadError, Stop, SyntaxError};
@@ -70,4 +71,5 @@ pub use framing::{
 pub use head::{CommandName, Head, Name, Tag, parse_head};
 pub use list::{ListExtended, ListReturn, ListSelection, MAX_PATTERNS};
 pub use search::{MAX_SEARCH_DEPTH, SearchArgs, SearchReturn};
+pub use sort::{SortArgs, ThreadArgs};
 pub use store::{BadFlagList, FlagWord, StoreArgs, StoreResponse};

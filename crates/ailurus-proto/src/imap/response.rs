@@ -465,32 +465,23 @@ pub fn status(out: &mut Vec<u8>, name: &[u8], data: &StatusData) {
     out.extend_from_slice(b")\r\n");
 }
 
-/// Appends `* SEARCH n n n`, or a bare `* SEARCH`.
-pub fn search(out: &mut Vec<u8>, found: impl IntoIterator<Item = u32>) {
-    out.extend_from_slice(b"* SEARCH");
-    for number in found {
-        numbers(out, &[number]);
-    }
-    crlf(out);
-}
-
-/// What ESEARCH answers (RFC 4731); options that were not asked for, or found nothing, are left out.
+/// What ESEARCH answers (RFC 4731), but for its longest part; options that were not asked for, or found nothing, are left
+/// out.
 #[derive(Clone, Copy, Debug)]
-pub struct Esearch<'e> {
+pub struct Esearch {
     /// What the numbers are.
     pub numbering: Numbering,
     /// `MIN`
     pub min: Option<u32>,
     /// `MAX`
     pub max: Option<u32>,
-    /// `ALL`: ascending ranges that hold nothing but what was found.
-    pub all: Option<&'e [(u32, u32)]>,
     /// `COUNT`
     pub count: Option<u32>,
 }
 
-/// Appends `* ESEARCH (TAG "a") UID MIN 2 MAX 4 ALL 2:4 COUNT 3`.
-pub fn esearch(out: &mut Vec<u8>, tag: &Tag, found: &Esearch<'_>) {
+/// Appends the start of an ESEARCH response, `* ESEARCH (TAG "a") UID MIN 2 MAX 4`. What may follow is ` ALL ` and a set; then
+/// [`esearch_end`].
+pub fn esearch_start(out: &mut Vec<u8>, tag: &Tag, found: &Esearch) {
     out.extend_from_slice(b"* ESEARCH (TAG ");
     print::string(out, tag.as_str().as_bytes());
     out.push(b')');
@@ -499,10 +490,10 @@ pub fn esearch(out: &mut Vec<u8>, tag: &Tag, found: &Esearch<'_>) {
     }
     named_number(out, " MIN", found.min);
     named_number(out, " MAX", found.max);
-    if let Some(ranges) = found.all.filter(|ranges| !ranges.is_empty()) {
-        out.extend_from_slice(b" ALL ");
-        print::ranges(out, ranges);
-    }
+}
+
+/// Appends the end of an ESEARCH response, ` COUNT 3`.
+pub fn esearch_end(out: &mut Vec<u8>, found: &Esearch) {
     named_number(out, " COUNT", found.count);
     crlf(out);
 }
@@ -717,22 +708,16 @@ mod tests {
 
     #[test]
     fn search_results() {
-        assert_eq!(line(|out| search(out, [])), "* SEARCH");
-        assert_eq!(line(|out| search(out, [2, 3, 5])), "* SEARCH 2 3 5");
-        let found = Esearch {
-            numbering: Numbering::Uid,
-            min: Some(2),
-            max: Some(4),
-            all: Some(&[(1, 1), (3, 5)]),
-            count: Some(3),
+        let print = |found: &Esearch| {
+            line(|out| {
+                esearch_start(out, &tag(), found);
+                esearch_end(out, found);
+            })
         };
-        assert_eq!(
-            line(|out| esearch(out, &tag(), &found)),
-            "* ESEARCH (TAG \"a41\") UID MIN 2 MAX 4 ALL 1,3:5 COUNT 3"
-        );
-        let nothing =
-            Esearch { numbering: Numbering::SeqNum, min: None, max: None, all: Some(&[]), count: Some(0) };
-        assert_eq!(line(|out| esearch(out, &tag(), &nothing)), "* ESEARCH (TAG \"a41\") COUNT 0");
+        let found = Esearch { numbering: Numbering::Uid, min: Some(2), max: Some(4), count: Some(3) };
+        assert_eq!(print(&found), "* ESEARCH (TAG \"a41\") UID MIN 2 MAX 4 COUNT 3");
+        let nothing = Esearch { numbering: Numbering::SeqNum, min: None, max: None, count: Some(0) };
+        assert_eq!(print(&nothing), "* ESEARCH (TAG \"a41\") COUNT 0");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The arguments of SEARCH: a program of keys (RFC 3501 §6.4.4), what to return (RFC 4731), the charset.
+//! The arguments of SEARCH: a program of keys (RFC 3501 §6.4.4), what to return (RFC 4731, RFC 5182), the charset.
 
 use crate::imap::args::{Args, Fault};
 use crate::imap::{CommandName, Stop};
@@ -29,6 +29,8 @@ pub struct SearchReturn {
     pub all: bool,
     /// `COUNT`
     pub count: bool,
+    /// `SAVE` (RFC 5182), of SEARCH only.
+    pub save: bool,
 }
 
 /// Parses the arguments. Everything wrong with them is a missing or invalid argument.
@@ -40,10 +42,7 @@ fn parse_program(args: &mut Args<'_>) -> Result<SearchArgs, Fault> {
     if !args.has_more() {
         return Err(Fault::Missing);
     }
-    let mut returns = None;
-    if eat_ignoring_case(args, b"RETURN (") {
-        returns = Some(parse_return(args)?);
-    }
+    let returns = parse_returns(args, Save::Allowed)?;
     let mut charset = None;
     if eat_ignoring_case(args, b"CHARSET ") {
         charset = Some(String::from_utf8_lossy(&args.astring()?).into());
@@ -55,8 +54,22 @@ fn parse_program(args: &mut Args<'_>) -> Result<SearchArgs, Fault> {
     Ok(SearchArgs { returns, program: SearchProgram { charset, key } })
 }
 
-/// Takes the options up to the parenthesis, and the space behind it.
-fn parse_return(args: &mut Args<'_>) -> Result<SearchReturn, Fault> {
+/// Whether a command has the option SAVE.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Save {
+    Allowed,
+    Unknown,
+}
+
+/// Takes `RETURN`, its options and the space behind them, if they are there.
+pub(crate) fn parse_returns(args: &mut Args<'_>, save: Save) -> Result<Option<SearchReturn>, Fault> {
+    if !eat_ignoring_case(args, b"RETURN (") {
+        return Ok(None);
+    }
+    parse_options(args, save).map(Some)
+}
+
+fn parse_options(args: &mut Args<'_>, save: Save) -> Result<SearchReturn, Fault> {
     let mut returns = SearchReturn::default();
     if args.eat(b')') {
         returns.all = true;
@@ -68,6 +81,7 @@ fn parse_return(args: &mut Args<'_>) -> Result<SearchReturn, Fault> {
             b"MAX" => returns.max = true,
             b"ALL" => returns.all = true,
             b"COUNT" => returns.count = true,
+            b"SAVE" if save == Save::Allowed => returns.save = true,
             _ => return Err(Fault::Missing),
         }
         if args.eat(b')') {
@@ -87,7 +101,7 @@ enum Open {
 }
 
 /// Parses keys up to the end of the line. What is open is a stack on the heap: nesting is the client's choice.
-fn parse_keys(args: &mut Args<'_>) -> Result<SearchKey, Fault> {
+pub(crate) fn parse_keys(args: &mut Args<'_>) -> Result<SearchKey, Fault> {
     let mut open = Vec::new();
     let mut program = Vec::new();
     loop {
@@ -170,6 +184,9 @@ fn key_word<'l>(args: &mut Args<'l>) -> &'l [u8] {
 
 fn parse_key(args: &mut Args<'_>, word: &[u8]) -> Result<SearchKey, Fault> {
     use SearchKey as Key;
+    if word == b"$" {
+        return Ok(Key::Saved);
+    }
     if matches!(word.first(), Some(b'*' | b'0'..=b'9')) {
         return SequenceSet::parse(word).map(Key::Sequence).map_err(|_| Fault::Missing);
     }
@@ -206,7 +223,10 @@ fn parse_key(args: &mut Args<'_>, word: &[u8]) -> Result<SearchKey, Fault> {
         b"TEXT" => Key::Text(string(args)?),
         b"UID" => {
             space(args)?;
-            Key::Uid(SequenceSet::parse(key_word(args)).map_err(|_| Fault::Missing)?)
+            match key_word(args) {
+                b"$" => Key::Saved,
+                set => Key::Uid(SequenceSet::parse(set).map_err(|_| Fault::Missing)?),
+            }
         }
         b"UNANSWERED" => Key::HasNot(SystemFlags::ANSWERED),
         b"UNDELETED" => Key::HasNot(SystemFlags::DELETED),

@@ -1,9 +1,9 @@
 //! The arguments of STORE, and flags as clients write them.
 
 use crate::imap::args::{Args, Fault};
-use crate::imap::command::WrittenSet;
+use crate::imap::command::{WrittenSet, written_set};
 use crate::imap::{CommandName, Stop, SyntaxError, print};
-use ailurus_types::{FlagOp, Keyword, SequenceSet, SystemFlags};
+use ailurus_types::{FlagOp, Keyword, SystemFlags};
 
 /// The arguments of STORE. What is wrong with them is said in this order: set, item, flags.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -53,7 +53,7 @@ pub(crate) fn parse(args: &mut Args<'_>, command: CommandName) -> Result<StoreAr
         return Err(missing());
     }
     Ok(StoreArgs {
-        set: SequenceSet::parse(set),
+        set: written_set(set),
         item: parse_item(item).ok_or(SyntaxError::BogusAttributes(command)),
         flags: parse_flags(flags),
     })

@@ -10,7 +10,7 @@ use crate::imap::store::uids_of;
 use crate::imap::tagged::{Outcome, OutcomeCode};
 use crate::imap::wording;
 use ailurus_proto::imap::response::{self, Code, Status};
-use ailurus_proto::imap::{CommandName, Tag, WrittenSet};
+use ailurus_proto::imap::{CommandName, MessageSet, Numbering, Tag, WrittenSet};
 use ailurus_store::{AppendMeta, Appended, Error, Extent, Result};
 use ailurus_types::{MailboxName, Uid, UidSet, UidValidity};
 
@@ -78,7 +78,7 @@ fn begin(
     destination: &MailboxName,
     moves: bool,
 ) -> std::result::Result<Option<(Vec<Uid>, OpenAppend)>, Outcome> {
-    let by_number = name.numbering() == ailurus_proto::imap::Numbering::SeqNum;
+    let by_number = name.numbering() == Numbering::SeqNum && set != Ok(MessageSet::Saved);
     if by_number && set.is_ok() && selected.view.exists() == 0 {
         return Err(Outcome::no("Mailbox is empty"));
     }
@@ -86,7 +86,7 @@ fn begin(
     if moves && !selected.is_writable() {
         return Err(Outcome::no("Can't move messages out of readonly mailbox").with(Code::NoPerm));
     }
-    // RFC 3501 §6.4.8: a UID that names no message is no error.
+    // RFC 3501 §6.4.8: a UID that names no message is no error; nor is what is gone from `$`.
     if by_number && selected.names_expunged(&wanted) {
         return Err(wording::failure(&Error::Expunged { uid: 0 }, name, destination));
     }

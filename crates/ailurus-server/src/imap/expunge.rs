@@ -3,9 +3,10 @@
 use crate::imap::close::deleted;
 use crate::imap::select::Selected;
 use crate::imap::session::{Session, State, Step, Task};
+use crate::imap::store::uids_of;
 use crate::imap::tagged::{Notes, Outcome};
 use crate::imap::wording;
-use ailurus_proto::imap::{CommandName, SyntaxError, Tag, WrittenSet};
+use ailurus_proto::imap::{CommandName, Tag, WrittenSet};
 use ailurus_store::{Result, Snapshot};
 use ailurus_types::UidSet;
 
@@ -22,11 +23,10 @@ impl Session {
         selected.last_checkpoint = self.now;
         let uids = match set {
             None => None,
-            Some(Ok(set)) => Some(set.uids(selected.view.largest_uid())),
-            Some(Err(error)) => {
-                let outcome = Outcome::bad(SyntaxError::BogusSequence(name, error));
-                return self.finish(tag, name, outcome);
-            }
+            Some(set) => match uids_of(selected, name, set) {
+                Ok(uids) => Some(uids),
+                Err(outcome) => return self.finish(tag, name, outcome),
+            },
         };
         self.run(tag, name, Task::Expunge(Expunge { name, uids }));
     }

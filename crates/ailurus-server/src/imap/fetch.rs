@@ -18,7 +18,7 @@ use ailurus_message::{Envelope, MAX_HEADER, Message, Scanner};
 use ailurus_proto::imap::print;
 use ailurus_proto::imap::response;
 use ailurus_proto::imap::{
-    CommandName, FetchArgs, FetchItem, Numbering, Partial, Section, SectionText, SyntaxError, Tag,
+    CommandName, FetchArgs, FetchItem, MessageSet, Numbering, Partial, Section, SectionText, SyntaxError, Tag,
 };
 use ailurus_store::{Error, Extent, MessageInfo, NoteKind, Result};
 use ailurus_types::{FlagChange, FlagOp, Flags, SeqNum, SystemFlags, Uid, UidSet};
@@ -95,9 +95,12 @@ impl Session {
     pub(crate) fn fetch(&mut self, tag: Tag, name: CommandName, args: FetchArgs) {
         let State::Selected(_, selected) = &self.state else { return };
         let bogus = |error| Outcome::bad(SyntaxError::BogusSequence(name, error));
-        let left = args.set.and_then(|set| match name.numbering() {
-            Numbering::SeqNum => set.seqs(selected.view.exists()),
-            Numbering::Uid => Ok(seqs_of(selected, &set.uids(selected.view.largest_uid()))),
+        let left = args.set.and_then(|set| match (set, name.numbering()) {
+            (MessageSet::Saved, _) => Ok(seqs_of(selected, &selected.saved)),
+            (MessageSet::Numbers(set), Numbering::SeqNum) => set.seqs(selected.view.exists()),
+            (MessageSet::Numbers(set), Numbering::Uid) => {
+                Ok(seqs_of(selected, &set.uids(selected.view.largest_uid())))
+            }
         });
         let mut left = match left {
             Ok(left) => left,

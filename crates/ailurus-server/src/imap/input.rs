@@ -188,7 +188,9 @@ impl Session {
             CommandBody::UidExpunge(set) => self.expunge(tag, name, Some(set)),
             CommandBody::Fetch(args) => self.fetch(tag, name, args),
             CommandBody::Store(args) => self.store(tag, name, args),
-            CommandBody::Search(args) => self.search(tag, name, args),
+            CommandBody::Search(args) => self.search(tag, name, &args),
+            CommandBody::Sort(args) => self.sort(tag, name, &args),
+            CommandBody::Thread(args) => self.thread(tag, name, &args),
             CommandBody::Copy { set, mailbox } => self.copy(tag, name, &account, set, mailbox),
             CommandBody::Move { set, mailbox } => self.copy(tag, name, &account, set, mailbox),
             _ => self.finish(tag, name, Outcome::ok()),
@@ -252,6 +254,10 @@ fn is_allowed(name: CommandName, state: &State) -> bool {
         | Name::UidStore
         | Name::Search
         | Name::UidSearch
+        | Name::Sort
+        | Name::UidSort
+        | Name::Thread
+        | Name::UidThread
         | Name::Copy
         | Name::UidCopy
         | Name::Move

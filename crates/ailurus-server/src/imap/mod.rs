@@ -12,14 +12,14 @@
 //!                tagged response <- notices <- EXPUNGE, EXISTS, FLAGS, FETCH <- refresh
 //! ```
 //!
-//! Work that can be long (FETCH, SEARCH, STORE, COPY, MOVE, LIST, announcing changes) is done in steps as the peer takes the
+//! Work that can be long (FETCH, SEARCH, SORT, THREAD, STORE, COPY, MOVE, LIST, announcing changes) is done in steps as the peer takes the
 //! output, so that what is held in memory is bounded however slowly it reads, and signals and timers are seen.
 //!
 //! # Where the reference is left on purpose
 //!
 //! * NO responses carry the codes of RFC 5530 where there is one for the cause; their texts are the reference's.
-//! * CAPABILITY lists what works and nothing else: no I18NLEVEL, MAILBOX-REFERRALS, LOGIN-REFERRALS, SORT, THREAD, SCAN;
-//!   ID, ENABLE, MOVE and ESEARCH are new. Once logged in it no longer lists what is for before.
+//! * CAPABILITY lists what works and nothing else: no MAILBOX-REFERRALS, LOGIN-REFERRALS; ID, ENABLE, MOVE, ESEARCH,
+//!   SEARCHRES, ESORT, SORT=DISPLAY and THREAD=REFS are new. Once logged in it no longer lists what is for before.
 //! * ENABLE, ID, MOVE, UID MOVE are known commands.
 //! * After three failed logins the connection is closed.
 //! * `COPYUID` is never `0 0`; `STATUS` of the selected mailbox with unknown items alone answers `()`.
@@ -39,6 +39,7 @@ mod close;
 mod copy;
 mod expunge;
 mod fetch;
+mod found;
 mod idle;
 mod input;
 mod list;
@@ -49,6 +50,7 @@ mod rules;
 mod search;
 mod select;
 mod session;
+mod sort;
 mod starttls;
 mod status;
 mod store;

@@ -1,18 +1,20 @@
-//! SEARCH and UID SEARCH, with RETURN (RFC 3501 §6.4.4, RFC 4731; spec/imapd.md §10).
+//! SEARCH and UID SEARCH, with RETURN (RFC 3501 §6.4.4, RFC 4731, RFC 5182; spec/imapd.md §10); the work of SORT and THREAD.
 //!
-//! Messages are asked one after the other, some of them at a time.
+//! Messages are asked one after the other, some of them at a time. Of one that is found its number is kept, or what SORT
+//! and THREAD go by, out of the header that was read for the keys; then the result is put in order at once, and sent as the
+//! client takes it.
 
+use crate::imap::found::{Found, Sending, append_empty};
 use crate::imap::select::Selected;
 use crate::imap::session::{Account, Session, State, Step, Task};
 use crate::imap::tagged::{Outcome, OutcomeCode};
 use crate::imap::wording;
-use ailurus_proto::imap::response::{self, Esearch};
-use ailurus_proto::imap::{CommandName, Numbering, SearchArgs, SearchReturn, Tag, print};
-use ailurus_search::{BadCharset, Candidate, Context};
+use ailurus_proto::imap::{CommandName, Numbering, SearchArgs, SearchReturn, Tag};
+use ailurus_search::{BadCharset, Candidate, Context, Sorter, Threader};
 use ailurus_store::Error;
-use ailurus_types::SeqNum;
+use ailurus_types::{SearchProgram, SeqNum, Uid, UidSet};
 
-/// A SEARCH under way.
+/// A SEARCH, SORT or THREAD under way.
 pub(crate) struct Search {
     name: CommandName,
     search: ailurus_search::Search,
@@ -21,39 +23,55 @@ pub(crate) struct Search {
     next: u32,
     last: u32,
     hint: usize,
-    /// What was found, ascending.
-    found: Vec<u32>,
-    /// How much of it was printed; `None` before the response was begun.
-    printed: Option<usize>,
+    /// What was found.
+    order: Order,
+    sending: Option<Sending>,
+}
+
+/// In which order what is found is told.
+pub(crate) enum Order {
+    /// Ascending numbers.
+    Mailbox(Vec<u32>),
+    Sort(Box<Sorter>),
+    Thread(Box<Threader>),
 }
 
 /// How much is looked at, in octets or what takes as long, before others have their turn.
 const SLICE: usize = 512 * 1024;
 
 impl Session {
-    pub(crate) fn search(&mut self, tag: Tag, name: CommandName, args: SearchArgs) {
-        let State::Selected(account, selected) = &self.state else { return };
+    pub(crate) fn search(&mut self, tag: Tag, name: CommandName, args: &SearchArgs) {
+        self.look_up(tag, name, &args.program, args.returns, Order::Mailbox(Vec::new()));
+    }
+
+    pub(crate) fn look_up(
+        &mut self,
+        tag: Tag,
+        name: CommandName,
+        program: &SearchProgram,
+        returns: Option<SearchReturn>,
+        order: Order,
+    ) {
+        let State::Selected(account, selected) = &mut self.state else { return };
         let context = Context {
             exists: selected.view.exists(),
             largest_uid: selected.view.largest_uid(),
             keywords: &selected.mailbox.snapshot().keywords,
+            saved: &selected.saved,
             now: now(account),
         };
-        match ailurus_search::Search::compile(&args.program, &context) {
+        match ailurus_search::Search::compile(program, &context) {
             Ok(search) => {
-                let search = Search {
-                    name,
-                    search,
-                    returns: args.returns,
-                    next: 1,
-                    last: context.exists,
-                    hint: 0,
-                    found: Vec::new(),
-                    printed: None,
-                };
+                let last = context.exists;
+                let search = Search { name, search, returns, next: 1, last, hint: 0, order, sending: None };
                 self.run(tag, name, Task::Search(Box::new(search)));
             }
             Err(error @ BadCharset(_)) => {
+                if returns.is_some_and(|returns| returns.save) {
+                    // RFC 5182 §2.1: who is refused has nothing saved.
+                    selected.saved = UidSet::new();
+                }
+                append_empty(name, returns, &mut self.output);
                 let code = OutcomeCode::BadCharset(ailurus_search::charsets().collect());
                 let outcome = Outcome::no(error.to_string()).with_code(code);
                 self.finish(tag, name, outcome);
@@ -69,7 +87,7 @@ fn now(account: &Account) -> i64 {
 impl Search {
     /// Tells whether the response was begun and not ended.
     pub(crate) fn is_within_response(&self) -> bool {
-        self.printed.is_some()
+        self.sending.as_ref().is_some_and(Sending::is_begun)
     }
 
     pub(crate) fn step(
@@ -83,17 +101,24 @@ impl Search {
             return match self.look(selected) {
                 Ok(()) => Step::Yield,
                 Err(error) => {
+                    if self.saves() {
+                        selected.saved = UidSet::new();
+                    }
                     let outcome = wording::failure(&error, self.name, &selected.name);
                     Step::Next(Task::Refresh(outcome))
                 }
             };
         }
-        if self.returns.is_some() {
-            self.append_esearch(tag, out);
-        } else if !self.append_search(out, limit) {
-            return Step::Continue;
+        let Some(sending) = &mut self.sending else {
+            let found = self.put_in_order(selected);
+            self.sending = Some(Sending::new(found));
+            return Step::Yield;
+        };
+        if sending.append(tag, out, limit) {
+            Step::Next(Task::Refresh(Outcome::ok()))
+        } else {
+            Step::Continue
         }
-        Step::Next(Task::Refresh(Outcome::ok()))
     }
 
     fn look(&mut self, selected: &mut Selected) -> ailurus_store::Result<()> {
@@ -105,61 +130,71 @@ impl Search {
             let Some(uid) = selected.view.uid(seq) else { continue };
             let Some(info) = selected.message(uid, &mut self.hint) else { continue };
             let candidate = Candidate { seq, info, recent: selected.view.is_recent(uid) };
-            match self.search.matches(selected.mailbox.as_mut(), &candidate, &mut cost) {
-                Ok(true) => self.found.push(match self.name.numbering() {
-                    Numbering::Uid => uid.get(),
-                    Numbering::SeqNum => seq.get(),
-                }),
-                Ok(false) | Err(Error::Expunged { .. }) => {}
+            match self.ask(selected, &candidate, &mut cost) {
+                Ok(()) | Err(Error::Expunged { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// Appends the SEARCH response, or some of it; `true` when it is complete.
-    fn append_search(&mut self, out: &mut Vec<u8>, limit: usize) -> bool {
-        let from = match self.printed {
-            Some(printed) => printed,
-            None => {
-                out.extend_from_slice(b"* SEARCH");
-                0
-            }
-        };
-        for (at, number) in self.found.iter().enumerate().skip(from) {
-            if out.len() >= limit {
-                self.printed = Some(at);
-                return false;
-            }
-            out.push(b' ');
-            print::number(out, (*number).into());
+    /// Takes a message into the result, if it matches.
+    fn ask(
+        &mut self,
+        selected: &mut Selected,
+        candidate: &Candidate,
+        cost: &mut usize,
+    ) -> ailurus_store::Result<()> {
+        let mailbox = selected.mailbox.as_mut();
+        if !self.search.matches(mailbox, candidate, cost)? {
+            return Ok(());
         }
-        out.extend_from_slice(b"\r\n");
-        true
+        let (uid, info) = (candidate.info.uid(), &candidate.info);
+        let number = match self.name.numbering() {
+            Numbering::Uid => uid.get(),
+            Numbering::SeqNum => candidate.seq.get(),
+        };
+        match &mut self.order {
+            Order::Mailbox(found) => found.push(number),
+            Order::Sort(sorter) if !sorter.wants_header() => sorter.add(number, info, b""),
+            Order::Sort(sorter) => sorter.add(number, info, self.search.header(mailbox, uid, cost)?),
+            Order::Thread(threader) => threader.add(number, info, self.search.header(mailbox, uid, cost)?),
+        }
+        Ok(())
     }
 
-    fn append_esearch(&self, tag: &Tag, out: &mut Vec<u8>) {
+    fn saves(&self) -> bool {
+        self.returns.is_some_and(|returns| returns.save)
+    }
+
+    fn put_in_order(&mut self, selected: &mut Selected) -> Found {
+        match std::mem::replace(&mut self.order, Order::Mailbox(Vec::new())) {
+            Order::Mailbox(numbers) => {
+                if self.saves() {
+                    selected.saved = self.saved(&numbers, selected);
+                }
+                Found::new(self.name, self.returns, numbers)
+            }
+            Order::Sort(sorter) => Found::new(self.name, self.returns, sorter.finish()),
+            Order::Thread(threader) => Found::Threads(Box::new(threader.finish())),
+        }
+    }
+
+    /// Returns what is saved: all that was found, or the first and last message if no more was asked for (RFC 5182 §2.4).
+    fn saved(&self, numbers: &[u32], selected: &Selected) -> UidSet {
         let returns = self.returns.unwrap_or_default();
-        let ranges = if returns.all { ranges(&self.found) } else { Vec::new() };
-        let esearch = Esearch {
-            numbering: self.name.numbering(),
-            min: self.found.first().copied().filter(|_| returns.min),
-            max: self.found.last().copied().filter(|_| returns.max),
-            all: returns.all.then_some(ranges.as_slice()),
-            count: returns.count.then(|| u32::try_from(self.found.len()).unwrap_or(u32::MAX)),
+        let ends = (returns.min || returns.max) && !returns.all && !returns.count;
+        let first = numbers.first().filter(|_| returns.min);
+        let last = numbers.last().filter(|_| returns.max);
+        let uid = |number: &u32| match self.name.numbering() {
+            Numbering::Uid => Uid::new(*number),
+            Numbering::SeqNum => selected.view.uid(SeqNum::new(*number)?),
         };
-        response::esearch(out, tag, &esearch);
-    }
-}
-
-/// Returns ascending numbers as ranges.
-fn ranges(numbers: &[u32]) -> Vec<(u32, u32)> {
-    let mut ranges: Vec<(u32, u32)> = Vec::new();
-    for number in numbers {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == *number => *last = *number,
-            _ => ranges.push((*number, *number)),
+        if ends {
+            return first.into_iter().chain(last).filter_map(uid).collect();
         }
+        let mut saved = UidSet::new();
+        numbers.iter().filter_map(uid).for_each(|uid| saved.insert(uid));
+        saved
     }
-    ranges
 }

@@ -11,7 +11,7 @@ use ailurus_message::Message;
 use ailurus_proto::imap::response::Code;
 use ailurus_proto::imap::{CommandName, Tag};
 use ailurus_store::{Access, Changes, Mailbox, View};
-use ailurus_types::{Flags, MailboxName, Uid};
+use ailurus_types::{Flags, MailboxName, Uid, UidSet};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -27,6 +27,8 @@ pub(crate) struct Selected {
     pub(crate) parts: Option<(Uid, Message<'static>)>,
     /// The part of which BINARY was fetched last.
     pub(crate) binary: Option<Box<Binary>>,
+    /// What a search saved last, what is gone since left out (RFC 5182).
+    pub(crate) saved: UidSet,
     /// What the client asked for.
     pub(crate) access: Access,
     /// Since when there are changes in memory only.
@@ -48,7 +50,9 @@ impl Selected {
             self.own_flags.clear();
             self.parts = None;
             self.binary = None;
+            self.saved = UidSet::new();
         }
+        self.saved.remove(&changes.expunged);
     }
 }
 
@@ -82,6 +86,7 @@ impl Session {
                     own_flags: BTreeMap::new(),
                     parts: None,
                     binary: None,
+                    saved: UidSet::new(),
                     access,
                     dirty_since: None,
                     last_checkpoint: self.now,

@@ -5,7 +5,7 @@ use crate::imap::session::{Session, State, Step, Task};
 use crate::imap::tagged::{Notes, Outcome};
 use crate::imap::wording;
 use ailurus_proto::imap::{
-    CommandName, FlagWord, Numbering, StoreArgs, StoreResponse, SyntaxError, Tag, WrittenSet,
+    CommandName, FlagWord, MessageSet, Numbering, StoreArgs, StoreResponse, SyntaxError, Tag, WrittenSet,
 };
 use ailurus_store::{Edit, Error};
 use ailurus_types::{FlagChange, Flags, Keyword, KeywordMask, SystemFlags, Uid, UidSet};
@@ -169,7 +169,10 @@ impl Selected {
 /// Returns the messages that a command names, or why it names none.
 pub(crate) fn uids_of(selected: &Selected, name: CommandName, set: WrittenSet) -> Result<UidSet, Outcome> {
     let bogus = |error| Outcome::bad(SyntaxError::BogusSequence(name, error));
-    let set = set.map_err(bogus)?;
+    let set = match set.map_err(bogus)? {
+        MessageSet::Numbers(set) => set,
+        MessageSet::Saved => return Ok(selected.saved.clone()),
+    };
     match name.numbering() {
         Numbering::Uid => Ok(set.uids(selected.view.largest_uid())),
         Numbering::SeqNum => {

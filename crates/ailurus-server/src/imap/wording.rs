@@ -113,7 +113,14 @@ fn verb(command: CommandName) -> &'static str {
         Name::Append => "append to",
         Name::Copy | Name::UidCopy | Name::Move | Name::UidMove => "copy to",
         Name::Store | Name::UidStore | Name::Expunge | Name::UidExpunge => "write to",
-        Name::Fetch | Name::UidFetch | Name::Search | Name::UidSearch => "read",
+        Name::Fetch
+        | Name::UidFetch
+        | Name::Search
+        | Name::UidSearch
+        | Name::Sort
+        | Name::UidSort
+        | Name::Thread
+        | Name::UidThread => "read",
         Name::List | Name::Rlist | Name::Scan | Name::Lsub | Name::Rlsub | Name::Find => "list",
         _ => "open",
     }
