@@ -56,6 +56,16 @@ fn addresses() {
 }
 
 #[test]
+fn subjects() {
+    run("subjects");
+}
+
+#[test]
+fn references() {
+    run("references");
+}
+
+#[test]
 fn mime() {
     run("mime");
 }

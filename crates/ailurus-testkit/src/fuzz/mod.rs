@@ -9,6 +9,7 @@ mod imap;
 mod mail;
 mod mailbox;
 mod pop;
+mod order;
 
 pub use charset::{charsets, encoded_words};
 pub use folder::{mh_sidecar, mx_index, newsrc};
@@ -16,6 +17,7 @@ pub use imap::{framing, grammar};
 pub use mail::{addresses, mime};
 pub use mailbox::{from_lines, mbx_records, mmdf_marks, mtx_lines, tenex_lines};
 pub use pop::pop_lines;
+pub use order::{references, subjects};
 
 use crate::random::Random;
 use crate::transcript;
@@ -36,11 +38,13 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 17] = [
     Target { name: "framing", run: framing, dictionary: "imap.dict", seeds: sessions },
     Target { name: "grammar", run: grammar, dictionary: "imap.dict", seeds: commands },
     Target { name: "pop_lines", run: pop_lines, dictionary: "pop.dict", seeds: sessions },
     Target { name: "addresses", run: addresses, dictionary: "addresses.dict", seeds: field_values },
+    Target { name: "subjects", run: subjects, dictionary: "subjects.dict", seeds: subject_values },
+    Target { name: "references", run: references, dictionary: "references.dict", seeds: reference_headers },
     Target { name: "mime", run: mime, dictionary: "mime.dict", seeds: messages },
     Target { name: "from_lines", run: from_lines, dictionary: "from.dict", seeds: unix_mailboxes },
     Target { name: "mmdf_marks", run: mmdf_marks, dictionary: "mmdf.dict", seeds: mmdf_mailboxes },
@@ -163,6 +167,18 @@ fn field_values() -> Vec<Vec<u8>> {
         all.extend(ailurus_message::header::fields(header).map(|field| field.value.to_vec()));
     }
     all
+}
+
+fn subject_values() -> Vec<Vec<u8>> {
+    let marked = ["Re: [list] Fwd: lunch (fwd)", "[fwd: [a][b] re [c]: x (fwd)]", "[a] [b]"];
+    marked.iter().map(|text| text.as_bytes().to_vec()).chain(field_values()).collect()
+}
+
+/// Headers of messages that refer to one another, one after the other.
+fn reference_headers() -> Vec<Vec<u8>> {
+    let thread = "Message-ID: <a@b>\nSubject: x\n\nMessage-ID: <\"c\"@d>\nReferences: <a@b> <e@f>\nSubject: re: x\n\n\
+        In-Reply-To: yours <c@d>\nMessage-ID: <a@b>\n\nReferences: <g@h> <a@b>\nMessage-ID: <g@h>\nSubject: x\n\n";
+    vec![thread.into(), thread.replace(" re:", " ").into(), thread.repeat(3).into()]
 }
 
 fn unix_mailboxes() -> Vec<Vec<u8>> {
