@@ -13,15 +13,21 @@ fn memory() -> Memory {
     let memory = Memory::new();
     let line =
         "It is a truth universally acknowledged, that a single man in possession of a good fortune.\r\n";
-    let text = format!(
-        "Return-Path: <ada@example.test>\r\nReceived: from mx.example.test by mail.example.test; Mon, 7 Sep 2026 10:00:01 +0000\r\n\
-         Date: Mon, 7 Sep 2026 10:00:00 +0000\r\nFrom: Carol Example <carol@example.test>\r\nTo: ada@example.test\r\n\
-         Subject: Lunch plans for next week\r\nMessage-ID: <m1@example.test>\r\nMIME-Version: 1.0\r\n\
-         Content-Type: text/plain; charset=US-ASCII\r\n\r\n{}",
-        line.repeat(60)
-    );
-    for _ in 0..MESSAGES {
-        memory.deliver(&MailboxName::inbox(), text.as_bytes());
+    let text = line.repeat(60);
+    // Conversations of four, and dates in no order.
+    for number in 0..MESSAGES {
+        let (first, second) = (number / 4 * 4, number * 7919 % 3600);
+        let references =
+            if number == first { String::new() } else { format!("References: <m{first}@example.test>\r\n") };
+        let message = format!(
+            "Return-Path: <ada@example.test>\r\nReceived: from mx.example.test by mail.example.test; Mon, 7 Sep 2026 10:00:01 +0000\r\n\
+             Date: Mon, 7 Sep 2026 10:{:02}:{:02} +0000\r\nFrom: Carol Example <carol@example.test>\r\nTo: ada@example.test\r\n\
+             Subject: Re: Lunch plans for week {first}\r\nMessage-ID: <m{number}@example.test>\r\n{references}MIME-Version: 1.0\r\n\
+             Content-Type: text/plain; charset=US-ASCII\r\n\r\n{text}",
+            second / 60,
+            second % 60,
+        );
+        memory.deliver(&MailboxName::inbox(), message.as_bytes());
     }
     memory
 }
@@ -57,6 +63,13 @@ fn cost() {
         "SEARCH FROM zyxw",
         "SEARCH TEXT zyxw",
         "SEARCH BODY \"zy xw\"",
+        "SORT (ARRIVAL) UTF-8 ALL",
+        "SORT (DATE) UTF-8 ALL",
+        "SORT (SUBJECT DATE) UTF-8 ALL",
+        "SORT (DISPLAYFROM) UTF-8 ALL",
+        "THREAD ORDEREDSUBJECT UTF-8 ALL",
+        "THREAD REFERENCES UTF-8 ALL",
+        "THREAD REFS UTF-8 ALL",
         "UID STORE 1:* +FLAGS (\\Flagged)",
     ] {
         let time = time(&mut harness, &format!("a {command}\r\n"));
