@@ -14,8 +14,8 @@ mod number;
 mod search;
 mod secret;
 mod set;
-mod special_use;
 mod sort;
+mod special_use;
 pub mod wire;
 
 pub use date::{DateError, InternalDate, MONTHS, days_from_civil, named_zone};
@@ -26,5 +26,5 @@ pub use number::{SeqNum, Uid, UidValidity};
 pub use search::{CalendarDate, HeaderName, SearchKey, SearchProgram};
 pub use secret::Secret;
 pub use set::{SequenceSet, SetBound, SetError, UidSet};
-pub use special_use::{SpecialUse, SpecialUses};
 pub use sort::{SortCriterion, SortKey, SortOrder, ThreadAlgorithm};
+pub use special_use::{SpecialUse, SpecialUses};

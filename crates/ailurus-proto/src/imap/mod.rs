@@ -59,8 +59,8 @@ mod store;
 
 pub use append::{AppendMessage, AppendSizeError, AppendStart, AppendTail, MAX_MESSAGE, parse_append_tail};
 pub use command::{
-    Command, CommandBody, Find, IdField, ListArgs, MessageSet, Numbering, StatusArgs, StatusItems, WrittenSet,
-    WrittenUses,
+    Command, CommandBody, Find, IdField, ListArgs, MessageSet, Numbering, StatusArgs, StatusItems,
+    WrittenSet, WrittenUses,
 };
 pub use error::{HeadError, Stop, SyntaxError};
 pub use fetch::{FetchArgs, FetchItem, Partial, Peek, Section, SectionText};
