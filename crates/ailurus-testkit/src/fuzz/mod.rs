@@ -8,16 +8,16 @@ mod folder;
 mod imap;
 mod mail;
 mod mailbox;
-mod pop;
 mod order;
+mod pop;
 
 pub use charset::{charsets, encoded_words};
 pub use folder::{mh_sidecar, mx_index, newsrc};
 pub use imap::{framing, grammar};
 pub use mail::{addresses, mime};
 pub use mailbox::{from_lines, mbx_records, mmdf_marks, mtx_lines, tenex_lines};
-pub use pop::pop_lines;
 pub use order::{references, subjects};
+pub use pop::pop_lines;
 
 use crate::random::Random;
 use crate::transcript;
