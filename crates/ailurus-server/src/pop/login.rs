@@ -6,6 +6,7 @@ use crate::pop::maildrop::{Maildrop, Unusable};
 use crate::pop::session::{Protocol, Session, Work};
 use ailurus_auth::encoding::{self, Response};
 use ailurus_auth::{Identity, SecretOctets};
+use ailurus_store::Error;
 use ailurus_types::MailboxName;
 use std::time::Instant;
 
@@ -116,8 +117,8 @@ impl<P: Protocol> Session<P> {
             Ok(maildrop) => P::entered(self, &guest, maildrop),
             Err(unusable) => {
                 if let Unusable::Failed(error) = &unusable {
-                    let text = format!("{error} {}", self.base.who());
-                    self.base.log(Facility::Mail, Priority::Warning, text);
+                    let text = format!("{} {}", wording(error), self.base.who());
+                    self.base.log(Facility::Mail, Priority::Notice, text);
                 }
                 P::left_outside(self, &guest, &unusable, in_use);
                 self.end("Logout", 0);
@@ -154,5 +155,15 @@ impl<P: Protocol> Session<P> {
         if self.base.attempts.is_exhausted() && !matches!(self.work, Work::Closed) {
             self.end("Logout", 0);
         }
+    }
+}
+
+/// Says why INBOX cannot be opened, for the log; in the words of the reference where people look for them (FAQ 7.1).
+fn wording(error: &Error) -> String {
+    match error {
+        Error::WrongFormat { path, .. } => {
+            format!("Can't open INBOX (file {}): not in valid mailbox format", path.display())
+        }
+        error => error.to_string(),
     }
 }
