@@ -13,7 +13,7 @@ fn fill(stage: &Stage) {
     client.ok("LOGOUT");
 }
 
-fn stages() -> Vec<Stage> {
+pub(crate) fn stages() -> Vec<Stage> {
     // The spool of whoever runs the tests is left alone: mail goes to an INBOX in the scratch home.
     let mut stages = vec![Stage::new(Server::own)];
     if is_root() {

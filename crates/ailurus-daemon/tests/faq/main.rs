@@ -9,6 +9,7 @@ mod design;
 mod document;
 mod general;
 mod operation;
+mod pop;
 mod problems;
 mod security;
 #[path = "../support/mod.rs"]
