@@ -380,6 +380,7 @@ impl One {
         // The original's default would be OnlyTls for all; on loopback nobody listens.
         let usual = if self.ends.is_local() { Plaintext::Allowed } else { Plaintext::OnlyTls };
         config.plaintext = self.settings.plaintext_for(self.ends.remote).unwrap_or(usual);
+        config.referrals = Arc::new(self.settings.referrals.clone());
         config.login_attempts = self.settings.login_attempts.unwrap_or(config.login_attempts);
         config.anonymous = ways.anonymous;
         let mut nonce = [0; 8];

@@ -98,7 +98,12 @@ fn by_database(
 
 impl Door for HostDoor<'_> {
     fn check_password(&mut self, identity: &Identity, password: &[u8]) -> Result<Login, LoginFailure> {
-        let checked = self.check(&identity.authcid, password).map_err(|why| self.refuse(identity, &why))?;
+        let checked = match self.check(&identity.authcid, password) {
+            Ok(checked) => checked,
+            // There is nothing to check: the table alone answers, and says the same to right and wrong passwords.
+            Err(why) if self.is_gone(identity) => return Err(self.moved(identity, &why)),
+            Err(why) => return Err(self.refuse(identity, &why)),
+        };
         self.enter(identity, checked)
     }
 
@@ -182,7 +187,14 @@ impl HostDoor<'_> {
 
     /// Becomes the user of an identity whose `authcid` is proven.
     fn enter(&mut self, identity: &Identity, checked: Checked) -> Result<Login, LoginFailure> {
-        let user = self.entitled(identity, &checked.name).map_err(|why| self.refuse(identity, &why))?;
+        let user = match self.entitled(identity, &checked.name) {
+            Ok(user) => user,
+            Err(why) if self.is_gone(identity) => return Err(self.moved(identity, &why)),
+            Err(why) => return Err(self.refuse(identity, &why)),
+        };
+        if self.settings.referrals.user(user.name.as_bytes()).is_some() {
+            return Err(self.moved(identity, "the user has moved"));
+        }
         let surroundings = Surroundings::of_user(&user, &self.host);
         let home = surroundings.home.clone();
         // While this is still root's process: after a refusal others may log in.
@@ -234,6 +246,19 @@ impl HostDoor<'_> {
         let line = format!("Login refused user={user} auth={admin} host={} reason={why}", self.client);
         self.say(Facility::Auth, Priority::Info, &line);
         LoginFailure::Refused
+    }
+
+    /// Tells whether a user has moved and left no account behind.
+    fn is_gone(&self, identity: &Identity) -> bool {
+        let name = identity.user();
+        identity.admin().is_none()
+            && self.settings.referrals.user(name).is_some()
+            && matches!(account(name), Ok(None))
+    }
+
+    fn moved(&self, identity: &Identity, why: &str) -> LoginFailure {
+        self.refuse(identity, why);
+        LoginFailure::Moved
     }
 
     fn say(&self, facility: Facility, priority: Priority, line: &str) {

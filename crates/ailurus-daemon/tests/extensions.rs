@@ -2,7 +2,8 @@
 
 mod support;
 
-use support::{Client, Session, User};
+use support::bottle::Bottle;
+use support::{Client, Session, User, program};
 
 fn session(user: &User) -> Session {
     let mut session = Session::preauthenticated(user);
@@ -284,4 +285,59 @@ fn many_patterns_and_long_lists_are_answered_in_bounded_time() {
     let many = vec!["a"; 20_000].join(" ");
     let answer = client.command(&format!("LIST \"\" ({many})")).pop().unwrap_or_default();
     assert!(answer.contains("BAD Excessively many patterns in LIST"), "{answer}");
+}
+
+#[test]
+fn moved_users_and_mailboxes_are_told_where_to_go() {
+    let Some(bottle) = Bottle::new("") else { return };
+    bottle.publish(
+        "ailurus.toml",
+        "[referrals]\nusers = { ada = 'imap://server2/', gone = 'imap://server3/' }\nmailboxes = { old = 'imap://server4/archive' }\n",
+    );
+    let mut session = Session::paired(&mut bottle.command(&program("imapd")));
+    let client = &mut session.client;
+    let greeting = client.greeting();
+    assert!(greeting.contains(" SASL-IR LOGIN-REFERRALS"), "{greeting}");
+    let login = |client: &mut Client, user: &str, password: &str| {
+        let last = client.command(&format!("LOGIN {user} {password}")).pop().unwrap_or_default();
+        last.split_once(' ').unwrap_or_default().1.to_owned()
+    };
+    let moved = |url: &str| format!("NO [REFERRAL {url}] Specified user has moved to another server");
+    // The account is there, and its password counts; or it is gone, and nothing does.
+    assert_eq!(login(client, "ada", "adapw"), moved("imap://ada;AUTH=*@server2/"));
+    assert_eq!(login(client, "ada", "wrong"), "NO [AUTHENTICATIONFAILED] Invalid login credentials");
+    assert_eq!(login(client, "gone", "anything"), moved("imap://gone;AUTH=*@server3/"));
+    let mut session = Session::paired(&mut bottle.command(&program("imapd")));
+    let client = &mut session.client;
+    client.greeting();
+    let answer = login(client, "ben", "adapw");
+    assert!(answer.starts_with("OK ") && answer.contains(" MAILBOX-REFERRALS "), "{answer}");
+    assert_eq!(
+        client.command("SELECT old/2001").pop().unwrap_or_default().split_once(' ').unwrap_or_default().1,
+        "NO [REFERRAL imap://ben;AUTH=*@server4/archive/2001] Mailbox has moved to another server"
+    );
+    assert_eq!(listed(client, "LIST (REMOTE) \"\" ol%"), ["LIST (\\Remote) \"/\" old"]);
+    assert_eq!(listed(client, "RLIST \"\" ol%"), ["LIST () \"/\" old"]);
+    assert!(listed(client, "LIST \"\" ol%").is_empty());
+}
+
+#[test]
+fn forms_of_imap2bis_work() {
+    let user = User::new();
+    let mut session = session(&user);
+    let client = &mut session.client;
+    for name in ["letters", "lists", "dir/more"] {
+        client.ok(&format!("CREATE {name}"));
+    }
+    client.ok("SUBSCRIBE MAILBOX letters");
+    client.ok("SUBSCRIBE MAILBOX dir/more");
+    client.ok("SUBSCRIBE lists");
+    client.ok("UNSUBSCRIBE MAILBOX lists");
+    assert_eq!(listed(client, "FIND MAILBOXES *"), ["MAILBOX dir/more", "MAILBOX letters"]);
+    assert_eq!(listed(client, "FIND MAILBOXES l*"), ["MAILBOX letters"]);
+    assert_eq!(listed(client, "FIND ALL.MAILBOXES l*"), ["MAILBOX letters", "MAILBOX lists"]);
+    let refused = client.command("FIND MAILBOXES l%").pop().unwrap_or_default();
+    assert!(refused.ends_with("NO IMAP2 ? and % wildcards not supported: l%"), "{refused}");
+    let refused = client.command("BBOARD /nonesuch").pop().unwrap_or_default();
+    assert!(refused.contains("Can't open mailbox #public/nonesuch"), "{refused}");
 }

@@ -1,5 +1,6 @@
 //! What a session is told about its surroundings before it starts.
 
+use crate::referral::Referrals;
 use ailurus_auth::{SecretLookup, VerifierLookup};
 use ailurus_store::Mailboxes;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub struct Config {
     pub client: String,
     /// How many logins may be tried.
     pub login_attempts: u32,
+    /// Who and what has moved to other servers. IMAP alone can say so.
+    pub referrals: Arc<Referrals>,
     /// How long it takes until a client is told that a login failed.
     pub login_failure: Duration,
 }
@@ -56,6 +59,7 @@ impl Config {
             anonymous: false,
             client: client.into(),
             login_attempts: ailurus_auth::AttemptBudget::DEFAULT,
+            referrals: Arc::default(),
             login_failure: Duration::from_secs(3),
         }
     }

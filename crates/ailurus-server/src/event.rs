@@ -100,7 +100,7 @@ pub struct Login {
     pub mailboxes: Mailboxes,
 }
 
-/// Why nobody came in. The peer is told the same in every case.
+/// Why nobody came in. The peer is told the same in every case, but for that who has moved.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum LoginFailure {
@@ -108,6 +108,8 @@ pub enum LoginFailure {
     Refused,
     /// Nobody could tell.
     Unavailable,
+    /// The account has moved ([`crate::Referrals::user`]): the password is right, or there is none to check any more.
+    Moved,
 }
 
 /// A signal that the process got, or what stands for it.

@@ -12,8 +12,10 @@ mod login;
 mod pop;
 pub mod pop2;
 pub mod pop3;
+mod referral;
 mod session;
 
 pub use config::{Config, Plaintext, Start, TlsChannel, TlsState};
 pub use event::{Event, Facility, How, Login, LoginFailure, Priority, Signal};
+pub use referral::{ImapUrl, Referrals};
 pub use session::Session;

@@ -264,6 +264,12 @@ impl Mailboxes {
         self.claimant(&at)?.status(&at)
     }
 
+    /// Tells whether LIST could report this name.
+    #[must_use]
+    pub fn has_name(&self, name: &[u8]) -> bool {
+        Listing::of_name(self, name).is_some()
+    }
+
     /// Returns the octets of all messages in a mailbox (RFC 8438), without taking part in \Recent.
     pub fn size(&self, name: &MailboxName) -> Result<u64> {
         let mailbox = self.open_silently(name, Access::ReadOnly)?;

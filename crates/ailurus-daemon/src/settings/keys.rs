@@ -3,7 +3,7 @@
 use super::toml::Value;
 use super::{Mode, Settings, Space, Spool, format, host_name, keyword};
 use crate::client_certificate::CertificateUser;
-use ailurus_server::Plaintext;
+use ailurus_server::{ImapUrl, Plaintext};
 use ailurus_store::{Advertise, Restrictions};
 
 /// A key.
@@ -23,7 +23,7 @@ pub(super) struct Key {
 }
 
 /// The tables, in their order.
-pub(super) const TABLES: [(&str, &str); 6] = [
+pub(super) const TABLES: [(&str, &str); 7] = [
     ("server", "Who may come in, and how."),
     ("mailboxes", "Where mailboxes are, which may be named, and how they are made."),
     ("namespaces", "What users share: #ftp/, #public/ and #shared/."),
@@ -32,11 +32,15 @@ pub(super) const TABLES: [(&str, &str); 6] = [
         "Folders of mh: #mh/ and #mhinbox, for users who have a ~/.mh_profile, or for all if there is a path here.",
     ),
     ("news", "A news spool of this host: #news."),
+    (
+        "referrals",
+        "Users and mailboxes that have moved to other servers: clients of IMAP that can follow are told where to.",
+    ),
     ("modes", "Modes of what is made, octal and in quotes, whatever the umask is."),
 ];
 
 /// All keys, in the order of the tables.
-pub(super) const KEYS: [Key; 46] = [
+pub(super) const KEYS: [Key; 48] = [
     Key {
         table: "server",
         name: "host-name",
@@ -370,6 +374,24 @@ pub(super) const KEYS: [Key; 46] = [
         about: "The file below the home that says which groups a user reads, and which articles were read.",
         old: &["news-state-file"],
         take: |settings, value| settings.news_state = value.parse(super::relative),
+    },
+    Key {
+        table: "referrals",
+        name: "users",
+        sample: "{ ada = \"imap://mail2.example.org/\" }",
+        about: "Who has moved, and where to. Whose account is still here is told when the password is right; whose account is \
+                gone, whatever the password. Nobody of them can log in here.",
+        old: &[],
+        take: |settings, value| settings.referrals.users = value.map(ImapUrl::parse).unwrap_or_default(),
+    },
+    Key {
+        table: "referrals",
+        name: "mailboxes",
+        sample: "{ \"archive\" = \"imap://mail2.example.org/archive\" }",
+        about: "Which mailboxes have moved, with all that is below them, and where to. Their names are those that users have for \
+                them here.",
+        old: &[],
+        take: |settings, value| settings.referrals.mailboxes = value.map(ImapUrl::parse).unwrap_or_default(),
     },
     mode(
         "mailbox",

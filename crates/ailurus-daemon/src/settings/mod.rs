@@ -32,7 +32,7 @@ pub use spool::Spool;
 
 use crate::client_certificate::CertificateUser;
 use crate::protocol::{Listening, Wanted};
-use ailurus_server::Plaintext;
+use ailurus_server::{Plaintext, Referrals};
 use ailurus_store::{Advertise, Restrictions};
 use ailurus_types::Keyword;
 use std::io::Read;
@@ -92,6 +92,8 @@ pub struct Settings {
     pub user_config: Option<bool>,
     /// Where new mail is.
     pub spool: Option<Spool>,
+    /// Who and what has moved to other servers.
+    pub referrals: Referrals,
     /// What is wrong with the files.
     pub complaints: Vec<Complaint>,
     subdirectory: Option<PathBuf>,

@@ -222,6 +222,24 @@ impl<'v> Value<'v> {
         Some(list)
     }
 
+    /// A table of strings that a function understands, each.
+    pub(super) fn map<T>(&mut self, parse: impl Fn(&str) -> Result<T, String>) -> Option<Vec<(String, T)>> {
+        let Some(table) = self.item.get_ref().as_table() else {
+            self.expected(self.item, "a table of strings");
+            return None;
+        };
+        let mut map = Vec::new();
+        for (name, item) in table {
+            match item.get_ref().as_str().map(&parse) {
+                _ if name.get_ref().is_empty() => self.complain(&name.span(), "an empty name"),
+                Some(Ok(value)) => map.push((name.get_ref().to_string(), value)),
+                Some(Err(why)) => self.complain(&item.span(), why),
+                None => self.expected(item, "a string"),
+            }
+        }
+        Some(map)
+    }
+
     /// A list of some words.
     pub(super) fn words<T: Copy>(&mut self, words: &[(&'static str, T)]) -> Option<Vec<T>> {
         self.list(|text| word(text, words))

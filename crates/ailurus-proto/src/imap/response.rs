@@ -86,6 +86,8 @@ pub enum Code<'c> {
     ReadOnly,
     /// `READ-WRITE`
     ReadWrite,
+    /// `REFERRAL` (RFC 2193, RFC 2221): URLs, which are none of a peer's.
+    Referral(&'c [&'c str]),
     /// `SERVERBUG`
     ServerBug,
     /// `TRYCREATE`
@@ -149,6 +151,12 @@ impl Code<'_> {
                 out.extend_from_slice(capabilities.as_bytes());
             }
             Self::PermanentFlags(flags) => flags.append_to(out),
+            Self::Referral(urls) => {
+                for url in *urls {
+                    out.push(b' ');
+                    out.extend_from_slice(url.as_bytes());
+                }
+            }
             Self::UidNext(uid) => numbers(out, &[uid.get()]),
             Self::UidValidity(validity) => numbers(out, &[validity.get()]),
             Self::Unseen(seq) => numbers(out, &[seq.get()]),
@@ -183,6 +191,7 @@ impl Code<'_> {
             Self::PrivacyRequired => "PRIVACYREQUIRED",
             Self::ReadOnly => "READ-ONLY",
             Self::ReadWrite => "READ-WRITE",
+            Self::Referral(_) => "REFERRAL",
             Self::ServerBug => "SERVERBUG",
             Self::TryCreate => "TRYCREATE",
             Self::UidNext(_) => "UIDNEXT",

@@ -36,6 +36,10 @@ pub(super) fn refusal(name: CommandName, body: &CommandBody) -> Option<Outcome> 
         }
         CommandBody::Status(args) => args.mailbox.as_bytes().to_vec(),
         CommandBody::List(args) | CommandBody::Rlist(args) => pattern(&args.reference, &args.pattern),
+        CommandBody::ListExtended(args) => {
+            let mut named = args.patterns.iter().map(|one| pattern(&args.reference, one));
+            named.find(|named| !is_everybodys(named))?
+        }
         CommandBody::Lsub(args) | CommandBody::Rlsub(args) => pattern(&args.reference, &args.pattern),
         CommandBody::Scan { names, .. } => pattern(&names.reference, &names.pattern),
         CommandBody::Find(

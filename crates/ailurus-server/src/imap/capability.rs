@@ -13,7 +13,7 @@ const AFTER_LOGIN: &str = "IDLE UIDPLUS NAMESPACE CHILDREN BINARY UNSELECT ESEAR
     LIST-EXTENDED LIST-STATUS STATUS=SIZE SPECIAL-USE CREATE-SPECIAL-USE SEARCHRES ESORT SORT=DISPLAY THREAD=REFS";
 
 /// What is left out for the anonymous user.
-const NOT_ANONYMOUS: [&str; 2] = ["MULTIAPPEND", "MOVE"];
+const NOT_ANONYMOUS: [&str; 3] = ["MULTIAPPEND", "MOVE", "CREATE-SPECIAL-USE"];
 
 impl Session {
     /// CAPABILITY (RFC 3501 §6.1.1): all lists that matter in this state.
@@ -41,11 +41,19 @@ impl Session {
     fn after_login(&self) -> String {
         let all = AFTER_LOGIN.split(' ');
         let anonymous = self.state.account().is_some_and(Account::is_anonymous);
-        all.filter(|word| !anonymous || !NOT_ANONYMOUS.contains(word)).collect::<Vec<_>>().join(" ")
+        let list =
+            all.filter(|word| !anonymous || !NOT_ANONYMOUS.contains(word)).collect::<Vec<_>>().join(" ");
+        if self.base.config.referrals.mailboxes.is_empty() {
+            return list;
+        }
+        list.replacen(" BINARY", " MAILBOX-REFERRALS BINARY", 1)
     }
 
     fn before_login(&self) -> String {
         let mut list = String::from("SASL-IR");
+        if !self.base.config.referrals.users.is_empty() {
+            list.push_str(" LOGIN-REFERRALS");
+        }
         if self.base.config.tls == TlsState::Available {
             list.push_str(" STARTTLS");
         }

@@ -162,6 +162,9 @@ impl Session {
         {
             return self.finish(tag, name, refusal);
         }
+        if self.refer(&tag, name, &account, &body) {
+            return;
+        }
         match body {
             CommandBody::Select(mailbox) => self.select(tag, name, mailbox, Access::ReadWrite),
             CommandBody::Examine(mailbox) | CommandBody::Bboard(mailbox) => {

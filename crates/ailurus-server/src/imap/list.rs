@@ -3,10 +3,12 @@
 use crate::imap::session::{Account, Session, Step, Task};
 use crate::imap::tagged::Outcome;
 use crate::imap::wording;
+use crate::referral::Referrals;
 use ailurus_proto::imap::response::{self, ListAttributes, ListKind};
 use ailurus_proto::imap::{CommandName, Find, ListArgs, Tag};
-use ailurus_store::{Attributes, Error, Listed, Listing, Mailboxes, Result};
+use ailurus_store::{Attributes, Error, Listed, Listing, Mailboxes, Pattern, Result};
 use ailurus_types::MailboxName;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A LIST, SCAN or FIND ALL.MAILBOXES under way.
@@ -16,6 +18,9 @@ pub(crate) struct List {
     listing: Listing,
     /// What mailboxes have to hold to be told, and who can say.
     wanted: Option<(Arc<Mailboxes>, Vec<u8>)>,
+    /// What has moved: left out, but for RLIST, which tells it last.
+    referrals: Arc<Referrals>,
+    moved: VecDeque<Listed>,
 }
 
 /// How many names are told before others have their turn.
@@ -44,7 +49,13 @@ impl Session {
         let ListArgs { reference, pattern } = names;
         match account.mailboxes.listing(&reference, &pattern) {
             Ok(listing) => {
-                self.run(tag, name, Task::List(Box::new(List { name, pattern, listing, wanted })));
+                let referrals = Arc::clone(&self.base.config.referrals);
+                let moved = match name {
+                    CommandName::Rlist => moved_names(&referrals, account, &reference, &[&pattern]),
+                    _ => VecDeque::new(),
+                };
+                let list = List { name, pattern, listing, wanted, referrals, moved };
+                self.run(tag, name, Task::List(Box::new(list)));
             }
             Err(error) => self.listed(tag, name, &pattern, Err(error)),
         }
@@ -53,8 +64,11 @@ impl Session {
     /// LSUB and RLSUB.
     pub(crate) fn lsub(&mut self, tag: Tag, name: CommandName, account: &Account, args: &ListArgs) {
         let out = &mut self.output;
+        let referrals = &self.base.config.referrals;
         let done = account.mailboxes.lsub(&args.reference, &args.pattern, &mut |listed| {
-            append_listed(out, ListKind::Lsub, &listed);
+            if name == CommandName::Rlsub || !referrals.has_moved(&listed.name) {
+                append_listed(out, ListKind::Lsub, &listed);
+            }
         });
         self.listed(tag, name, &args.pattern, done);
     }
@@ -65,7 +79,12 @@ impl Session {
         match find {
             Find::Mailboxes(pattern) => {
                 let out = &mut self.output;
-                let done = account.mailboxes.lsub(b"", &pattern, &mut |listed| append_found(out, &listed));
+                let referrals = &self.base.config.referrals;
+                let done = account.mailboxes.lsub(b"", &pattern, &mut |listed| {
+                    if !referrals.has_moved(&listed.name) {
+                        append_found(out, &listed);
+                    }
+                });
                 self.listed(tag, name, &pattern, done);
             }
             Find::AllMailboxes(pattern) => {
@@ -120,10 +139,14 @@ impl List {
 
     /// Returns the next name; `Ok(None)`: one that does not hold what is wanted, though that took its time to find out.
     fn next(&mut self) -> Option<Result<Option<Listed>>> {
-        let listed = match self.listing.next()? {
-            Ok(listed) => listed,
-            Err(error) => return Some(Err(error)),
+        let listed = match self.listing.next() {
+            None => return self.moved.pop_front().map(|moved| Ok(Some(moved))),
+            Some(Ok(listed)) => listed,
+            Some(Err(error)) => return Some(Err(error)),
         };
+        if self.name != CommandName::Rlist && self.referrals.has_moved(&listed.name) {
+            return Some(Ok(None));
+        }
         let Some((mailboxes, text)) = &self.wanted else { return Some(Ok(Some(listed))) };
         if listed.attributes.contains(Attributes::NO_SELECT) {
             return Some(Ok(None));
@@ -135,6 +158,22 @@ impl List {
             Err(error) => Some(Err(error)),
         }
     }
+}
+
+/// Returns the names of moved mailboxes that match and that are not here any more.
+pub(crate) fn moved_names(
+    referrals: &Referrals,
+    account: &Account,
+    reference: &[u8],
+    patterns: &[&[u8]],
+) -> VecDeque<Listed> {
+    let patterns: Vec<_> =
+        patterns.iter().map(|pattern| Pattern::new(&[reference, pattern].concat())).collect();
+    let matches = |name: &[u8]| patterns.iter().any(|pattern| pattern.matches(name));
+    let names = referrals.names().filter(|name| matches(name) && !account.mailboxes.has_name(name));
+    names
+        .map(|name| Listed { name: name.into(), delimiter: Some(b'/'), attributes: Attributes::NONE })
+        .collect()
 }
 
 pub(crate) fn failure(error: &Error, name: CommandName, pattern: &[u8]) -> Outcome {

@@ -81,12 +81,33 @@ impl Session {
         };
         match login {
             Ok(login) => self.enter(&tag, &attempt, login),
-            Err(LoginFailure::Refused | LoginFailure::Unavailable) => {
+            Err(LoginFailure::Moved) if self.refer_user(&tag, &attempt) => {}
+            Err(LoginFailure::Refused | LoginFailure::Unavailable | LoginFailure::Moved) => {
                 let next = self.base.refused(&attempt);
                 self.go_on(tag, next);
             }
         }
         self.advance();
+    }
+
+    /// Tells a client where its user has moved (RFC 2221 §4.1).
+    fn refer_user(&mut self, tag: &Tag, attempt: &Attempt) -> bool {
+        let user = attempt.identity.user();
+        let Some(url) = self.base.config.referrals.user(user) else { return false };
+        let client = &self.base.config.client;
+        let text = format!("Login of moved user={} host={client:.80}", logged(user));
+        self.log(Facility::Auth, Priority::Notice, text);
+        let code = Code::Referral(&[&url]);
+        response::tagged(
+            &mut self.output,
+            tag,
+            Status::No,
+            Some(code),
+            "Specified user has moved to another server",
+        );
+        self.command_ended();
+        self.count_logged_failure();
+        true
     }
 
     fn enter(&mut self, tag: &Tag, attempt: &Attempt, login: Login) {

@@ -18,8 +18,8 @@
 //! # Where the reference is left on purpose
 //!
 //! * NO responses carry the codes of RFC 5530 where there is one for the cause; their texts are the reference's.
-//! * CAPABILITY lists what works and nothing else: no MAILBOX-REFERRALS, LOGIN-REFERRALS; ID, ENABLE, MOVE, ESEARCH,
-//!   SEARCHRES, ESORT, SORT=DISPLAY and THREAD=REFS are new. Once logged in it no longer lists what is for before.
+//! * CAPABILITY lists what works and nothing else: MAILBOX-REFERRALS and LOGIN-REFERRALS only where something has moved; ID, ENABLE,
+//!   MOVE, ESEARCH, SEARCHRES, ESORT, SORT=DISPLAY and THREAD=REFS are new. Once logged in it no longer lists what is for before.
 //! * ENABLE, ID, MOVE, UID MOVE are known commands.
 //! * After three failed logins the connection is closed.
 //! * `COPYUID` is never `0 0`; `STATUS` of the selected mailbox with unknown items alone answers `()`.
@@ -46,6 +46,7 @@ mod list;
 mod list_extended;
 mod login;
 mod mailboxes;
+mod refer;
 mod rules;
 mod search;
 mod select;

@@ -25,6 +25,7 @@ pub(crate) enum OutcomeCode {
     AppendUid(UidValidity, UidSet),
     CopyUid(UidValidity, UidSet, UidSet),
     BadCharset(Vec<&'static str>),
+    Referral(Vec<String>),
 }
 
 impl Outcome {
@@ -160,6 +161,10 @@ impl Session {
             }
             Some(OutcomeCode::CopyUid(validity, from, to)) => {
                 response::tagged(out, tag, status, Some(Code::CopyUid(validity, &from, &to)), text);
+            }
+            Some(OutcomeCode::Referral(urls)) => {
+                let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+                response::tagged(out, tag, status, Some(Code::Referral(&urls)), text);
             }
             Some(OutcomeCode::BadCharset(known)) => {
                 response::tagged(out, tag, status, Some(Code::BadCharset(&known)), text);

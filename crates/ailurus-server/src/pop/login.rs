@@ -93,7 +93,7 @@ impl<P: Protocol> Session<P> {
         };
         match login {
             Ok(login) => self.enter(&attempt, login),
-            Err(LoginFailure::Refused | LoginFailure::Unavailable) => {
+            Err(LoginFailure::Refused | LoginFailure::Unavailable | LoginFailure::Moved) => {
                 let next = self.base.refused(&attempt);
                 self.go_on(next);
             }

@@ -147,8 +147,9 @@ fn each_setting_means_the_same_in_both_files() {
 fn settings_that_the_original_does_not_have() {
     let of = |line: &str| of_toml(&format!("[server]\n{line}\n"));
     for key in KEYS.iter().filter(|key| key.old.is_empty()) {
-        assert_eq!(of(&format!("{} = {}", key.name, key.sample)).mistakes().count(), 0, "{}", key.name);
-        assert!(of(&format!("{} = 1.5", key.name)).refusal().is_some(), "{}", key.name);
+        let of = |value: &str| of_toml(&format!("[{}]\n{} = {value}\n", key.table, key.name));
+        assert_eq!(of(key.sample).mistakes().count(), 0, "{}", key.name);
+        assert!(of("1.5").refusal().is_some(), "{}", key.name);
     }
     let address = |text: &str| text.parse::<IpAddr>().expect("an address");
     assert!(Settings::default().trusts(address("127.0.0.1")) && Settings::default().trusts(address("::1")));
@@ -165,6 +166,28 @@ fn settings_that_the_original_does_not_have() {
     let settings = of("protocols = ['imaps', 'pop2:2109']");
     assert_eq!(listened(&settings), [("imaps".to_owned(), None), ("pop2".to_owned(), Some(2109))]);
     assert!(of("protocols = ['pop4']").refusal().is_some());
+}
+
+#[test]
+fn who_and_what_has_moved_is_read_with_its_mistakes() {
+    let text = "[referrals.users]\nada = 'imap://server2/'\n[referrals]\nmailboxes = { 'old mail' = 'IMAPS://server3:993/x' }\n";
+    let settings = of_toml(text);
+    assert_eq!(settings.complaints, []);
+    assert_eq!(settings.referrals.user(b"ada").as_deref(), Some("imap://ada;AUTH=*@server2/"));
+    assert_eq!(
+        settings.referrals.mailbox(b"ada", b"old mail/y").as_deref(),
+        Some("imaps://ada;AUTH=*@server3:993/x/y")
+    );
+    let host = Host::new("[referrals.users]\nada = 'http://server2/'\nben = 7\n\"\" = 'imap://a/'\n", "");
+    assert_eq!(
+        host.said(),
+        [
+            "ailurus.toml:2:7: users: no URL that starts with imap://: http://server2/",
+            "ailurus.toml:3:7: users: a string is wanted, not a number",
+            "ailurus.toml:4:1: users: an empty name",
+        ]
+    );
+    assert!(host.settings().refusal().is_some());
 }
 
 #[test]
