@@ -11,6 +11,7 @@ mod packaging;
 #[path = "../support/peer.rs"]
 mod peer;
 mod personal;
+mod pop3;
 mod repair;
 mod settings;
 mod support;
