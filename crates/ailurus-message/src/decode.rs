@@ -161,6 +161,25 @@ impl Base64 {
 /// Decodes groups of four digits while there is nothing else, and returns the rest.
 fn decode_quads<'a>(piece: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     let mut rest = piece;
+    // Sixteen at a time, looked over for what is no digit once: all that is none has a bit that no digit has.
+    while let Some((block, after)) = rest.split_first_chunk::<16>() {
+        let mut octets = [0; 12];
+        let mut seen = 0;
+        for (quad, three) in block.chunks_exact(4).zip(octets.chunks_exact_mut(3)) {
+            let mut bits = 0;
+            for &octet in quad {
+                let value = BASE64_VALUE[usize::from(octet)];
+                seen |= value;
+                bits = bits << 6 | u32::from(value);
+            }
+            three.copy_from_slice(&bits.to_be_bytes()[1..]);
+        }
+        if seen & BLANK != 0 {
+            break;
+        }
+        out.extend_from_slice(&octets);
+        rest = after;
+    }
     while let [a, b, c, d, after @ ..] = rest {
         let values = [a, b, c, d].map(|&octet| BASE64_VALUE[usize::from(octet)]);
         if values.iter().any(|&value| value >= 64) {
@@ -173,6 +192,7 @@ fn decode_quads<'a>(piece: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     rest
 }
 
+/// This and the following have the bit of 64, which no digit has.
 const BLANK: u8 = 64;
 const PAD: u8 = 65;
 const JUNK: u8 = 66;
@@ -227,6 +247,17 @@ impl QuotedPrintable {
                 let (text, after) = rest.split_at(run);
                 self.text(text, out);
                 rest = after;
+                // The common case in a text that is not of Latin letters: one octet after the other.
+                while let [b'=', high, low, after @ ..] = rest
+                    && let (Some(high), Some(low)) = (hex_digit(*high), hex_digit(*low))
+                {
+                    out.append(&mut self.blanks);
+                    out.push(high << 4 | low);
+                    rest = after;
+                }
+                if rest.first().is_some_and(|octet| !matches!(octet, b'=' | b'\r' | b'\n')) {
+                    continue;
+                }
             }
             let Some((&octet, after)) = rest.split_first() else { return };
             rest = after;

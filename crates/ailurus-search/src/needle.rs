@@ -20,6 +20,8 @@ pub(crate) struct Needle {
     ascii: bool,
     /// Where in `text` its rarest octet is.
     rarest: usize,
+    /// Looks for `text`.
+    finder: memmem::Finder<'static>,
 }
 
 impl Needle {
@@ -29,7 +31,8 @@ impl Needle {
         casemap(text, &mut canonical);
         let rarity = canonical.bytes().enumerate().min_by_key(|(_, octet)| frequency(*octet));
         let rarest = rarity.map_or(0, |(at, _)| at);
-        Self { ascii: canonical.is_ascii(), rarest, text: canonical.into_boxed_str() }
+        let finder = memmem::Finder::new(canonical.as_bytes()).into_owned();
+        Self { ascii: canonical.is_ascii(), rarest, finder, text: canonical.into_boxed_str() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -77,7 +80,7 @@ impl Needle {
 
     /// Tells whether the text is in another one that is in canonical form.
     pub(crate) fn is_in_canonical(&self, text: &str) -> bool {
-        memmem::find(text.as_bytes(), self.text.as_bytes()).is_some()
+        self.finder.find(text.as_bytes()).is_some()
     }
 
     /// Tells whether an ASCII text is in these octets, whatever the case of ASCII letters.
@@ -85,7 +88,7 @@ impl Needle {
         let needle = self.text.as_bytes();
         let Some(&rarest) = needle.get(self.rarest) else { return true };
         if needle.len() > LONG {
-            return memmem::find(&octets.to_ascii_uppercase(), needle).is_some();
+            return self.finder.find(&octets.to_ascii_uppercase()).is_some();
         }
         let matches = |at: usize| {
             let Some(start) = at.checked_sub(self.rarest) else { return false };

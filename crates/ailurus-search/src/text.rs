@@ -268,8 +268,9 @@ fn is_surely_absent(needle: &Needle, text: &[u8]) -> bool {
             && !has_parameter_pieces(text)
             && !may_name_utf7(text)
     };
-    // Space may be a folded line.
-    needle.is_ascii() && !needle.has_space() && !needle.is_in_ascii(text) && is_plain()
+    // Plain text has plain keys only. Space may be a folded line.
+    let is_absent = !needle.is_ascii() || (!needle.has_space() && !needle.is_in_ascii(text));
+    is_absent && is_plain()
 }
 
 thread_local! {
@@ -359,7 +360,10 @@ fn is_in_field(
     }
     let plain =
         text.is_ascii() && memmem::find(text, b"=?").is_none() && memchr::memchr(0x1b, text).is_none();
-    if needle.is_ascii() && !needle.has_space() && plain {
+    if plain && !needle.is_ascii() {
+        return is_in_parameters(needle, field, scratch);
+    }
+    if plain && !needle.has_space() {
         return needle.is_in_ascii(text) || is_in_parameters(needle, field, scratch);
     }
     needle.is_in(&words::decode_or(text, raw), &mut scratch.canonical)

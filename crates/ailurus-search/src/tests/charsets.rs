@@ -136,7 +136,7 @@ fn a_header_field_of_ten_megabytes_takes_a_moment() {
     ] {
         for name in [&b"Subject: "[..], b"Content-Type: a/b"] {
             // One of the sort in full, since this build is a slow one.
-            let size = if piece.starts_with(b"=?utf-8") && name.len() == 9 { 10_000_000 } else { 500_000 };
+            let size = if piece.starts_with(b"=?utf-8") && name.len() == 9 { 10_000_000 } else { 200_000 };
             let message = [name, &piece.repeat(size / piece.len()), b"\r\n\r\nx"].concat();
             assert_eq!(found(&[&message], text("zyxw")), [] as [u32; 0]);
             assert_eq!(found(&[&message], SearchKey::Subject("zyxw".into())), [] as [u32; 0]);
