@@ -31,6 +31,8 @@ for turn in range(2):
             assert text == open("message-%d" % number).read(), text
             assert len(got[uid][b"BODY[]"]) == got[uid][b"RFC822.SIZE"]
             assert SEEN in got[uid][b"FLAGS"], got
+        assert client.sort(["REVERSE SUBJECT"]) == uids[::-1], client.sort(["REVERSE SUBJECT"])
+        assert client.thread("REFERENCES") == tuple((uid,) for uid in uids), client.thread("REFERENCES")
         other = connect()
         client.idle()
         other.append(name, letter, [FLAGGED], when)
