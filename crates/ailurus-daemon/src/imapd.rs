@@ -9,6 +9,7 @@ use crate::alerts::{Alerts, NOLOGIN};
 use crate::client_certificate;
 use crate::connection::Connection;
 use crate::databases::{PASSWORD_DATABASE, Passwords, SecretFile, VerifierFile};
+use crate::guard::Sentry;
 use crate::logging;
 use crate::login::{Door, HostDoor, PersonalDoor};
 use crate::peer::{Ends, Names, Service};
@@ -22,6 +23,7 @@ use ailurus_server::{Config, Plaintext, Session, Start, TlsState, imap, pop2, po
 use ailurus_sys::signals::{Signal as SystemSignal, SignalPipe};
 use ailurus_sys::syslog::{Facility, Log, Priority};
 use ailurus_sys::{process, users};
+use std::cell::Cell;
 use std::io::Write;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -126,6 +128,7 @@ pub fn connection(role: &Role, protocol: Protocol, tls_first: bool) -> ExitCode 
         _ => Settings::read(&Files::of_host()),
     };
     let one = One::begin(protocol, protocol.program(), settings);
+    one.sentry.set(Sentry::of_stdout());
     let remote = one.ends.remote.map_or_else(|| "UNKNOWN".into(), |address| address.to_string());
     let (name, tls) = (protocol.name(), if tls_first { "s SSL" } else { "" });
     one.say(Priority::Debug, &format!("{name}{tls} service init from {remote}"));
@@ -164,6 +167,8 @@ struct One {
     log: Arc<Log>,
     settings: Settings,
     signals: &'static SignalPipe,
+    /// The line to the server that started us, until a door has it.
+    sentry: Cell<Option<Sentry>>,
 }
 
 impl One {
@@ -197,7 +202,7 @@ impl One {
             ends.host.clone_from(host);
         }
         log_panics(Arc::clone(&log), &ends.client);
-        Self { protocol, ends, log, settings, signals }
+        Self { protocol, ends, log, settings, signals, sentry: Cell::new(None) }
     }
 
     fn serve_host(&self, store: &CertificateStore, tls_first: bool) -> ExitCode {
@@ -214,6 +219,7 @@ impl One {
             host: self.ends.host.clone(),
             settings: &self.settings,
             log: &self.log,
+            sentry: self.sentry.take(),
             session: None,
         };
         self.serve(store, tls_first, ways, &mut door, Start::NotAuthenticated)
@@ -266,7 +272,13 @@ impl One {
             verifiers: verifiers.clone(),
             anonymous: false,
         };
-        let mut door = PersonalDoor { secrets, verifiers, surroundings, settings: &self.settings };
+        let mut door = PersonalDoor {
+            secrets,
+            verifiers,
+            sentry: self.sentry.take(),
+            surroundings,
+            settings: &self.settings,
+        };
         self.serve(&personal.certificates(), tls_first, ways, &mut door, Start::NotAuthenticated)
     }
 
@@ -489,7 +501,14 @@ impl Engine for Farewell {
 
 fn descriptors() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     let own = |fd: std::os::fd::BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 3);
-    Ok((own(std::io::stdin().as_fd())?, own(std::io::stdout().as_fd())?))
+    // Where standard output was the line to a server, it is nothing now, and the connection is standard input alone.
+    let input = std::io::stdin();
+    if rustix::net::sockopt::socket_type(&input).is_ok()
+        && rustix::net::sockopt::socket_type(std::io::stdout()).is_err()
+    {
+        return Ok((own(input.as_fd())?, own(input.as_fd())?));
+    }
+    Ok((own(input.as_fd())?, own(std::io::stdout().as_fd())?))
 }
 
 /// Returns `$HOME` if it may count (spec/imapd.md §1, item 7).

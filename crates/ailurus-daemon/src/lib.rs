@@ -14,6 +14,7 @@ pub mod client_certificate;
 mod connection;
 pub mod databases;
 pub mod demo;
+mod guard;
 pub mod imapd;
 pub mod logging;
 pub mod login;

@@ -5,6 +5,7 @@
 //! that of a person's own server: one user, one password in a file, no rights to give up.
 
 use crate::databases::{Passwords, SecretFile, VerifierFile};
+use crate::guard::Sentry;
 use crate::settings::{Confinement, Settings};
 use crate::surroundings::{self, Surroundings};
 use ailurus_auth::identity::{names_to_try, passwords_to_try};
@@ -65,6 +66,8 @@ pub struct HostDoor<'l> {
     pub settings: &'l Settings,
     /// Where to log.
     pub log: &'l Log,
+    /// The line to the server that started us, until somebody is in.
+    pub sentry: Option<Sentry>,
     /// The PAM transaction, kept until the process ends.
     pub session: Option<pam::PamSession>,
 }
@@ -112,12 +115,19 @@ impl Door for HostDoor<'_> {
         self.enter(identity, Checked::new(name))
     }
 
+    fn note_failure(&mut self) {
+        if let Some(sentry) = &self.sentry {
+            sentry.failed();
+        }
+    }
+
     fn become_anonymous(&mut self) -> Result<Login, LoginFailure> {
         let identity = Identity::parse_star(NOBODY);
         let user = account(NOBODY)
             .and_then(|user| user.filter(|user| user.uid != 0).ok_or("no such account".into()));
         let user = user.map_err(|why| self.refuse(&identity, &why))?;
         let environment = surroundings::anonymous(&self.host, self.settings);
+        self.sentry = None;
         self.drop_rights(&user, None);
         std::env::set_current_dir(&environment.home).ok();
         Ok(surroundings::login(environment, Vec::new()))
@@ -201,6 +211,12 @@ impl HostDoor<'_> {
         let mut environment = surroundings::environment(surroundings, self.settings, Confinement::Chroot)
             .map_err(|why| self.refuse(identity, &why))?;
         let jail = (environment.mode == Mode::ClosedBox).then_some(home.as_path());
+        if self.sentry.as_ref().is_some_and(|sentry| !sentry.may_enter(user.uid)) {
+            self.refuse(identity, "too many sessions of this user");
+            return Err(LoginFailure::TooManySessions);
+        }
+        // What runs with the user's rights has nothing to say to the server.
+        self.sentry = None;
         self.drop_rights(&user, jail);
         self.session = checked.session;
         std::env::set_current_dir(&environment.home).ok();
@@ -316,6 +332,8 @@ pub struct PersonalDoor<'l> {
     pub secrets: SecretFile,
     /// The file of verifiers.
     pub verifiers: Option<VerifierFile>,
+    /// The line to the server that started us, until somebody is in.
+    pub sentry: Option<Sentry>,
     /// Whose mailboxes, and where; taken at the login.
     pub surroundings: Surroundings,
     /// The configuration of the host.
@@ -339,6 +357,12 @@ impl Door for PersonalDoor<'_> {
         }
     }
 
+    fn note_failure(&mut self) {
+        if let Some(sentry) = &self.sentry {
+            sentry.failed();
+        }
+    }
+
     fn become_user(&mut self, identity: &Identity, _mechanism: &str) -> Result<Login, LoginFailure> {
         let own = |name: &[u8]| name.eq_ignore_ascii_case(self.surroundings.user.as_bytes());
         if !own(&identity.authcid) || !own(identity.user()) {
@@ -347,6 +371,7 @@ impl Door for PersonalDoor<'_> {
         let surroundings = self.surroundings.clone();
         let mut environment = surroundings::environment(surroundings, self.settings, Confinement::Names)
             .map_err(|_| LoginFailure::Unavailable)?;
+        self.sentry = None;
         // What is wrong with the user's own file, `ailurus check` tells its owner.
         drop(self.settings.read_users(&mut environment));
         Ok(surroundings::login(environment, Vec::new()))

@@ -1,6 +1,7 @@
 //! `ailurus serve`: the standing server of all protocols. It accepts connections and starts one process for each; it speaks no
 //! protocol itself and holds no certificate, so that there is nothing to reload.
 
+use crate::guard::{Failures, Heard, Line};
 use crate::imapd::{CERTIFICATE_NAME, Personal, Role};
 use crate::logging::{self, server_line};
 use crate::personal;
@@ -26,6 +27,10 @@ const MOST_SESSIONS: (usize, usize) = (2000, 100);
 /// Sessions at a time from one address, of IPv6 from one network of 64 bits, all of whose addresses one client may have:
 /// an office behind one address has many people with several clients each.
 const MOST_OF_ADDRESS: usize = 200;
+/// Sessions at a time of one user, who may have several clients with several connections each.
+const MOST_OF_USER: usize = 100;
+/// Connections that wait because there were too many wrong passwords from their address: of one address, and in all.
+const MOST_HELD: (usize, usize) = (20, 500);
 /// How long sessions may go on after SIGTERM before they are told to end.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long they may take to close their mailboxes then.
@@ -105,7 +110,7 @@ fn serve_host(asked: &[(Listening, SocketAddr)]) -> Result<(), String> {
         let text = "there is no certificate: no TLS, and passwords are taken from this host only (see ailurus check)";
         server_line(&log, Priority::Warning, text);
     }
-    Server::new(listeners, Role::Host, log, MOST_SESSIONS.0).run(install()?, None)
+    Server::new(listeners, Role::Host, log, MOST_SESSIONS.0).limited(settings).run(install()?, None)
 }
 
 fn serve_person(asked: &[(Listening, SocketAddr)]) -> Result<(), String> {
@@ -117,7 +122,7 @@ fn serve_person(asked: &[(Listening, SocketAddr)]) -> Result<(), String> {
     announce(&own, &listeners, password.as_deref());
     let log = logging::open("ailurus");
     warn(&log, &settings);
-    Server::new(listeners, Role::Personal(own), log, MOST_SESSIONS.1).run(install()?, None)
+    Server::new(listeners, Role::Personal(own), log, MOST_SESSIONS.1).limited(settings).run(install()?, None)
 }
 
 /// Returns the settings; every session reads them anew, but a server that serves nobody does not start.
@@ -262,8 +267,12 @@ pub struct Server {
     run_as: Option<(u32, u32)>,
     log: Log,
     most: usize,
-    /// Processes and where their clients are, as [`neighbourhood`] has it.
-    sessions: HashMap<Pid, IpAddr>,
+    /// What the host's settings say of limits, when the server starts.
+    settings: Settings,
+    sessions: HashMap<Pid, Seat>,
+    failures: Failures,
+    /// Connections that wait, in the order in which they came.
+    held: Vec<Held>,
     /// When it was last said that somebody was turned away, or could not be accepted.
     complained: Option<Instant>,
 }
@@ -272,7 +281,28 @@ impl Server {
     /// Takes what is listened to already.
     #[must_use]
     pub fn new(listeners: Vec<Listener>, role: Role, log: Log, most: usize) -> Self {
-        Self { listeners, role, run_as: None, log, most, sessions: HashMap::new(), complained: None }
+        Self {
+            listeners,
+            role,
+            run_as: None,
+            log,
+            most,
+            settings: Settings::default(),
+            sessions: HashMap::new(),
+            failures: Failures::default(),
+            held: Vec::new(),
+            complained: None,
+        }
+    }
+
+    /// Obeys the limits of the host's settings; those of sessions in all are for the server of a host.
+    #[must_use]
+    pub fn limited(mut self, settings: Settings) -> Self {
+        if self.role == Role::Host {
+            self.most = of_setting(settings.sessions, self.most);
+        }
+        self.settings = settings;
+        self
     }
 
     /// Makes sessions run as another user and group: root shows the demonstration without root's rights.
@@ -308,6 +338,12 @@ impl Server {
             if ready.stop {
                 return self.end(signals, Duration::ZERO);
             }
+            for pid in ready.lines {
+                self.hear(pid);
+            }
+            if let Err(error) = self.release(Instant::now()) {
+                self.complain(&format!("cannot start a session: {error}"));
+            }
             for index in ready.listeners {
                 if let Err(error) = self.accept(index) {
                     self.complain(&format!("cannot accept a connection: {error}"));
@@ -328,14 +364,25 @@ impl Server {
             self.listeners.iter().map(|listener| PollFd::new(&listener.socket, flags)).collect();
         waiting.push(PollFd::new(signals, PollFlags::IN));
         waiting.extend(stop.map(|stop| PollFd::from_borrowed_fd(stop, PollFlags::IN)));
-        let pause = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
-        match poll(&mut waiting, (!accepting).then_some(&pause)) {
+        let behind = waiting.len();
+        let lines: Vec<_> =
+            self.sessions.iter().filter_map(|(&pid, seat)| Some((pid, seat.line.as_ref()?))).collect();
+        waiting.extend(lines.iter().map(|(_, line)| PollFd::new(*line, PollFlags::IN)));
+        let pause = (!accepting).then_some(PAUSE);
+        let left = [pause, self.next_release(Instant::now())].into_iter().flatten().min();
+        let left = left.map(|left| Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        });
+        match poll(&mut waiting, left.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(format!("cannot wait for connections: {error}")),
         }
         let came: Vec<bool> = waiting.iter().map(|fd| !fd.revents().is_empty()).collect();
         let listeners = (0..self.listeners.len()).filter(|&index| came[index]).collect();
-        Ok(Ready { listeners, stop: came.get(self.listeners.len() + 1).copied().unwrap_or(false) })
+        let stopped = stop.is_some() && came[self.listeners.len() + 1];
+        let lines = lines.iter().zip(&came[behind..]).filter(|(_, came)| **came).map(|((pid, _), _)| *pid);
+        Ok(Ready { listeners, stop: stopped, lines: lines.collect() })
     }
 
     /// Accepts what waits at a port, a batch at most, so that signals are seen between.
@@ -354,19 +401,105 @@ impl Server {
                 self.turn_away(&socket, address, listening, why);
                 continue;
             }
-            let child = self.start(socket, listening)?;
-            self.sessions.insert(child, neighbourhood(address));
+            let held = Held { socket, address, index };
+            if self.must_wait(address, Instant::now()) {
+                self.hold(held);
+            } else {
+                self.let_in(held)?;
+            }
         }
         Ok(())
     }
 
     fn refusal(&self, address: IpAddr) -> Option<&'static str> {
-        if self.sessions.len() >= self.most {
+        if self.sessions.len() + self.held.len() >= self.most {
             return Some("too many connections");
         }
+        let most = of_setting(self.settings.sessions_of_address, MOST_OF_ADDRESS);
         let near = neighbourhood(address);
-        let same = self.sessions.values().filter(|&&other| other == near).count();
-        (same >= MOST_OF_ADDRESS).then_some("too many connections from this address")
+        let same = self.sessions.values().filter(|seat| seat.near == near).count();
+        let same = same + self.held_of(near);
+        (same >= most && !self.settings.trusts(address)).then_some("too many connections from this address")
+    }
+
+    fn held_of(&self, near: IpAddr) -> usize {
+        self.held.iter().filter(|held| neighbourhood(held.address) == near).count()
+    }
+
+    /// Tells whether a connection has to wait: for its time, or behind others from the same address.
+    fn must_wait(&self, address: IpAddr, now: Instant) -> bool {
+        let near = neighbourhood(address);
+        let early = self.failures.until(near, now).is_some() || self.held_of(near) > 0;
+        early && !self.settings.trusts(address)
+    }
+
+    /// Keeps a connection waiting, if there is room.
+    fn hold(&mut self, held: Held) {
+        let (near, address) = (neighbourhood(held.address), held.address);
+        self.held.retain(|held| neighbourhood(held.address) != near || !held.is_gone());
+        if self.held_of(near) >= MOST_HELD.0 || self.held.len() >= MOST_HELD.1 {
+            let listening = self.listeners[held.index].listening;
+            return self.turn_away(&held.socket, address, listening, "too many connections from this address");
+        }
+        self.complain(&format!("too many wrong passwords: kept waiting host=[{address}]"));
+        self.held.push(held);
+    }
+
+    /// Lets those in who have waited long enough; who did not stay does not count.
+    fn release(&mut self, now: Instant) -> io::Result<()> {
+        let mut index = 0;
+        while let Some(held) = self.held.get(index) {
+            if held.is_gone() {
+                self.held.remove(index);
+            } else if self.failures.until(neighbourhood(held.address), now).is_some() {
+                index += 1;
+            } else {
+                let held = self.held.remove(index);
+                self.let_in(held)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns how long it is until somebody is let in who waits.
+    fn next_release(&self, now: Instant) -> Option<Duration> {
+        let until = |held: &Held| self.failures.until(neighbourhood(held.address), now).unwrap_or(now);
+        let next = self.held.iter().map(until).min()?;
+        Some(next.saturating_duration_since(now) + Duration::from_millis(1))
+    }
+
+    fn let_in(&mut self, held: Held) -> io::Result<()> {
+        let Held { socket, address, index } = held;
+        let near = neighbourhood(address);
+        let (child, line) = self.start(socket, self.listeners[index].listening)?;
+        self.sessions.insert(child, Seat { near, line: Some(line), user: None });
+        self.failures.let_in(near, Instant::now());
+        Ok(())
+    }
+
+    /// Takes what a session says before anybody has logged in.
+    fn hear(&mut self, pid: Pid) {
+        loop {
+            let Some(seat) = self.sessions.get_mut(&pid) else { return };
+            match seat.line.as_ref().map_or(Heard::Silence, Line::hear) {
+                Heard::Silence => return,
+                Heard::Gone => seat.line = None,
+                Heard::Failure => self.failures.note(seat.near, Instant::now()),
+                Heard::Asks(user) => self.seat_user(pid, user),
+            }
+        }
+    }
+
+    fn seat_user(&mut self, pid: Pid, user: u32) {
+        let most = of_setting(self.settings.sessions_of_user, MOST_OF_USER);
+        let others = self.sessions.iter().filter(|(other, seat)| **other != pid && seat.user == Some(user));
+        let allowed = others.count() < most;
+        if let Some(seat) = self.sessions.get_mut(&pid) {
+            seat.user = allowed.then_some(user);
+            if let Some(line) = &seat.line {
+                line.answer(allowed);
+            }
+        }
     }
 
     fn turn_away(
@@ -392,8 +525,9 @@ impl Server {
         }
     }
 
-    /// Starts the process of a session: ourselves anew, with the connection as its standard input and output.
-    fn start(&self, socket: TcpStream, listening: Listening) -> io::Result<Pid> {
+    /// Starts the process of a session: ourselves anew, with the connection as its standard input and the line to us as its
+    /// standard output.
+    fn start(&self, socket: TcpStream, listening: Listening) -> io::Result<(Pid, Line)> {
         // An accepted socket does not inherit the listener's flags here, but does elsewhere.
         socket.set_nonblocking(false)?;
         let socket = OwnedFd::from(socket);
@@ -417,15 +551,18 @@ impl Server {
         }
         // Ctrl-C at our terminal is for us: we tell sessions to close their mailboxes.
         command.process_group(0);
-        command.stdin(Stdio::from(socket.try_clone()?)).stdout(Stdio::from(socket));
+        let (line, theirs) = Line::new()?;
+        command.stdin(Stdio::from(socket)).stdout(Stdio::from(theirs));
         let child = command.spawn()?;
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        id.ok_or_else(|| io::Error::other("a process without an id"))
+        id.map(|id| (id, line)).ok_or_else(|| io::Error::other("a process without an id"))
     }
 
     /// Takes note of sessions that have ended.
     fn reap(&mut self) {
         while let Ok(Some((pid, _status))) = rustix::process::wait(WaitOptions::NOHANG) {
+            // Its last words first.
+            self.hear(pid);
             self.sessions.remove(&pid);
         }
     }
@@ -434,6 +571,7 @@ impl Server {
     fn end(mut self, signals: &SignalPipe, grace: Duration) -> Result<(), String> {
         activation::notify_stopping().ok();
         self.listeners.clear();
+        self.held.clear();
         self.say(Priority::Info, &format!("stopping, {} sessions", self.sessions.len()));
         if self.await_sessions(signals, grace) {
             return Ok(());
@@ -489,9 +627,45 @@ fn neighbourhood(address: IpAddr) -> IpAddr {
     }
 }
 
+/// A session.
+struct Seat {
+    /// Where its client is, as [`neighbourhood`] has it.
+    near: IpAddr,
+    /// The line to its process, as long as nobody has logged in.
+    line: Option<Line>,
+    /// Who has.
+    user: Option<u32>,
+}
+
+/// A connection that waits for its session.
+struct Held {
+    socket: TcpStream,
+    address: IpAddr,
+    /// Of the listener that it came to.
+    index: usize,
+}
+
+impl Held {
+    /// Tells whether the client has not stayed. One that speaks first, as in TLS, has.
+    fn is_gone(&self) -> bool {
+        use rustix::net::RecvFlags;
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        match rustix::net::recv(&self.socket, &mut [0_u8; 1][..], flags) {
+            Ok((count, _)) => count == 0,
+            Err(error) => !matches!(error, rustix::io::Errno::AGAIN | rustix::io::Errno::INTR),
+        }
+    }
+}
+
+fn of_setting(setting: Option<u32>, usual: usize) -> usize {
+    setting.and_then(|number| usize::try_from(number).ok()).unwrap_or(usual)
+}
+
 struct Ready {
     listeners: Vec<usize>,
     stop: bool,
+    /// Sessions that have something to say.
+    lines: Vec<Pid>,
 }
 
 #[cfg(test)]
@@ -511,6 +685,10 @@ mod tests {
         assert_eq!(spoken("", 4000), "imap");
     }
 
+    fn seat(near: IpAddr) -> Seat {
+        Seat { near, line: None, user: None }
+    }
+
     #[test]
     fn sessions_are_limited_in_all_and_for_each_address() {
         let mut server = Server::new(Vec::new(), Role::Host, Log::stderr("test"), MOST_OF_ADDRESS + 10);
@@ -518,12 +696,12 @@ mod tests {
         let pid = |n: usize| Pid::from_raw(i32::try_from(n).expect("small") + 2).expect("not zero");
         for n in 0..MOST_OF_ADDRESS {
             assert_eq!(server.refusal(address(1)), None);
-            server.sessions.insert(pid(n), address(1));
+            server.sessions.insert(pid(n), seat(address(1)));
         }
         assert_eq!(server.refusal(address(1)), Some("too many connections from this address"));
         assert_eq!(server.refusal(address(2)), None);
         for n in 0..10 {
-            server.sessions.insert(pid(MOST_OF_ADDRESS + n), address(2));
+            server.sessions.insert(pid(MOST_OF_ADDRESS + n), seat(address(2)));
         }
         assert_eq!(server.refusal(address(3)), Some("too many connections"));
     }
@@ -536,7 +714,7 @@ mod tests {
             let near = address(&format!("2001:db8:1:2::{n:x}"));
             assert_eq!(server.refusal(near), None);
             let pid = Pid::from_raw(i32::try_from(n).expect("small") + 2).expect("not zero");
-            server.sessions.insert(pid, neighbourhood(near));
+            server.sessions.insert(pid, seat(neighbourhood(near)));
         }
         assert!(server.refusal(address("2001:db8:1:2:3:4:5:6")).is_some());
         assert_eq!(server.refusal(address("2001:db8:1:3::1")), None);

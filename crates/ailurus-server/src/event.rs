@@ -100,7 +100,7 @@ pub struct Login {
     pub mailboxes: Mailboxes,
 }
 
-/// Why nobody came in. The peer is told the same in every case, but for that who has moved.
+/// Why nobody came in. The peer is told the same in every case, but for who has moved and who has too many sessions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum LoginFailure {
@@ -110,6 +110,8 @@ pub enum LoginFailure {
     Unavailable,
     /// The account has moved ([`crate::Referrals::user`]): the password is right, or there is none to check any more.
     Moved,
+    /// The password is right, and the user has as many sessions as are allowed.
+    TooManySessions,
 }
 
 /// A signal that the process got, or what stands for it.

@@ -6,6 +6,7 @@ mod alone;
 mod bottle;
 mod demo;
 mod host;
+mod limits;
 mod packaging;
 #[allow(dead_code, unreachable_pub, reason = "other test programs share it")]
 #[path = "../support/peer.rs"]

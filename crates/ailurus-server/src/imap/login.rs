@@ -81,6 +81,14 @@ impl Session {
         };
         match login {
             Ok(login) => self.enter(&tag, &attempt, login),
+            Err(LoginFailure::TooManySessions) => {
+                let name = match attempt.how {
+                    How::Login => CommandName::Login,
+                    How::Authenticate(_) => CommandName::Authenticate,
+                };
+                self.answer(&tag, name, Outcome::no("Too many sessions of this user").with(Code::Limit));
+                self.command_ended();
+            }
             Err(LoginFailure::Moved) if self.refer_user(&tag, &attempt) => {}
             Err(LoginFailure::Refused | LoginFailure::Unavailable | LoginFailure::Moved) => {
                 let next = self.base.refused(&attempt);

@@ -93,7 +93,12 @@ impl<P: Protocol> Session<P> {
         };
         match login {
             Ok(login) => self.enter(&attempt, login),
-            Err(LoginFailure::Refused | LoginFailure::Unavailable | LoginFailure::Moved) => {
+            Err(
+                LoginFailure::Refused
+                | LoginFailure::Unavailable
+                | LoginFailure::Moved
+                | LoginFailure::TooManySessions,
+            ) => {
                 let next = self.base.refused(&attempt);
                 self.go_on(next);
             }
