@@ -119,3 +119,13 @@ fn charsets() {
 fn encoded_words() {
     run("encoded_words");
 }
+
+#[test]
+fn scram_messages() {
+    run("scram_messages");
+}
+
+#[test]
+fn password_database() {
+    run("password_database");
+}

@@ -9,6 +9,7 @@ mod imap;
 mod mail;
 mod mailbox;
 mod order;
+mod passwords;
 mod pop;
 
 pub use charset::{charsets, encoded_words};
@@ -17,6 +18,7 @@ pub use imap::{framing, grammar};
 pub use mail::{addresses, mime};
 pub use mailbox::{from_lines, mbx_records, mmdf_marks, mtx_lines, tenex_lines};
 pub use order::{references, subjects};
+pub use passwords::{password_database, scram_messages};
 pub use pop::pop_lines;
 
 use crate::random::Random;
@@ -38,7 +40,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 19] = [
     Target { name: "framing", run: framing, dictionary: "imap.dict", seeds: sessions },
     Target { name: "grammar", run: grammar, dictionary: "imap.dict", seeds: commands },
     Target { name: "pop_lines", run: pop_lines, dictionary: "pop.dict", seeds: sessions },
@@ -55,6 +57,18 @@ pub const TARGETS: [Target; 17] = [
     Target { name: "mh_sidecar", run: mh_sidecar, dictionary: "mh.dict", seeds: mh_sidecars },
     Target { name: "newsrc", run: newsrc, dictionary: "newsrc.dict", seeds: newsrcs },
     Target { name: "charsets", run: charsets, dictionary: "charsets.dict", seeds: charset::texts },
+    Target {
+        name: "scram_messages",
+        run: scram_messages,
+        dictionary: "scram.dict",
+        seeds: passwords::exchanges,
+    },
+    Target {
+        name: "password_database",
+        run: password_database,
+        dictionary: "scram.dict",
+        seeds: passwords::databases,
+    },
     Target { name: "encoded_words", run: encoded_words, dictionary: "words.dict", seeds: charset::words },
 ];
 
