@@ -439,7 +439,12 @@ impl Server {
         self.held.retain(|held| neighbourhood(held.address) != near || !held.is_gone());
         if self.held_of(near) >= MOST_HELD.0 || self.held.len() >= MOST_HELD.1 {
             let listening = self.listeners[held.index].listening;
-            return self.turn_away(&held.socket, address, listening, "too many connections from this address");
+            return self.turn_away(
+                &held.socket,
+                address,
+                listening,
+                "too many connections from this address",
+            );
         }
         self.complain(&format!("too many wrong passwords: kept waiting host=[{address}]"));
         self.held.push(held);
