@@ -1,10 +1,12 @@
 //! What SORT and THREAD take from a header.
 //!
-//! Fields are those that ENVELOPE shows: of most the first counts, address fields accumulate. Texts are decoded and then
-//! brought to the canonical form of i;unicode-casemap, in which they are compared octet by octet (RFC 5255 §4.6).
+//! Fields are those that ENVELOPE shows: of most the first counts, address fields accumulate. Texts are decoded, as for
+//! SEARCH, and then brought to the canonical form of i;unicode-casemap, in which they are compared octet by octet (RFC 5255
+//! §4.6).
 
 use crate::subject::{base_subject, with_single_blanks};
-use ailurus_charset::casemap;
+use crate::text::{header_charset, is_raw};
+use ailurus_charset::{Charset, casemap};
 use ailurus_message::address::{self, Entry};
 use ailurus_message::{date::Date, header, words};
 use ailurus_store::MessageInfo;
@@ -49,6 +51,7 @@ impl FieldName {
 
 /// The wanted fields of a header.
 pub(crate) struct Fields<'h> {
+    header: &'h [u8],
     first: [Option<&'h [u8]>; FIELDS],
     /// Further values of address fields, where the first has no address.
     more: Vec<(FieldName, &'h [u8])>,
@@ -56,7 +59,7 @@ pub(crate) struct Fields<'h> {
 
 impl<'h> Fields<'h> {
     pub(crate) fn read(header: &'h [u8]) -> Self {
-        let mut fields = Self { first: [None; FIELDS], more: Vec::new() };
+        let mut fields = Self { header, first: [None; FIELDS], more: Vec::new() };
         for field in header::fields(header) {
             let Some(name) = FieldName::of(field.name) else { continue };
             let Some(first) = fields.first.get_mut(name as usize) else { continue };
@@ -88,7 +91,7 @@ impl<'h> Fields<'h> {
     pub(crate) fn subject(&self, out: &mut String) -> bool {
         out.clear();
         let Some(subject) = self.value(FieldName::Subject) else { return false };
-        let subject = decoded(subject);
+        let subject = self.decoded(subject);
         let subject = with_single_blanks(&subject);
         let base = base_subject(&subject);
         casemap(base.text, out);
@@ -100,7 +103,7 @@ impl<'h> Fields<'h> {
         out.clear();
         let first = self.values(name).find_map(address::first_mailbox);
         if let Some(mailbox) = first {
-            casemap(&decoded(&mailbox.local_part), out);
+            casemap(&self.decoded(&mailbox.local_part), out);
         }
     }
 
@@ -111,39 +114,45 @@ impl<'h> Fields<'h> {
         let shown = self.values(name).find_map(|value| {
             let mut first = None;
             address::parse(value, |entry| {
-                first.get_or_insert_with(|| shown(&entry));
+                first.get_or_insert_with(|| self.shown(&entry));
             });
             first
         });
         casemap(&shown.unwrap_or_default(), out);
     }
+
+    fn shown(&self, entry: &Entry<'_>) -> String {
+        match entry {
+            Entry::Mailbox(mailbox) => {
+                let name = mailbox.name.as_deref().map(|name| self.decoded(name));
+                name.filter(|name| !name.is_empty()).map(Cow::into_owned).unwrap_or_else(|| {
+                    let host = self.decoded(mailbox.host.as_bytes());
+                    format!("{}@{host}", self.decoded(&mailbox.local_part))
+                })
+            }
+            Entry::GroupStart(name) => self.decoded(name).into_owned(),
+            Entry::GroupEnd => String::new(),
+            Entry::Broken(broken) => format!("{}@.SYNTAX-ERROR.", broken.as_local_part()),
+        }
+    }
+
+    /// Returns a value with its encoded words decoded, and raw octets as SEARCH has them.
+    fn decoded<'v>(&self, value: &'v [u8]) -> Cow<'v, str> {
+        match std::str::from_utf8(value) {
+            // The escapes are those of ISO-2022.
+            Ok(text) if !text.contains("=?") && !text.contains(['\n', '\t', '\x1b']) => Cow::Borrowed(text),
+            _ => Cow::Owned(words::decode_or(value, self.raw_charset(value))),
+        }
+    }
+
+    /// Returns the charset of raw octets in a value, if there are any.
+    fn raw_charset(&self, value: &[u8]) -> Option<Charset> {
+        if is_raw(value) { header_charset(self.header) } else { None }
+    }
 }
 
 /// So many more address fields are looked at.
 const MOST_FIELDS: usize = 64;
-
-fn shown(entry: &Entry<'_>) -> String {
-    match entry {
-        Entry::Mailbox(mailbox) => {
-            let name = mailbox.name.as_deref().map(decoded).filter(|name| !name.is_empty());
-            name.map(Cow::into_owned).unwrap_or_else(|| {
-                let host = decoded(mailbox.host.as_bytes()).into_owned();
-                format!("{}@{host}", decoded(&mailbox.local_part))
-            })
-        }
-        Entry::GroupStart(name) => decoded(name).into_owned(),
-        Entry::GroupEnd => String::new(),
-        Entry::Broken(broken) => format!("{}@.SYNTAX-ERROR.", broken.as_local_part()),
-    }
-}
-
-/// Returns a value with its encoded words decoded.
-fn decoded(value: &[u8]) -> Cow<'_, str> {
-    match std::str::from_utf8(value) {
-        Ok(text) if !text.contains("=?") && !text.contains(['\n', '\t']) => Cow::Borrowed(text),
-        _ => Cow::Owned(words::decode(value)),
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -170,6 +179,34 @@ mod tests {
             ("To: x@y", ""),
         ] {
             assert_eq!(display(field), value, "{field}");
+        }
+    }
+
+    #[test]
+    fn raw_octets_are_read_as_by_search() {
+        for (charset, raw, meant) in [
+            ("koi8-r", &b"\xf0\xd2\xc9\xd7\xc5\xd4"[..], "ПРИВЕТ"),
+            ("us-ascii", b"\xc9rin", "E\u{301}RIN"),
+            ("x-none", b"\xc3\x89rin", "E\u{301}RIN"),
+            ("iso-2022-jp", b"\x1b$B%F%9%H\x1b(B", "テスト"),
+            ("utf-8", b"\x1b$B%F%9%H\x1b(B", "テスト"),
+        ] {
+            let header = [
+                b"Subject: Re: ",
+                raw,
+                b"\r\nFrom: ",
+                raw,
+                b" <a@b>\r\nContent-Type: text/plain; charset=",
+                charset.as_bytes(),
+                b"\r\n\r\n",
+            ]
+            .concat();
+            let (mut subject, mut display) = (String::new(), String::new());
+            Fields::read(&header).subject(&mut subject);
+            Fields::read(&header).display(FieldName::From, &mut display);
+            let (mut canonical, in_charset) = (String::new(), format!("{charset} {subject}"));
+            casemap(meant, &mut canonical);
+            assert_eq!((&subject, &display), (&canonical, &canonical), "{in_charset}");
         }
     }
 

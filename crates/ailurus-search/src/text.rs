@@ -301,15 +301,18 @@ fn may_name_utf7(text: &[u8]) -> bool {
 }
 
 /// Tells whether a field has octets that need a charset which it does not name.
-fn is_raw(field: &[u8]) -> bool {
+pub(crate) fn is_raw(field: &[u8]) -> bool {
     !field.is_ascii() && str::from_utf8(field).is_err()
 }
 
 /// Returns the charset of the header's `Content-Type:`, if fields that are asked for need it.
 fn raw_charset(fields: &[Found<'_>], header: &[u8]) -> Option<Charset> {
-    if !fields.iter().any(|found| is_raw(found.field.value)) {
-        return None;
-    }
+    let is_needed = fields.iter().any(|found| is_raw(found.field.value));
+    if is_needed { header_charset(header) } else { None }
+}
+
+/// Returns the charset of the header's `Content-Type:`.
+pub(crate) fn header_charset(header: &[u8]) -> Option<Charset> {
     let content = header::fields(header).find(|field| field.is("Content-Type"))?;
     Charset::for_label(&ContentType::parse(content.value)?.parameters.get("charset")?)
 }
