@@ -213,7 +213,29 @@ impl Steps<'_> {
         tops.map(|node| tree(&nodes, node)).collect()
     }
 
+    /// ORDEREDSUBJECT: sorted by subject and date, cut where the subject changes, sorted by the date of the first.
+    fn ordered_subjects(&self) -> String {
+        let subject = |message: usize| {
+            crate::subject::base_subject(&self.mails[message].subject).text.to_ascii_uppercase()
+        };
+        let mut messages: Vec<usize> = (0..self.mails.len()).collect();
+        messages.sort_by_key(|message| (subject(*message), self.mails[*message].sent));
+        let mut threads: Vec<&[usize]> =
+            messages.chunk_by(|one, other| subject(*one) == subject(*other)).collect();
+        threads.sort_by_key(|thread| (self.mails[thread[0]].sent, thread[0]));
+        let mut out = String::new();
+        for thread in threads {
+            let leaf = |message: &usize| Plain { message: Some(*message), children: Vec::new() };
+            let children = thread[1..].iter().map(leaf).collect();
+            write_list(&Plain { message: Some(thread[0]), children }, &mut out);
+        }
+        out
+    }
+
     fn threads(&self, algorithm: ThreadAlgorithm) -> String {
+        if algorithm == ThreadAlgorithm::OrderedSubject {
+            return self.ordered_subjects();
+        }
         let mut roots = Vec::new();
         for mut root in self.links() {
             prune(&mut root);
@@ -368,7 +390,7 @@ fn threads_are_those_of_the_steps_as_written() {
                 arrived: random.below(9).into(),
             })
             .collect();
-        for algorithm in [ThreadAlgorithm::References, ThreadAlgorithm::Refs] {
+        for algorithm in ALL {
             let threads = threaded(algorithm, &mails);
             assert_eq!(threads, Steps { mails: &mails }.threads(algorithm), "{algorithm:?} {mails:#?}");
             met.insert(threads);
