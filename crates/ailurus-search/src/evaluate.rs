@@ -40,9 +40,7 @@ impl Node {
         texts: &mut Texts,
         needle: &mut dyn FnMut(&[u8]) -> Needle,
     ) -> Self {
-        let header = |texts: &mut Texts, name: &str, test| Self::Header(texts.add_header(name, test));
         match key {
-            SearchKey::All => Self::Always(true),
             SearchKey::And(keys) => {
                 let nodes = keys.iter().map(|key| Self::compile(key, context, texts, needle));
                 Self::And(nodes.collect())
@@ -52,6 +50,20 @@ impl Node {
                 Self::Or(Box::new(one), Box::new(Self::compile(other, context, texts, needle)))
             }
             SearchKey::Not(key) => Self::Not(Box::new(Self::compile(key, context, texts, needle))),
+            _ => Self::compile_leaf(key, context, texts, needle),
+        }
+    }
+
+    /// Makes a key ready in which there are no others: apart, so that what it takes of the stack is not taken at every depth.
+    fn compile_leaf(
+        key: &SearchKey,
+        context: &Context<'_>,
+        texts: &mut Texts,
+        needle: &mut dyn FnMut(&[u8]) -> Needle,
+    ) -> Self {
+        let header = |texts: &mut Texts, name: &str, test| Self::Header(texts.add_header(name, test));
+        match key {
+            SearchKey::All => Self::Always(true),
             SearchKey::Sequence(set) => Self::Seqs(set.resolve(context.exists)),
             SearchKey::Uid(set) => Self::Uids(set.resolve(context.largest_uid.map_or(0, |uid| uid.get()))),
             SearchKey::Saved => Self::Uids(context.saved.ranges().to_vec()),
