@@ -853,7 +853,7 @@ fn sort_and_thread() {
         "SORT (DATE) UTF-8",
         "SORT (DATE) UTF-8 ",
         "SORT (DATE)UTF-8 ALL",
-        "SORT RETURN (SAVE) (DATE) UTF-8 ALL",
+        "SORT RETURN (SAVED) (DATE) UTF-8 ALL",
         "THREAD",
         "THREAD ",
         "THREAD REFS",

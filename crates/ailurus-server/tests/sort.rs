@@ -75,7 +75,6 @@ fn extended_sort() {
          C: b UID SORT RETURN (MIN MAX COUNT ALL) (FROM) UTF-8 ALL\nS: * ESEARCH (TAG \"b\") UID MIN 5 MAX 4 ALL 5,2:3,1,4 COUNT 5\nS: b OK UID SORT completed\n\
          C: c SORT RETURN (MIN) (REVERSE DATE) UTF-8 2:3\nS: * ESEARCH (TAG \"c\") MIN 2\nS: c OK SORT completed\n\
          C: d SORT RETURN (MAX ALL COUNT) (DATE) UTF-8 TEXT nonesuch\nS: * ESEARCH (TAG \"d\") COUNT 0\nS: d OK SORT completed\n\
-         C: e SORT RETURN (SAVE) (DATE) UTF-8 ALL\nS: e BAD Missing or invalid argument to SORT\n\
          C: f SORT RETURN (PARTIAL 1:2) (DATE) UTF-8 ALL\nS: f BAD Missing or invalid argument to SORT\n",
     );
 }
@@ -156,6 +155,25 @@ fn what_is_saved_depends_on_what_is_returned() {
         selected(&format!(
             "C: a SEARCH RETURN ({options}) SUBJECT lunch\n{answer}S: a OK SEARCH completed\n\
              C: b SEARCH RETURN (ALL) $\nS: * ESEARCH (TAG \"b\") ALL {saved}\nS: b OK SEARCH completed\n",
+        ));
+    }
+}
+
+#[test]
+fn sort_saves_the_same_set() {
+    // By size: 5 1 2.
+    for (options, answer, saved) in [
+        ("SAVE", "", "1:2,5"),
+        ("SAVE MIN", "S: * ESEARCH (TAG \"a\") MIN 5\n", "5"),
+        ("MAX SAVE", "S: * ESEARCH (TAG \"a\") MAX 2\n", "2"),
+        ("MIN MAX SAVE", "S: * ESEARCH (TAG \"a\") MIN 5 MAX 2\n", "2,5"),
+        ("SAVE ALL", "S: * ESEARCH (TAG \"a\") ALL 5,1:2\n", "1:2,5"),
+    ] {
+        selected(&format!(
+            "C: a SORT RETURN ({options}) (SIZE) UTF-8 SUBJECT lunch\n{answer}S: a OK SORT completed\n\
+             C: b SEARCH RETURN (ALL) $\nS: * ESEARCH (TAG \"b\") ALL {saved}\nS: b OK SEARCH completed\n\
+             C: c UID SORT RETURN (SAVE) (SIZE) X-NONE ALL\nS: c NO [BADCHARSET <*>\n\
+             C: d SEARCH $\nS: * SEARCH\nS: d OK SEARCH completed\n",
         ));
     }
 }

@@ -29,7 +29,7 @@ pub struct SearchReturn {
     pub all: bool,
     /// `COUNT`
     pub count: bool,
-    /// `SAVE` (RFC 5182), of SEARCH only.
+    /// `SAVE` (RFC 5182)
     pub save: bool,
 }
 
@@ -42,7 +42,7 @@ fn parse_program(args: &mut Args<'_>) -> Result<SearchArgs, Fault> {
     if !args.has_more() {
         return Err(Fault::Missing);
     }
-    let returns = parse_returns(args, Save::Allowed)?;
+    let returns = parse_returns(args)?;
     let mut charset = None;
     if eat_ignoring_case(args, b"CHARSET ") {
         charset = Some(String::from_utf8_lossy(&args.astring()?).into());
@@ -54,22 +54,15 @@ fn parse_program(args: &mut Args<'_>) -> Result<SearchArgs, Fault> {
     Ok(SearchArgs { returns, program: SearchProgram { charset, key } })
 }
 
-/// Whether a command has the option SAVE.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Save {
-    Allowed,
-    Unknown,
-}
-
 /// Takes `RETURN`, its options and the space behind them, if they are there.
-pub(crate) fn parse_returns(args: &mut Args<'_>, save: Save) -> Result<Option<SearchReturn>, Fault> {
+pub(crate) fn parse_returns(args: &mut Args<'_>) -> Result<Option<SearchReturn>, Fault> {
     if !eat_ignoring_case(args, b"RETURN (") {
         return Ok(None);
     }
-    parse_options(args, save).map(Some)
+    parse_options(args).map(Some)
 }
 
-fn parse_options(args: &mut Args<'_>, save: Save) -> Result<SearchReturn, Fault> {
+fn parse_options(args: &mut Args<'_>) -> Result<SearchReturn, Fault> {
     let mut returns = SearchReturn::default();
     if args.eat(b')') {
         returns.all = true;
@@ -81,7 +74,7 @@ fn parse_options(args: &mut Args<'_>, save: Save) -> Result<SearchReturn, Fault>
             b"MAX" => returns.max = true,
             b"ALL" => returns.all = true,
             b"COUNT" => returns.count = true,
-            b"SAVE" if save == Save::Allowed => returns.save = true,
+            b"SAVE" => returns.save = true,
             _ => return Err(Fault::Missing),
         }
         if args.eat(b')') {

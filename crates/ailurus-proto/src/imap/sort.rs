@@ -1,7 +1,7 @@
 //! The arguments of SORT and THREAD (RFC 5256 §5; RFC 5957; of RFC 5267 the ESORT part).
 
 use crate::imap::args::{Args, Fault};
-use crate::imap::search::{Save, SearchReturn, parse_keys, parse_returns};
+use crate::imap::search::{SearchReturn, parse_keys, parse_returns};
 use crate::imap::{CommandName, Stop, SyntaxError};
 use ailurus_types::{SearchProgram, SortCriterion, SortKey, SortOrder, ThreadAlgorithm};
 
@@ -33,7 +33,7 @@ pub(crate) fn parse_sort(args: &mut Args<'_>, command: CommandName) -> Result<So
     if !args.has_more() {
         return Err(missing(Fault::Missing));
     }
-    let returns = parse_returns(args, Save::Unknown).map_err(missing)?;
+    let returns = parse_returns(args).map_err(missing)?;
     if !args.eat(b'(') {
         return Err(missing(Fault::Missing));
     }

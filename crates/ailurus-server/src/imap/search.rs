@@ -168,16 +168,15 @@ impl Search {
     }
 
     fn put_in_order(&mut self, selected: &mut Selected) -> Found {
-        match std::mem::replace(&mut self.order, Order::Mailbox(Vec::new())) {
-            Order::Mailbox(numbers) => {
-                if self.saves() {
-                    selected.saved = self.saved(&numbers, selected);
-                }
-                Found::new(self.name, self.returns, numbers)
-            }
-            Order::Sort(sorter) => Found::new(self.name, self.returns, sorter.finish()),
-            Order::Thread(threader) => Found::Threads(Box::new(threader.finish())),
+        let numbers = match std::mem::replace(&mut self.order, Order::Mailbox(Vec::new())) {
+            Order::Mailbox(numbers) => numbers,
+            Order::Sort(sorter) => sorter.finish(),
+            Order::Thread(threader) => return Found::Threads(Box::new(threader.finish())),
+        };
+        if self.saves() {
+            selected.saved = self.saved(&numbers, selected);
         }
+        Found::new(self.name, self.returns, numbers)
     }
 
     /// Returns what is saved: all that was found, or the first and last message if no more was asked for (RFC 5182 §2.4).
@@ -193,8 +192,6 @@ impl Search {
         if ends {
             return first.into_iter().chain(last).filter_map(uid).collect();
         }
-        let mut saved = UidSet::new();
-        numbers.iter().filter_map(uid).for_each(|uid| saved.insert(uid));
-        saved
+        numbers.iter().filter_map(uid).collect()
     }
 }
