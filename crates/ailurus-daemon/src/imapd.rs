@@ -123,10 +123,14 @@ impl Personal {
 /// Serves one accepted connection on standard input and output.
 #[must_use]
 pub fn connection(role: &Role, protocol: Protocol, tls_first: bool) -> ExitCode {
-    let settings = match role {
+    let mut settings = match role {
         Role::Personal(personal) if personal.sample => Settings::of_sample(&personal.news()),
         _ => Settings::read(&Files::of_host()),
     };
+    if let Role::Personal(_) = role {
+        // Whom the host sends away has a server here all the same: nobody is referred, and no client is to look for it.
+        settings.referrals.users.clear();
+    }
     let one = One::begin(protocol, protocol.program(), settings);
     one.sentry.set(Sentry::of_stdout());
     let remote = one.ends.remote.map_or_else(|| "UNKNOWN".into(), |address| address.to_string());

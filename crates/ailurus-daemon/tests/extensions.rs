@@ -2,8 +2,9 @@
 
 mod support;
 
+use std::process::Stdio;
 use support::bottle::Bottle;
-use support::{Client, Session, User, program};
+use support::{Client, Process, Session, User, program};
 
 fn session(user: &User) -> Session {
     let mut session = Session::preauthenticated(user);
@@ -319,6 +320,17 @@ fn moved_users_and_mailboxes_are_told_where_to_go() {
     assert_eq!(listed(client, "LIST (REMOTE) \"\" ol%"), ["LIST (\\Remote) \"/\" old"]);
     assert_eq!(listed(client, "RLIST \"\" ol%"), ["LIST () \"/\" old"]);
     assert!(listed(client, "LIST \"\" ol%").is_empty());
+    // A person's own server sends nobody away, whatever the host does.
+    let mut command = bottle.command_of_ada(&program("ailurus"));
+    command.arg("serve");
+    for option in ["--listen", "--tls-listen", "--pop3-listen", "--pop3-tls-listen"] {
+        command.args([option, "127.0.0.1:0"]);
+    }
+    let process = Process::start(command.stdin(Stdio::null()).stdout(Stdio::null()));
+    let line = process.await_log("listening on ");
+    let port = line.split_once(" (imap)").and_then(|(before, _)| before.rsplit(':').next()?.parse().ok());
+    let greeting = Client::connect(port.expect("a port")).greeting();
+    assert!(greeting.contains(" SASL-IR") && !greeting.contains("LOGIN-REFERRALS"), "{greeting}");
 }
 
 #[test]
