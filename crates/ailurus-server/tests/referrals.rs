@@ -4,6 +4,7 @@ mod harness;
 
 use ailurus_server::{Config, ImapUrl, LoginFailure, Referrals, Start};
 use ailurus_store::memory::Memory;
+use ailurus_store::{Mailboxes, Mode};
 use ailurus_types::MailboxName;
 use harness::{Harness, config};
 use std::sync::Arc;
@@ -86,6 +87,34 @@ fn moved_mailboxes_are_told_to_those_who_can_follow() {
     assert_eq!(of(&mut harness, "LIST () \"\" gon%"), Vec::<String>::new());
     let capabilities = harness.ask("a CAPABILITY").remove(0);
     assert!(capabilities.contains(" CHILDREN MAILBOX-REFERRALS BINARY "), "{capabilities}");
+}
+
+#[test]
+fn the_anonymous_user_is_told_of_nobodys_mailboxes() {
+    let memory = Memory::new();
+    let mailboxes = memory.mailboxes();
+    let mut environment = mailboxes.environment().clone();
+    environment.mode = Mode::Anonymous;
+    let mailboxes = Mailboxes::new(Arc::new(environment), vec![Arc::new(memory.clone())]);
+    let mut referrals = (*moved().referrals).clone();
+    referrals.mailboxes.push(("#public/lists".into(), url("imap://server5/lists")));
+    let config = Config { referrals: Arc::new(referrals), ..config() };
+    let mut harness =
+        Harness::start(&memory, config, Start::PreAuthenticated { user: "nobody".into(), mailboxes });
+    harness.out.clear();
+    for (command, answer) in [
+        ("EXAMINE #public/lists/x", "a NO [REFERRAL imap://server5/lists/x] <*>"),
+        ("STATUS gone (MESSAGES)", "a NO [NONEXISTENT] <*>"),
+        ("RLIST \"\" *", "* LIST (\\NoInferiors) NIL INBOX"),
+        ("LIST (REMOTE) \"\" *", "* LIST (\\NoInferiors) NIL INBOX"),
+        ("RLIST \"\" #public/*", "* LIST () \"/\" #public/lists"),
+        ("LIST (REMOTE) \"\" #public/*", "* LIST (\\Remote) \"/\" #public/lists"),
+    ] {
+        let lines = harness.ask(&format!("a {command}"));
+        let untagged = lines.iter().filter(|line| line.starts_with("* ")).count();
+        assert_eq!(untagged, usize::from(answer.starts_with("* ")), "{command} {lines:?}");
+        assert!(lines[0].starts_with(answer.trim_end_matches("<*>")), "{command} {lines:?}");
+    }
 }
 
 #[test]

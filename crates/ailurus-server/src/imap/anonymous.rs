@@ -35,13 +35,13 @@ pub(super) fn refusal(name: CommandName, body: &CommandBody) -> Option<Outcome> 
             mailbox.as_bytes().to_vec()
         }
         CommandBody::Status(args) => args.mailbox.as_bytes().to_vec(),
-        CommandBody::List(args) | CommandBody::Rlist(args) => pattern(&args.reference, &args.pattern),
+        CommandBody::List(args) | CommandBody::Rlist(args) => joined(&args.reference, &args.pattern),
         CommandBody::ListExtended(args) => {
-            let mut named = args.patterns.iter().map(|one| pattern(&args.reference, one));
+            let mut named = args.patterns.iter().map(|one| joined(&args.reference, one));
             named.find(|named| !is_everybodys(named))?
         }
-        CommandBody::Lsub(args) | CommandBody::Rlsub(args) => pattern(&args.reference, &args.pattern),
-        CommandBody::Scan { names, .. } => pattern(&names.reference, &names.pattern),
+        CommandBody::Lsub(args) | CommandBody::Rlsub(args) => joined(&args.reference, &args.pattern),
+        CommandBody::Scan { names, .. } => joined(&names.reference, &names.pattern),
         CommandBody::Find(
             ailurus_proto::imap::Find::Mailboxes(pattern) | ailurus_proto::imap::Find::AllMailboxes(pattern),
         ) => pattern.clone(),
@@ -51,12 +51,17 @@ pub(super) fn refusal(name: CommandName, body: &CommandBody) -> Option<Outcome> 
     (!is_everybodys(&named)).then(|| Outcome::no(text()).with(Code::NoPerm))
 }
 
-/// A pattern that starts with a mark of its own has no use for the reference.
-fn pattern(reference: &[u8], pattern: &[u8]) -> Vec<u8> {
+/// Returns reference and pattern as one. A pattern that starts with a mark of its own has no use for the reference.
+pub(super) fn joined(reference: &[u8], pattern: &[u8]) -> Vec<u8> {
     if is_marked(pattern) { pattern.to_vec() } else { [reference, pattern].concat() }
 }
 
-fn is_marked(name: &[u8]) -> bool {
+/// Tells whether a name that has moved concerns the anonymous user: others are names of users' own.
+pub(super) fn is_for_anonymous(name: &[u8]) -> bool {
+    is_marked(name) && is_everybodys(name)
+}
+
+pub(super) fn is_marked(name: &[u8]) -> bool {
     matches!(name.first(), Some(b'#' | b'{'))
 }
 
@@ -80,7 +85,8 @@ mod tests {
         {
             assert!(!is_everybodys(name), "{}", name.escape_ascii());
         }
-        assert_eq!(pattern(b"#shared/", b"*"), b"#shared/*");
-        assert_eq!(pattern(b"#public/", b"#shared/*"), b"#shared/*");
+        assert!(is_for_anonymous(b"#public/x") && !is_for_anonymous(b"#shared/x") && !is_for_anonymous(b"x"));
+        assert_eq!(joined(b"#shared/", b"*"), b"#shared/*");
+        assert_eq!(joined(b"#public/", b"#shared/*"), b"#shared/*");
     }
 }

@@ -1,5 +1,6 @@
 //! LIST, LSUB, their kin, SCAN, FIND, NAMESPACE (RFC 3501 §6.3.8, §6.3.9; RFC 2193; RFC 2342).
 
+use crate::imap::anonymous::{is_for_anonymous, is_marked, joined};
 use crate::imap::session::{Account, Session, Step, Task};
 use crate::imap::tagged::Outcome;
 use crate::imap::wording;
@@ -167,9 +168,14 @@ pub(crate) fn moved_names(
     reference: &[u8],
     patterns: &[&[u8]],
 ) -> VecDeque<Listed> {
-    let patterns: Vec<_> =
-        patterns.iter().map(|pattern| Pattern::new(&[reference, pattern].concat())).collect();
-    let matches = |name: &[u8]| patterns.iter().any(|pattern| pattern.matches(name));
+    let patterns: Vec<_> = patterns.iter().map(|pattern| joined(reference, pattern)).collect();
+    let patterns: Vec<_> = patterns.iter().map(|text| (is_marked(text), Pattern::new(text))).collect();
+    let is_told = |name: &[u8]| !account.is_anonymous() || is_for_anonymous(name);
+    // As with what is here, `*` is nothing of other namespaces.
+    let matches = |name: &[u8]| {
+        let mut of_kind = patterns.iter().filter(|(marked, _)| *marked == is_marked(name));
+        is_told(name) && of_kind.any(|(_, pattern)| pattern.matches(name))
+    };
     let names = referrals.names().filter(|name| matches(name) && !account.mailboxes.has_name(name));
     names
         .map(|name| Listed { name: name.into(), delimiter: Some(b'/'), attributes: Attributes::NONE })

@@ -2,10 +2,12 @@
 //!
 //! UNSUBSCRIBE is done here, where the subscription is.
 
+use crate::imap::anonymous::is_for_anonymous;
 use crate::imap::session::{Account, Session};
 use crate::imap::tagged::{Outcome, OutcomeCode};
 use crate::referral::url_of;
 use ailurus_proto::imap::{CommandBody, CommandName, Tag};
+use ailurus_types::MailboxName;
 
 impl Session {
     /// Refers a command elsewhere if it is about a mailbox that has moved.
@@ -20,8 +22,13 @@ impl Session {
         if referrals.mailboxes.is_empty() {
             return false;
         }
-        let user = account.mailboxes.environment().user.as_bytes();
-        let url = |mailbox: &ailurus_types::MailboxName| referrals.mailbox(user, mailbox.as_bytes());
+        let anonymous = account.is_anonymous();
+        // RFC 2193 §3: a URL without a user is for anonymous access.
+        let user = if anonymous { b"" } else { account.mailboxes.environment().user.as_bytes() };
+        let url = |mailbox: &MailboxName| {
+            let name = Some(mailbox.as_bytes()).filter(|name| !anonymous || is_for_anonymous(name));
+            name.and_then(|name| referrals.mailbox(user, name))
+        };
         let urls = match body {
             CommandBody::Select(mailbox)
             | CommandBody::Examine(mailbox)
