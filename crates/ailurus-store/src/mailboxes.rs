@@ -13,7 +13,7 @@ use crate::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, Level, Listed, Listing, Location, Mailbox,
     Manner, Namespaces, Place, Rejection, Result, Status, Subscription, list, namespaces, resolve,
 };
-use ailurus_types::{MailboxName, SpecialUse, SpecialUses};
+use ailurus_types::MailboxName;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
@@ -117,6 +117,13 @@ impl Mailboxes {
     /// [`Error::InvalidName`] with the reference's reason for what it would not make, [`Error::AlreadyExists`],
     /// and [`Error::Refused`] with a whole sentence for the rest.
     pub fn create(&self, name: &MailboxName) -> Result<()> {
+        self.create_only(name)?;
+        // What was said of one of this name that others took away is nothing of this one.
+        Uses::new(&self.environment).forget(name);
+        Ok(())
+    }
+
+    pub(crate) fn create_only(&self, name: &MailboxName) -> Result<()> {
         let text = name.as_bytes();
         if text.iter().any(|octet| matches!(octet, 0 | b'\r' | b'\n')) {
             return Err(Error::Refused("Can't create mailbox with such a name".into()));
@@ -156,36 +163,6 @@ impl Mailboxes {
             }
         }
         driver.create(at)
-    }
-
-    /// Makes a mailbox for these uses (RFC 6154): with them, or not at all.
-    ///
-    /// [`Error::Refused`] with a text that tells of the use where that is what does not go.
-    pub fn create_for(&self, name: &MailboxName, uses: SpecialUses) -> Result<()> {
-        self.create(name)?;
-        let given = Uses::new(&self.environment).give(name, uses);
-        given.inspect_err(|_| {
-            // It was made a moment ago, and is empty.
-            drop(self.delete(name));
-        })
-    }
-
-    /// Returns why a new mailbox of this name could not have these uses, if it could not.
-    pub fn refuses_uses(&self, name: &MailboxName, uses: SpecialUses) -> Result<Option<String>> {
-        if let Some(one) = [SpecialUse::All, SpecialUse::Flagged].into_iter().find(|one| uses.contains(*one))
-        {
-            return Ok(Some(format!("{} not supported", one.name())));
-        }
-        if name.as_bytes().ends_with(b"/") || matches!(forced_format(name.as_bytes()), Forced::Format(..)) {
-            return Ok(Some("Such a name cannot have a special use".into()));
-        }
-        let told = self.told_uses()?;
-        let held = uses
-            .iter()
-            .find_map(|one| told.iter().find(|(_, uses)| uses.contains(one)).map(|(name, _)| (one, name)));
-        Ok(held.map(|(one, name)| {
-            format!("{} is mailbox {} already", one.name(), MailboxName::new(name.as_slice()))
-        }))
     }
 
     /// Deletes a mailbox, or an empty directory.

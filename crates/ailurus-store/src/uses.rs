@@ -13,6 +13,7 @@
 //! phones find `sent-mail` without anyone setting it up. No use has two mailboxes but by hand.
 
 use crate::lines::{Lines, MAX_LINE, Rewrite, WriteFailure, append_line, each_line};
+use crate::resolve::{Forced, forced_format};
 use crate::{Claim, Environment, Error, Level, Mailboxes, Result};
 use ailurus_types::{MailboxName, SpecialUse, SpecialUses};
 use std::collections::BTreeMap;
@@ -67,11 +68,12 @@ impl<'e> Uses<'e> {
     pub(crate) fn give(&self, name: &MailboxName, uses: SpecialUses) -> Result<()> {
         let failed = |error| Error::io("write", self.lines.path())(error);
         let names: Vec<_> = uses.iter().map(SpecialUse::name).collect();
-        let line = [names.join(" ").as_bytes(), b"\t", name.as_bytes()].concat();
-        if line.len() > MAX_LINE || name.as_bytes().contains(&b'\n') {
+        let plain = plain(name);
+        let line = [names.join(" ").as_bytes(), b"\t", plain].concat();
+        if line.len() > MAX_LINE || plain.contains(&b'\n') {
             return Err(Error::Refused(format!("Can't give mailbox {name} a special use: name too long")));
         }
-        self.change(&mut |known| drop_if(known == name.as_bytes()))?;
+        self.change(&mut |known| drop_if(known == plain))?;
         let file = self.lines.open_locked(true).map_err(failed)?;
         let is_new = file.metadata().map_err(failed)?.len() == 0;
         append_line(&file, &line).map_err(failed)?;
@@ -80,7 +82,8 @@ impl<'e> Uses<'e> {
 
     /// Forgets a mailbox that was deleted.
     pub(crate) fn forget(&self, name: &MailboxName) {
-        self.carry(self.change(&mut |known| drop_if(known == name.as_bytes())));
+        let name = plain(name);
+        self.carry(self.change(&mut |known| drop_if(known == name)));
     }
 
     /// Follows a mailbox that was renamed, and those below it.
@@ -88,7 +91,8 @@ impl<'e> Uses<'e> {
         let (from, to) = (from.as_bytes(), to.as_bytes());
         self.carry(self.change(&mut |known| match known.strip_prefix(from) {
             Some(rest) if rest.is_empty() || rest.starts_with(b"/") => Rewrite::Change([to, rest].concat()),
-            _ => Rewrite::Keep,
+            // Of one that was there before.
+            _ => drop_if(known == to),
         }));
     }
 
@@ -129,6 +133,14 @@ impl<'e> Uses<'e> {
     }
 }
 
+/// Returns the name by which LIST tells of a mailbox that was named with its format.
+fn plain(name: &MailboxName) -> &[u8] {
+    match forced_format(name.as_bytes()) {
+        Forced::Format(_, plain) => plain,
+        Forced::No | Forced::Bad => name.as_bytes(),
+    }
+}
+
 fn drop_if(is_it: bool) -> Rewrite {
     if is_it { Rewrite::Drop } else { Rewrite::Keep }
 }
@@ -147,6 +159,43 @@ fn parse(line: &[u8]) -> Option<(SpecialUses, &[u8])> {
 }
 
 impl Mailboxes {
+    /// Makes a mailbox for these uses (RFC 6154): with them, or not at all.
+    ///
+    /// [`Error::Refused`] with a text that tells of the use where that is what does not go.
+    pub fn create_for(&self, name: &MailboxName, uses: SpecialUses) -> Result<()> {
+        let plain = MailboxName::new(plain(name));
+        if self.has_mailbox(&plain) {
+            return Err(Error::AlreadyExists(plain));
+        }
+        let file = Uses::new(self.environment());
+        // First, when the line means nothing: a mailbox that is there may get mail at once, and is not taken away again.
+        file.give(name, uses)?;
+        self.create_only(name).inspect_err(|_| file.forget(name))
+    }
+
+    fn has_mailbox(&self, name: &MailboxName) -> bool {
+        let at = self.resolve(name);
+        at.is_ok_and(|at| self.claimant(&at).is_ok_and(|driver| !driver.stands_in()))
+    }
+
+    /// Returns why a new mailbox of this name could not have these uses, if it could not.
+    pub fn refuses_uses(&self, name: &MailboxName, uses: SpecialUses) -> Result<Option<String>> {
+        if let Some(one) = [SpecialUse::All, SpecialUse::Flagged].into_iter().find(|one| uses.contains(*one))
+        {
+            return Ok(Some(format!("{} not supported", one.name())));
+        }
+        if name.as_bytes().ends_with(b"/") {
+            return Ok(Some("Such a name cannot have a special use".into()));
+        }
+        let told = self.told_uses()?;
+        let held = uses
+            .iter()
+            .find_map(|one| told.iter().find(|(_, uses)| uses.contains(one)).map(|(name, _)| (one, name)));
+        Ok(held.map(|(one, name)| {
+            format!("{} is mailbox {} already", one.name(), MailboxName::new(name.as_slice()))
+        }))
+    }
+
     /// Returns the mailboxes that have special uses, with them.
     pub fn special_uses(&self) -> Result<BTreeMap<Vec<u8>, SpecialUses>> {
         let mut found = self.told_uses()?;

@@ -4,3 +4,4 @@
 mod doubles;
 mod list;
 mod mailboxes;
+mod uses;
