@@ -111,6 +111,11 @@ fn newsrc() {
 }
 
 #[test]
+fn special_uses() {
+    run("special_uses");
+}
+
+#[test]
 fn charsets() {
     run("charsets");
 }

@@ -11,6 +11,7 @@ mod mailbox;
 mod order;
 mod passwords;
 mod pop;
+mod uses;
 
 pub use charset::{charsets, encoded_words};
 pub use folder::{mh_sidecar, mx_index, newsrc};
@@ -20,6 +21,7 @@ pub use mailbox::{from_lines, mbx_records, mmdf_marks, mtx_lines, tenex_lines};
 pub use order::{references, subjects};
 pub use passwords::{password_database, scram_messages};
 pub use pop::pop_lines;
+pub use uses::special_uses;
 
 use crate::random::Random;
 use crate::transcript;
@@ -40,7 +42,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     Target { name: "framing", run: framing, dictionary: "imap.dict", seeds: sessions },
     Target { name: "grammar", run: grammar, dictionary: "imap.dict", seeds: commands },
     Target { name: "pop_lines", run: pop_lines, dictionary: "pop.dict", seeds: sessions },
@@ -56,6 +58,7 @@ pub const TARGETS: [Target; 19] = [
     Target { name: "mx_index", run: mx_index, dictionary: "mx.dict", seeds: mx_indexes },
     Target { name: "mh_sidecar", run: mh_sidecar, dictionary: "mh.dict", seeds: mh_sidecars },
     Target { name: "newsrc", run: newsrc, dictionary: "newsrc.dict", seeds: newsrcs },
+    Target { name: "special_uses", run: special_uses, dictionary: "uses.dict", seeds: uses },
     Target { name: "charsets", run: charsets, dictionary: "charsets.dict", seeds: charset::texts },
     Target {
         name: "scram_messages",
@@ -232,6 +235,16 @@ fn newsrcs() -> Vec<Vec<u8>> {
     let fixtures =
         contents("fixtures/news").into_iter().filter(|text| text.windows(2).any(|two| two == b": "));
     fixtures.chain([b"a.b: 1-3,7\nc! 1\n".to_vec(), b"options -n\r\na.b! 2-4\r\n".to_vec()]).collect()
+}
+
+fn uses() -> Vec<Vec<u8>> {
+    let long = "x".repeat(1018);
+    let files = [
+        "\\Drafts \\Sent\tbox\n\\Trash\tmade\n",
+        "# mine\n\\Foo\tmade\n\\sent \\Foo\tmade",
+        &format!("\\Sent\tbox\n\\All\t{long}\n{long}\n"),
+    ];
+    files.iter().map(|text| text.as_bytes().to_vec()).collect()
 }
 
 /// The files of a folder of the checkout that are samples, not descriptions, and not large.
