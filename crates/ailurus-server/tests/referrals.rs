@@ -5,6 +5,7 @@ mod harness;
 use ailurus_server::{Config, ImapUrl, LoginFailure, Referrals, Start};
 use ailurus_store::memory::Memory;
 use ailurus_store::{Mailboxes, Mode};
+use ailurus_testkit::random::Random;
 use ailurus_types::MailboxName;
 use harness::{Harness, config};
 use std::sync::Arc;
@@ -147,4 +148,57 @@ fn moved_users_are_told_where_to_go() {
     let mut plain = Harness::new(&Memory::new(), config());
     let greeting = plain.line().expect("a greeting");
     assert!(!greeting.contains("REFERRALS"), "{greeting}");
+}
+
+#[test]
+fn whatever_urls_and_names_are_made_of_a_referral_is_one_word() {
+    let pieces: [&[u8]; 26] = [
+        b"imap://",
+        b"IMAPS://",
+        b"imap:/",
+        b"host",
+        b"a.b-c",
+        b":993",
+        b":",
+        b":99999",
+        b"/",
+        b"//",
+        b"@",
+        b";AUTH=*",
+        b"%20",
+        b"%",
+        b"]",
+        b"[",
+        b" ",
+        b"\r\n",
+        b"\0",
+        b"\"",
+        b"&AOk-",
+        b"&",
+        b"\xc3\xa9",
+        b"\xff",
+        b"x",
+        b"{3}",
+    ];
+    let mut random = Random::new(3);
+    let mut made = |most: usize| -> Vec<u8> {
+        let count = random.below(most);
+        (0..count).flat_map(|_| random.pick(&pieces).to_vec()).collect()
+    };
+    let mut good = 0;
+    for round in 0..20_000 {
+        let start: &[u8] = if round % 2 == 0 { b"imap://host/" } else { b"" };
+        let (text, user, below) = ([start, &made(6)].concat(), made(4), made(6));
+        let Ok(url) = ImapUrl::parse(&String::from_utf8_lossy(&text)) else { continue };
+        let referral = url.for_user(&user, &below);
+        let odd = |octet: u8| !octet.is_ascii_graphic() || b"[]{}\"<>\\".contains(&octet);
+        assert!(!referral.bytes().any(odd), "{referral}");
+        let again = ImapUrl::parse(&referral).expect("one that can be followed");
+        // Where a user is named, no other one is.
+        let names_user = url.for_user(b"", b"") == url.for_user(b"x", b"") || !user.is_empty();
+        let expected = if names_user { referral } else { url.for_user(b"other", &below) };
+        assert_eq!(again.for_user(b"other", b""), expected);
+        good += 1;
+    }
+    assert!(good > 1000, "{good}");
 }
