@@ -186,20 +186,24 @@ enum Task {
 #[derive(Debug, Args)]
 struct Serve {
     /// Listen here for IMAP (STARTTLS), and on no usual port of any protocol; may be repeated.
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     listen: Vec<SocketAddr>,
     /// The same for IMAP over TLS.
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     tls_listen: Vec<SocketAddr>,
     /// The same for POP3 (STLS).
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     pop3_listen: Vec<SocketAddr>,
     /// The same for POP3 over TLS.
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     pop3_tls_listen: Vec<SocketAddr>,
     /// The same for POP2, which has no TLS.
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     pop2_listen: Vec<SocketAddr>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an address and a port are wanted, such as 127.0.0.1:1143 or [::1]:1143".into())
 }
 
 impl Serve {

@@ -62,6 +62,11 @@ struct Databases {
 
 fn run(action: Action, file: Option<PathBuf>) -> Result<(), String> {
     let (databases, own_name) = match file {
+        Some(secrets)
+            if secrets.parent().is_some_and(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) =>
+        {
+            return Err(format!("there is no directory for {}", secrets.display()));
+        }
         Some(secrets) => (Databases { verifiers: None, secrets, of_host: false }, None),
         None if rustix::process::geteuid().is_root() => {
             let verifiers = Some(PASSWORD_DATABASE.into());
@@ -77,7 +82,14 @@ fn run(action: Action, file: Option<PathBuf>) -> Result<(), String> {
         Action::List => databases.list(),
         Action::Remove(user) => databases.remove(&user),
         Action::Set(user, kinds) => {
-            let user = user.or(own_name).ok_or("whose password? name a user")?;
+            let user = match (own_name, user) {
+                (Some(own), Some(user)) if !user.eq_ignore_ascii_case(&own) => {
+                    return Err(format!(
+                        "your own server lets in {own} alone, not {user}; the host's passwords are root's to change"
+                    ));
+                }
+                (own, user) => own.or(user).ok_or("whose password? name a user")?,
+            };
             databases.set(&user, kinds)
         }
     }
@@ -128,6 +140,11 @@ impl Databases {
         let mut verifiers = PasswordEditor::new(&self.read_verifiers()?);
         if self.of_host && users::by_name(user.as_bytes()).is_ok_and(|user| user.is_none()) {
             note(&format!("{user} has no account on this host and cannot log in before it has"));
+        }
+        if self.of_host
+            && users::by_name(user.as_bytes()).is_ok_and(|user| user.is_some_and(|user| user.uid == 0))
+        {
+            note(&format!("{user} has user id 0, which never logs in"));
         }
         let begins = |file: &Path| self.of_host && !file.exists();
         let password = ask_secret(user)?;

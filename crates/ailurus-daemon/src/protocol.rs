@@ -89,6 +89,9 @@ impl Protocol {
     }
 }
 
+/// How far the usual ports of a person's own server are above those of a host.
+const PERSONAL: u16 = 1000;
+
 /// A protocol with or without TLS before the greeting: what is listened for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Listening {
@@ -141,7 +144,7 @@ impl FromStr for Listening {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|listening| listening.to_string() == text);
-        found.ok_or_else(|| "one of imap, imaps, pop3, pop3s, pop2 is wanted".to_owned())
+        found.ok_or_else(|| format!("neither imap, imaps, pop3, pop3s nor pop2: {text}"))
     }
 }
 
@@ -154,6 +157,20 @@ pub struct Wanted {
     pub port: Option<u16>,
 }
 
+impl Wanted {
+    /// Returns the port, for a host.
+    #[must_use]
+    pub fn host_port(self) -> u16 {
+        self.port.unwrap_or_else(|| self.listening.port())
+    }
+
+    /// Returns the port, for a person's own server.
+    #[must_use]
+    pub fn personal_port(self) -> u16 {
+        self.port.unwrap_or_else(|| self.listening.port() + PERSONAL)
+    }
+}
+
 impl FromStr for Wanted {
     type Err = String;
 
@@ -161,7 +178,7 @@ impl FromStr for Wanted {
         let (name, port) = match text.split_once(':') {
             Some((name, port)) => {
                 let number = port.parse().ok().filter(|port| *port != 0);
-                (name, Some(number.ok_or_else(|| format!("{port} is no port"))?))
+                (name, Some(number.ok_or_else(|| format!("not a port from 1 to 65535: {port}"))?))
             }
             None => (text, None),
         };

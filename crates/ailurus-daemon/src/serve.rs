@@ -181,15 +181,35 @@ fn listeners(
     }
     let mut listeners = Vec::new();
     if !asked.is_empty() {
+        refuse_twice(asked)?;
         for &(listening, address) in asked {
             listeners.push(Listener::bind(address, listening)?);
         }
         return Ok(listeners);
     }
+    let all = settings
+        .protocols()
+        .into_iter()
+        .flat_map(|wanted| usual(&wanted).into_iter().map(move |address| (wanted.listening, address)));
+    refuse_twice(&all.collect::<Vec<_>>())?;
     for wanted in settings.protocols() {
         listeners.append(&mut bind_usual(&usual(&wanted), wanted.listening)?);
     }
     Ok(listeners)
+}
+
+/// An address that is asked for twice would be told to be another program's.
+fn refuse_twice(asked: &[(Listening, SocketAddr)]) -> Result<(), String> {
+    for (at, (listening, address)) in asked.iter().enumerate().filter(|(_, (_, address))| address.port() != 0)
+    {
+        if let Some((other, _)) = asked[..at].iter().find(|(_, other)| other == address) {
+            let (one, other) = (listening.about(), other.about());
+            return Err(format!(
+                "{address} is asked for twice, for {other} and for {one}: each needs a port of its own"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Binds all of these addresses but those of a protocol that this host lacks (IPv6).
@@ -228,12 +248,12 @@ fn is_lacking(error: &io::Error) -> bool {
 }
 
 fn host_addresses(wanted: &Wanted) -> Vec<SocketAddr> {
-    let port = wanted.port.unwrap_or(wanted.listening.port());
+    let port = wanted.host_port();
     vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()]
 }
 
 fn person_addresses(wanted: &Wanted) -> Vec<SocketAddr> {
-    let port = wanted.port.unwrap_or(wanted.listening.port() + PERSONAL);
+    let port = wanted.personal_port();
     vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
 }
 
@@ -251,13 +271,13 @@ fn spoken_at(name: &str, port: u16) -> Listening {
     // `pop3s` has `pop3` in it.
     let named = Listening::ALL.into_iter().rev().filter(|listening| name.contains(&listening.to_string()));
     let named = named.max_by_key(|listening| listening.tls);
-    let usual = |listening: &Listening| [listening.port(), listening.port() + PERSONAL].contains(&port);
+    let usual = |listening: &Listening| {
+        let wanted = Wanted { listening: *listening, port: None };
+        [wanted.host_port(), wanted.personal_port()].contains(&port)
+    };
     let plain = Listening { protocol: Protocol::Imap, tls: false };
     named.filter(|_| !usual(&plain)).or_else(|| Listening::ALL.into_iter().find(usual)).unwrap_or(plain)
 }
-
-/// The ports of a person's own server are so far above those of a host.
-const PERSONAL: u16 = 1000;
 
 /// The server itself.
 pub struct Server {
@@ -743,6 +763,16 @@ mod tests {
             let error = bind_usual(&order, IMAP).expect_err("127.0.0.1 is taken");
             assert!(error.contains("another program has the port"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_port_for_two_protocols_is_refused() {
+        let pop3 = Listening { protocol: Protocol::Pop3, tls: false };
+        let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let error = refuse_twice(&[(IMAP, at(1143)), (pop3, at(1143))]).expect_err("one port");
+        assert!(error.contains("127.0.0.1:1143 is asked for twice, for IMAP and for POP3"), "{error}");
+        assert_eq!(refuse_twice(&[(IMAP, at(1143)), (pop3, at(1144))]), Ok(()));
+        assert_eq!(refuse_twice(&[(IMAP, at(0)), (pop3, at(0))]), Ok(()), "the system chooses");
     }
 
     #[test]

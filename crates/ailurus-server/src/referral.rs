@@ -69,12 +69,12 @@ impl ImapUrl {
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = |why: &str| Err(format!("{why}: {text}"));
         let Some((scheme, rest)) = text.split_once("://") else {
-            return wrong("no URL that starts with imap://");
+            return wrong("a URL that starts with imap:// or imaps:// is wanted, not");
         };
         let scheme = match scheme.to_ascii_lowercase().as_str() {
             "imap" => "imap",
             "imaps" => "imaps",
-            _ => return wrong("no URL that starts with imap://"),
+            _ => return wrong("a URL that starts with imap:// or imaps:// is wanted, not"),
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, server) = match authority.rsplit_once('@') {
@@ -103,7 +103,7 @@ impl ImapUrl {
             })
         };
         if !(good(path) && user.is_none_or(|user| !user.is_empty() && good(user))) {
-            return wrong("a character that is to be written as %XX in the URL");
+            return wrong("a space, bracket, quotation mark or the like has to be written as %XX in the URL");
         }
         Ok(Self { scheme, user: user.map(str::to_owned), server: server.into(), path: path.into() })
     }

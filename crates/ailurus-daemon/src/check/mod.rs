@@ -160,7 +160,7 @@ pub fn of_person() -> Vec<Finding> {
     let mut findings = Vec::new();
     let files = [own.password_file(), own.verifier_file()];
     let private: Vec<_> =
-        files.iter().filter(|file| file.exists()).map(|file| private_file(file, "chmod 600")).collect();
+        files.iter().filter(|file| !is_missing(file)).map(|file| private_file(file, "chmod 600")).collect();
     if private.is_empty() {
         findings.push(Finding::note(
             "your own server has not been started yet",
@@ -191,6 +191,11 @@ pub fn of_person() -> Vec<Finding> {
     };
     findings.extend(mailboxes(surroundings, &settings));
     findings
+}
+
+/// Tells whether there is no such file; one that cannot be looked at may be there.
+fn is_missing(file: &Path) -> bool {
+    fs::symlink_metadata(file).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// Session locks are in /tmp, where all mail programs look for them.

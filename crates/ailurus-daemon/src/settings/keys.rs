@@ -1,8 +1,9 @@
 //! The keys of `/etc/ailurus.toml`: the one place where each is declared, for the reader, the man page and the example file.
 
 use super::toml::Value;
-use super::{Mode, Settings, Space, Spool, format, host_name, keyword};
+use super::{Mode, Settings, Space, Spool, format, host_name, keyword, near};
 use crate::client_certificate::CertificateUser;
+use crate::protocol::{Listening, Wanted};
 use ailurus_server::{ImapUrl, Plaintext};
 use ailurus_store::{Advertise, Restrictions};
 
@@ -56,7 +57,7 @@ pub(super) const KEYS: [Key; 48] = [
         about: "What `ailurus serve` listens for: \"imap\", \"pop3\" and \"pop2\", with an s behind the first two inside TLS; each \
                 on its usual port or on another behind a colon, such as \"pop3:2110\".",
         old: &[],
-        take: |settings, value| settings.protocols = value.list(str::parse),
+        take: protocols,
     },
     Key {
         table: "server",
@@ -474,6 +475,27 @@ fn client(text: &str) -> Result<String, String> {
         return Err(format!("neither an address nor a host name: {text}"));
     }
     Ok(text.into())
+}
+
+fn protocols(settings: &mut Settings, value: &mut Value<'_>) {
+    let read = |text: &str| {
+        text.parse::<Wanted>().map_err(|why| {
+            let known: Vec<_> = Listening::ALL.iter().map(ToString::to_string).collect();
+            let name = text.split(':').next().unwrap_or(text);
+            why + &near::suggestion(name, known.iter().map(String::as_str).filter(|known| *known != name))
+        })
+    };
+    settings.protocols = value.list(read);
+    let Some(wanted) = &settings.protocols else { return };
+    if wanted.is_empty() && value.is_right() {
+        value.refuse("nothing to listen for (to serve nobody, do not start `ailurus serve`)".into());
+    }
+    for (at, one) in wanted.iter().enumerate() {
+        if let Some(other) = wanted[..at].iter().find(|other| other.host_port() == one.host_port()) {
+            let (other, port) = (other.listening, one.host_port());
+            value.refuse(format!("{other} and {} on the same port, {port}", one.listening));
+        }
+    }
 }
 
 fn restrictions(value: &mut Value<'_>) -> Option<Restrictions> {

@@ -245,6 +245,11 @@ impl<'v> Value<'v> {
         self.list(|text| word(text, words))
     }
 
+    /// Tells whether nothing was wrong so far.
+    pub(super) fn is_right(&self) -> bool {
+        self.wrong.is_empty()
+    }
+
     /// Adds a complaint about all of the value.
     pub(super) fn refuse(&mut self, why: String) {
         self.complain(&self.item.span(), why);

@@ -119,3 +119,19 @@ fn help_is_there_for_both_programs() {
         eprintln!("note: run by root");
     }
 }
+
+#[test]
+fn passwd_of_ones_own_server_is_for_oneself() {
+    let home = scratch();
+    let passwd = |arguments: &[&str]| {
+        let done = run(ordinary("ailurus", home.path()).arg("passwd").args(arguments), "secret\n");
+        (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let (done, why) = passwd(&["somebody-else"]);
+    assert!(!done && why.contains("not somebody-else"), "{why}");
+    assert_eq!(fs::read_dir(home.path()).expect("ours").count(), 0, "nothing is made");
+    let nowhere = home.path().join("no/secrets");
+    let (done, why) = passwd(&["ada", "--file", &nowhere.to_string_lossy()]);
+    assert!(!done && why.contains("there is no directory for"), "{why}");
+    assert_eq!(passwd(&[]), (true, String::new()));
+}

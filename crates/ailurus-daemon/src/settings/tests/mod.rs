@@ -165,7 +165,19 @@ fn settings_that_the_original_does_not_have() {
     assert_eq!(listened(&Settings::default()), usual);
     let settings = of("protocols = ['imaps', 'pop2:2109']");
     assert_eq!(listened(&settings), [("imaps".to_owned(), None), ("pop2".to_owned(), Some(2109))]);
-    assert!(of("protocols = ['pop4']").refusal().is_some());
+    let wrong = [
+        ("'pop4'", "neither imap, imaps, pop3, pop3s nor pop2: pop4 (did you mean `pop3`?)"),
+        ("'imap:0'", "not a port from 1 to 65535: 0"),
+        ("", "nothing to listen for"),
+        ("'imap', 'pop3:143'", "imap and pop3 on the same port, 143"),
+        ("'imap', 'imaps', 'imap'", "imap and imap on the same port, 143"),
+    ];
+    for (list, why) in wrong {
+        let settings = of(&format!("protocols = [{list}]"));
+        assert!(settings.refusal().is_some(), "{list}");
+        assert!(settings.complaints[0].to_string().contains(why), "{:?}", settings.complaints);
+    }
+    assert_eq!(of("protocols = ['imap', 'imap:2143']").complaints, []);
 }
 
 #[test]
@@ -182,7 +194,7 @@ fn who_and_what_has_moved_is_read_with_its_mistakes() {
     assert_eq!(
         host.said(),
         [
-            "ailurus.toml:2:7: users: no URL that starts with imap://: http://server2/",
+            "ailurus.toml:2:7: users: a URL that starts with imap:// or imaps:// is wanted, not: http://server2/",
             "ailurus.toml:3:7: users: a string is wanted, not a number",
             "ailurus.toml:4:1: users: an empty name",
         ]
