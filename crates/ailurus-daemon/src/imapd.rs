@@ -179,7 +179,8 @@ impl One {
     fn begin(protocol: Protocol, program: &str, settings: Settings) -> Self {
         logging::close_stderr_on_connection();
         process::settle_umask();
-        let log = Arc::new(logging::open(program));
+        let facility = settings.log_facility.unwrap_or(Facility::Mail);
+        let log = Arc::new(logging::open(program).with_mail_as(facility));
         // SIGUSR1, which would end us, is what people send the original for its status file: taken, and nothing done.
         let wanted = [
             SystemSignal::Terminate,
@@ -398,6 +399,7 @@ impl One {
         config.plaintext = self.settings.plaintext_for(self.ends.remote).unwrap_or(usual);
         config.referrals = Arc::new(self.settings.referrals.clone());
         config.login_attempts = self.settings.login_attempts.unwrap_or(config.login_attempts);
+        config.status_warning = self.settings.status_warning.unwrap_or(config.status_warning);
         config.anonymous = ways.anonymous;
         let mut nonce = [0; 8];
         let random = process::random_bytes(&mut nonce).and_then(|()| process::random_bytes(&mut config.seed));

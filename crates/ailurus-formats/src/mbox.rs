@@ -4,6 +4,9 @@
 //! there and of unix format or empty, and if the spool is of unix format, empty, or not there. New mail is moved by
 //! [`crate::new_mail`], message by message; the reference copies the spool as it is, with the pseudo message and the UIDs
 //! of another mailbox.
+//!
+//! The surroundings can say that there is no such INBOX ([`Environment::mbox_as_inbox`]), since mailx makes the file by itself: it is
+//! then a mailbox like others.
 
 use crate::disk::Disk;
 use crate::unix::Unix;
@@ -32,7 +35,8 @@ impl Mbox {
     /// Returns the file, if the location is INBOX. Where users have no home of their own, or are locked into it, INBOX
     /// is a file there already.
     fn file(&self, at: &Location) -> Option<Location> {
-        let serves = at.place == Place::Inbox && self.environment.mode == Mode::Open;
+        let Environment { mode, mbox_as_inbox, .. } = self.environment.as_ref();
+        let serves = at.place == Place::Inbox && *mode == Mode::Open && *mbox_as_inbox;
         let path = self.environment.mailbox_dir.join("mbox");
         serves.then(|| Location { name: at.name.clone(), place: Place::Path(path) })
     }

@@ -827,3 +827,14 @@ fn in_a_box_there_is_no_spool_to_move_from() {
         assert_eq!((mailbox.driver(), numbers(mailbox.as_mut())), ("unix", vec![1]));
     }
 }
+
+#[test]
+fn an_mbox_that_is_no_inbox_is_a_mailbox_like_others() {
+    let home = Home::with(Os::shared(), |environment| environment.mbox_as_inbox = false);
+    home.put("mbox", b"");
+    deliver(&home.path("spool"), &mail(1));
+    assert_eq!(numbers(&mut *select(&home)), [1]);
+    assert!(String::from_utf8(home.get("spool")).unwrap().contains("From here on: 1"));
+    let mut other = mailboxes(&home).select(&"mbox".into(), Access::ReadWrite).unwrap();
+    assert!(numbers(&mut *other).is_empty());
+}

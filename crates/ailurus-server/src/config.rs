@@ -37,6 +37,8 @@ pub struct Config {
     pub login_attempts: u32,
     /// Who and what has moved to other servers. IMAP alone can say so.
     pub referrals: Arc<Referrals>,
+    /// A client that asks for the STATUS of the mailbox that it has selected is told so.
+    pub status_warning: bool,
     /// How long it takes until a client is told that a login failed.
     pub login_failure: Duration,
 }
@@ -60,6 +62,7 @@ impl Config {
             client: client.into(),
             login_attempts: ailurus_auth::AttemptBudget::DEFAULT,
             referrals: Arc::default(),
+            status_warning: true,
             login_failure: Duration::from_secs(3),
         }
     }

@@ -54,6 +54,8 @@ pub struct Environment {
     pub hide_dot_files: bool,
     /// How many levels `*` goes down in LIST.
     pub list_depth: usize,
+    /// INBOX may be the file `mbox` in `mailbox_dir`, to which new mail is then moved.
+    pub mbox_as_inbox: bool,
     /// Where mh folders are; `None`: where `~/.mh_profile` says, if there is one, and else there are none.
     pub mh_path: Option<PathBuf>,
     /// INBOX may be the mh folder `inbox`.
@@ -115,6 +117,7 @@ impl Environment {
             from_widget_header_only: false,
             hide_dot_files: false,
             list_depth: 20,
+            mbox_as_inbox: true,
             mh_path: None,
             mh_allow_inbox: false,
             news: News::default(),

@@ -22,6 +22,22 @@ pub enum Facility {
     Auth,
     /// The standing server itself.
     Daemon,
+    /// What the host uses it for, as the next seven.
+    Local0,
+    /// See `Local0`.
+    Local1,
+    /// See `Local0`.
+    Local2,
+    /// See `Local0`.
+    Local3,
+    /// See `Local0`.
+    Local4,
+    /// See `Local0`.
+    Local5,
+    /// See `Local0`.
+    Local6,
+    /// See `Local0`.
+    Local7,
 }
 
 /// How much a line matters.
@@ -48,6 +64,8 @@ pub enum Priority {
 pub struct Log {
     ident: String,
     sink: Sink,
+    /// Where lines of [`Facility::Mail`] go.
+    mail: Facility,
 }
 
 #[derive(Debug)]
@@ -68,18 +86,26 @@ impl Log {
     /// Logs to the syslog that listens at a socket, as [`Log::syslog`] does.
     pub fn syslog_at(ident: &str, path: &Path) -> Self {
         let socket = Mutex::new(connect(path));
-        Self { ident: ident.into(), sink: Sink::Syslog { path: path.into(), socket } }
+        let sink = Sink::Syslog { path: path.into(), socket };
+        Self { ident: ident.into(), sink, mail: Facility::Mail }
     }
 
     /// Logs to standard error, for programs run by hand.
     pub fn stderr(ident: &str) -> Self {
-        Self { ident: ident.into(), sink: Sink::Stderr }
+        Self { ident: ident.into(), sink: Sink::Stderr, mail: Facility::Mail }
+    }
+
+    /// Has lines of [`Facility::Mail`] go to another facility.
+    #[must_use]
+    pub fn with_mail_as(self, mail: Facility) -> Self {
+        Self { mail, ..self }
     }
 
     /// Writes one line. Control characters in it are escaped, and what is beyond 2048 octets is cut off.
     pub fn emit(&self, facility: Facility, priority: Priority, line: &str) {
         let line = Escaped { octets: line.as_bytes(), limit: MAX_LINE, what: Escape::Controls };
         let pid = std::process::id();
+        let facility = if facility == Facility::Mail { self.mail } else { facility };
         match &self.sink {
             Sink::Syslog { path, socket } => {
                 let code = facility.code() << 3 | priority.code();
@@ -117,19 +143,43 @@ const MAX_LINE: usize = 2048;
 const PATIENCE: Duration = Duration::from_millis(200);
 
 impl Facility {
+    /// Those that lines about mail may go to.
+    pub const FOR_MAIL: [Self; 10] = [
+        Self::Mail,
+        Self::Daemon,
+        Self::Local0,
+        Self::Local1,
+        Self::Local2,
+        Self::Local3,
+        Self::Local4,
+        Self::Local5,
+        Self::Local6,
+        Self::Local7,
+    ];
+
     fn code(self) -> u8 {
-        match self {
-            Self::Mail => 2,
-            Self::Daemon => 3,
-            Self::Auth => 4,
-        }
+        self.code_and_name().0
     }
 
-    fn name(self) -> &'static str {
+    /// Returns the name by which syslog's configuration knows it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.code_and_name().1
+    }
+
+    fn code_and_name(self) -> (u8, &'static str) {
         match self {
-            Self::Mail => "mail",
-            Self::Daemon => "daemon",
-            Self::Auth => "auth",
+            Self::Mail => (2, "mail"),
+            Self::Daemon => (3, "daemon"),
+            Self::Auth => (4, "auth"),
+            Self::Local0 => (16, "local0"),
+            Self::Local1 => (17, "local1"),
+            Self::Local2 => (18, "local2"),
+            Self::Local3 => (19, "local3"),
+            Self::Local4 => (20, "local4"),
+            Self::Local5 => (21, "local5"),
+            Self::Local6 => (22, "local6"),
+            Self::Local7 => (23, "local7"),
         }
     }
 }
@@ -255,6 +305,23 @@ mod tests {
         log.emit(Facility::Mail, Priority::Debug, &"x".repeat(5000));
         let line = receive(&server);
         assert!(line.starts_with("<23>") && line.matches('x').count() == MAX_LINE);
+    }
+
+    #[test]
+    fn lines_about_mail_may_go_elsewhere() {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let path = scratch.path().join("log");
+        let server = UnixDatagram::bind(&path).expect("a socket");
+        let log = Log::syslog_at("imapd", &path).with_mail_as(Facility::Local7);
+        let code_of = |facility| {
+            log.emit(facility, Priority::Info, "x");
+            receive(&server).split_once('>').map(|(code, _)| code.to_owned())
+        };
+        let [mail, auth, daemon] = [Facility::Mail, Facility::Auth, Facility::Daemon].map(code_of);
+        assert_eq!(
+            (mail.as_deref(), auth.as_deref(), daemon.as_deref()),
+            (Some("<190"), Some("<38"), Some("<30"))
+        );
     }
 
     #[test]

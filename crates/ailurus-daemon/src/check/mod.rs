@@ -5,7 +5,7 @@ mod passwords;
 
 use crate::databases::{PASSWORD_DATABASE, Passwords};
 use crate::imapd::CERTIFICATE_NAME;
-use crate::protocol::{Protocol, Wanted};
+use crate::protocol::Protocol;
 use crate::settings::{Confinement, Files, Gravity, Settings};
 use crate::tls::CertificateStore;
 use crate::{personal, surroundings};
@@ -112,12 +112,12 @@ pub fn of_host() -> Vec<Finding> {
     findings.push(mlock());
     findings.extend(configuration(&files, &settings));
     findings.extend(access(&files.toml));
-    findings.extend(
-        settings.protocols().iter().map(|wanted| port(wanted.port.unwrap_or(wanted.listening.port()))),
-    );
+    findings.extend(settings.protocols().iter().map(|wanted| port(wanted.host_port())));
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     findings.extend(accounts(&passwd));
-    findings.extend(mbox_inboxes(&passwd));
+    if settings.mbox_is_inbox() {
+        findings.extend(mbox_inboxes(&passwd));
+    }
     for (path, effect, remedy) in FILES {
         if Path::new(path).exists() {
             findings.push(Finding::note(format!("{path} exists: {effect}"), remedy));
@@ -179,9 +179,10 @@ pub fn of_person() -> Vec<Finding> {
     let spool = spool.as_ref().unwrap_or(&own.spool);
     findings.push(spool_directory(spool.parent().unwrap_or(Path::new("/"))));
     findings.push(mlock());
-    let usual = |wanted: &Wanted| wanted.port.unwrap_or(wanted.listening.port() + 1000);
-    findings.extend(settings.protocols().iter().map(|wanted| port(usual(wanted))));
-    findings.extend(mbox_inbox(&own.user, &own.home.join("mbox")));
+    findings.extend(settings.protocols().iter().map(|wanted| port(wanted.personal_port())));
+    if settings.mbox_is_inbox() {
+        findings.extend(mbox_inbox(&own.user, &own.home.join("mbox")));
+    }
     let surroundings = surroundings::Surroundings {
         user: own.user,
         home: own.home,
@@ -389,7 +390,7 @@ fn mbox_inbox(user: &str, mbox: &Path) -> Option<Finding> {
     (found.len() == 0 || read.is_ok() && &start == b"From ").then(|| {
         Finding::note(
             format!("the INBOX of {user} is {}, and new mail is moved there", mbox.display()),
-            "rename that file if mail is to stay in the spool",
+            "rename that file if mail is to stay in the spool, or set mbox-as-inbox = false in [mailboxes]",
         )
     })
 }

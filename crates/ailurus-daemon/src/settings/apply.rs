@@ -30,6 +30,7 @@ impl Settings {
         set(&mut environment.dot_lock_timeout, self.dot_lock_timeout);
         set(&mut environment.advertise, self.advertise);
         self.apply_homes(&mut environment.shared);
+        set(&mut environment.mbox_as_inbox, self.mbox_inbox);
         set(&mut environment.news.active, self.news_active.clone());
         set(&mut environment.news.spool, self.news_spool.clone());
         if let Some(spool) = &self.spool {

@@ -6,6 +6,7 @@ use crate::client_certificate::CertificateUser;
 use crate::protocol::{Listening, Wanted};
 use ailurus_server::{ImapUrl, Plaintext};
 use ailurus_store::{Advertise, Restrictions};
+use ailurus_sys::syslog::Facility;
 
 /// A key.
 pub(super) struct Key {
@@ -41,7 +42,7 @@ pub(super) const TABLES: [(&str, &str); 7] = [
 ];
 
 /// All keys, in the order of the tables.
-pub(super) const KEYS: [Key; 48] = [
+pub(super) const KEYS: [Key; 51] = [
     Key {
         table: "server",
         name: "host-name",
@@ -163,6 +164,27 @@ pub(super) const KEYS: [Key; 48] = [
     },
     Key {
         table: "server",
+        name: "log-facility",
+        sample: "\"mail\"",
+        about: "The facility of syslog for lines about mail: \"mail\", \"daemon\", or \"local0\" to \"local7\". Failed logins are \
+                always told to \"auth\", and what is about the server itself to \"daemon\".",
+        old: &[],
+        take: |settings, value| {
+            settings.log_facility =
+                value.word(&Facility::FOR_MAIL.map(|facility| (facility.name(), facility)));
+        },
+    },
+    Key {
+        table: "server",
+        name: "status-warning",
+        sample: "true",
+        about: "Whether a client that asks for the STATUS of the mailbox that it has selected is told that it should not. It \
+                gets its answer in any case.",
+        old: &[],
+        take: |settings, value| settings.status_warning = value.flag(),
+    },
+    Key {
+        table: "server",
         name: "user-config",
         sample: "false",
         about: "Whether a user's ~/.imaprc (and the keywords of ~/.mminit) is read after login. It has the form of \
@@ -180,6 +202,14 @@ pub(super) const KEYS: [Key; 48] = [
                 \"{home}/INBOX\".",
         old: &["system-inbox"],
         take: |settings, value| settings.spool = value.parse(Spool::template),
+    },
+    Key {
+        table: "mailboxes",
+        name: "mbox-as-inbox",
+        sample: "true",
+        about: "Whether a traditional mailbox ~/mbox is INBOX, to which new mail is moved. If not, it is a mailbox like others.",
+        old: &[],
+        take: |settings, value| settings.mbox_inbox = value.flag(),
     },
     Key {
         table: "mailboxes",

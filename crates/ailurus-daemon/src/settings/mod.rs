@@ -34,6 +34,7 @@ use crate::client_certificate::CertificateUser;
 use crate::protocol::{Listening, Wanted};
 use ailurus_server::{Plaintext, Referrals};
 use ailurus_store::{Advertise, Restrictions};
+use ailurus_sys::syslog::Facility;
 use ailurus_types::Keyword;
 use std::io::Read;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -86,6 +87,10 @@ pub struct Settings {
     pub certificate_user: Option<CertificateUser>,
     /// The home of the anonymous user.
     pub anonymous_home: Option<PathBuf>,
+    /// The facility of the log lines about mail.
+    pub log_facility: Option<Facility>,
+    /// False: clients are not told that they ask for the STATUS of the selected mailbox.
+    pub status_warning: Option<bool>,
     /// The name of this host.
     pub host_name: Option<String>,
     /// Whether users' own files are read.
@@ -111,6 +116,7 @@ pub struct Settings {
     /// Where mh folders are: below the home, or starting at the root.
     mh_path: Option<PathBuf>,
     mh_inbox: Option<bool>,
+    mbox_inbox: Option<bool>,
     news_active: Option<PathBuf>,
     news_spool: Option<PathBuf>,
     /// As `mh_path`.
@@ -241,6 +247,13 @@ impl Settings {
             Some(trusted) => trusted.iter().any(|address| address.to_canonical() == client),
             None => [IpAddr::from([127, 0, 0, 1]), std::net::Ipv6Addr::LOCALHOST.into()].contains(&client),
         }
+    }
+
+    /// Tells whether a `~/mbox` is INBOX.
+    #[must_use]
+    pub fn mbox_is_inbox(&self) -> bool {
+        let boxed = self.closed_box == Some(true) || self.black_box.is_some();
+        !boxed && self.mbox_inbox != Some(false)
     }
 
     fn boxes(&self) -> impl Eq {

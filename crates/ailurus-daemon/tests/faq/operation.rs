@@ -190,3 +190,15 @@ fn faq_4_7_the_facility_is_mail() {
     process.await_log("mail.info: Preauthenticated user=");
     process.await_log("mail.info: Logout user=");
 }
+
+#[test]
+fn faq_4_7_another_facility_can_be_chosen() {
+    let Some(bottle) = bottle() else { return };
+    bottle.publish("ailurus.toml", "[server]\nlog-facility = \"local3\"\n");
+    let mut session = crate::host::from_network(&bottle);
+    session.client.greeting();
+    refused(&mut session.client, "LOGIN ada wrong");
+    session.process.await_log("auth.notice: Login failed user=ada ");
+    session.client.ok("LOGIN ada adapw");
+    session.process.await_log("local3.info: Login user=ada ");
+}

@@ -88,6 +88,20 @@ fn faq_7_6_mail_moves_to_mbox() {
     assert!(fs::metadata(bottle.spool("ada")).expect("there").len() > 0);
 }
 
+#[test]
+fn faq_7_7_mail_stays_in_the_spool_where_mbox_is_no_inbox() {
+    let Some(bottle) = bottle() else { return };
+    bottle.publish("ailurus.toml", "[mailboxes]\nmbox-as-inbox = false\n");
+    write(&bottle, "ada", "mbox", "");
+    let mut session = ada(&bottle);
+    has(&session.client.ok("SELECT INBOX"), "* 3 EXISTS");
+    session.client.append("mbox", "", "Subject: one\n\nText.\n");
+    has(&session.client.ok("STATUS mbox (MESSAGES)"), "* STATUS mbox (MESSAGES 1)");
+    has(&session.client.ok("STATUS INBOX (MESSAGES)"), "* STATUS INBOX (MESSAGES 3)");
+    end(session);
+    assert!(fs::metadata(bottle.spool("ada")).expect("there").len() > 0);
+}
+
 /// Also 7.9.
 #[test]
 fn faq_7_8_the_name_of_the_host_can_be_set() {
@@ -355,6 +369,18 @@ fn faq_7_39_status_of_the_mailbox_that_is_open() {
     let lines = session.client.ok("STATUS box (MESSAGES UNSEEN)");
     has(&lines, "* STATUS box (MESSAGES 3 UNSEEN 3)");
     has(&lines, "* NO CLIENT BUG DETECTED: STATUS on selected mailbox: box");
+}
+
+#[test]
+fn faq_7_39_the_warning_can_be_switched_off() {
+    let Some(bottle) = bottle() else { return };
+    bottle.publish("ailurus.toml", "[server]\nstatus-warning = false\n");
+    let mut session = ada(&bottle);
+    session.client.ok("SELECT INBOX");
+    let lines = session.client.ok("STATUS INBOX (MESSAGES)");
+    has(&lines, "* STATUS INBOX (MESSAGES 3)");
+    assert!(!lines.iter().any(|line| line.contains("CLIENT BUG")), "{lines:?}");
+    end(session);
 }
 
 /// Octet by octet, as other programs know it.

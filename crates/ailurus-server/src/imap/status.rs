@@ -20,8 +20,10 @@ impl Session {
         }
         let selected = match &self.state {
             State::Selected(_, selected) if selected.is_named(&args.mailbox) => {
-                let text = format!("CLIENT BUG DETECTED: STATUS on selected mailbox: {mailbox}");
-                self.untagged(response::Status::No, None, text);
+                if self.base.config.status_warning {
+                    let text = format!("CLIENT BUG DETECTED: STATUS on selected mailbox: {mailbox}");
+                    self.untagged(response::Status::No, None, text);
+                }
                 if self.refresh(name).is_err() {
                     return;
                 }

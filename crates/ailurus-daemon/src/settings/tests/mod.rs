@@ -181,6 +181,31 @@ fn settings_that_the_original_does_not_have() {
 }
 
 #[test]
+fn mbox_is_inbox_unless_it_is_switched_off() {
+    let of = |text: &str| {
+        let (settings, mut environment) = (of_toml(text), ada());
+        assert_eq!(settings.apply(&mut environment, Confinement::Names), Ok(()));
+        (environment.mbox_as_inbox, settings.mbox_is_inbox())
+    };
+    assert_eq!(of(""), (true, true));
+    assert_eq!(of("[mailboxes]\nmbox-as-inbox = true\n"), (true, true));
+    assert_eq!(of("[mailboxes]\nmbox-as-inbox = false\n"), (false, false));
+}
+
+#[test]
+fn lines_about_mail_have_a_facility() {
+    let of = |word: &str| of_toml(&format!("[server]\nlog-facility = '{word}'\n"));
+    assert_eq!(Settings::default().log_facility, None);
+    for facility in Facility::FOR_MAIL {
+        assert_eq!(of(facility.name()).log_facility, Some(facility));
+    }
+    // Failed logins alone go there, and where all can read.
+    for wrong in ["auth", "kern", "local8", "LOCAL0", ""] {
+        assert!(of(wrong).refusal().is_some(), "{wrong}");
+    }
+}
+
+#[test]
 fn who_and_what_has_moved_is_read_with_its_mistakes() {
     let text = "[referrals.users]\nada = 'imap://server2/'\n[referrals]\nmailboxes = { 'old mail' = 'IMAPS://server3:993/x' }\n";
     let settings = of_toml(text);
