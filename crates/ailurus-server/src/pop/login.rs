@@ -93,12 +93,11 @@ impl<P: Protocol> Session<P> {
         };
         match login {
             Ok(login) => self.enter(&attempt, login),
-            Err(
-                LoginFailure::Refused
-                | LoginFailure::Unavailable
-                | LoginFailure::Moved
-                | LoginFailure::TooManySessions,
-            ) => {
+            Err(LoginFailure::TooManySessions) => {
+                P::too_many_sessions(self);
+                self.attempt_ended();
+            }
+            Err(LoginFailure::Refused | LoginFailure::Unavailable | LoginFailure::Moved) => {
                 let next = self.base.refused(&attempt);
                 self.go_on(next);
             }
@@ -145,8 +144,7 @@ impl<P: Protocol> Session<P> {
         self.base.log(Facility::Mail, Priority::Info, text);
     }
 
-    /// Answers a failed login whose time has passed. When no further one can succeed, the session ends: the reference
-    /// goes on and refuses right passwords for ever.
+    /// Answers a failed login whose time has passed.
     pub(crate) fn delay_ended(&mut self) {
         let Work::Delay(delay) = std::mem::replace(&mut self.work, Work::Line) else { return };
         // Who it was is in the log already.
@@ -156,6 +154,11 @@ impl<P: Protocol> Session<P> {
             self.base.log_mechanism(name.as_bytes(), "failure");
         }
         P::login_failed(self, delay.how);
+        self.attempt_ended();
+    }
+
+    /// When no further login can succeed, the session ends: the reference goes on and refuses right passwords for ever.
+    fn attempt_ended(&mut self) {
         self.command_ended();
         if self.base.attempts.is_exhausted() && !matches!(self.work, Work::Closed) {
             self.end("Logout", 0);

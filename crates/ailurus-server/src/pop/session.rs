@@ -105,6 +105,8 @@ pub(crate) trait Protocol: Sized {
     fn exchange_failed(session: &mut Session<Self>);
     /// Answers a login that failed.
     fn login_failed(session: &mut Session<Self>, how: How);
+    /// Answers a right password of a user who has as many sessions as are allowed.
+    fn too_many_sessions(session: &mut Session<Self>);
     /// Answers a login.
     fn entered(session: &mut Session<Self>, guest: &Guest, maildrop: Maildrop);
     /// Answers a login of somebody whose mailbox cannot be had; `in_use` if that is because another program has it. The

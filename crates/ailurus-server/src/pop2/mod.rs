@@ -287,6 +287,10 @@ impl Protocol for Pop2 {
         session.refuse("- Bad login");
     }
 
+    fn too_many_sessions(session: &mut Session) {
+        session.refuse("- Too many sessions of this user");
+    }
+
     fn entered(session: &mut Session, guest: &Guest, maildrop: Maildrop) {
         session.log_guest(guest, "");
         let text = format!("#{} messages in {}", maildrop.count(), maildrop.mailbox.path().display());

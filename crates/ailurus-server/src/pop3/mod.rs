@@ -134,6 +134,11 @@ impl Protocol for Pop3 {
         });
     }
 
+    // Without the code, or with [AUTH], clients would ask their users for another password.
+    fn too_many_sessions(session: &mut Session) {
+        session.answer("-ERR [IN-USE] Too many sessions of this user");
+    }
+
     fn entered(session: &mut Session, guest: &Guest, maildrop: Maildrop) {
         let (shown, total) = (maildrop.count(), maildrop.total());
         session.protocol.last = maildrop.last_seen();

@@ -46,6 +46,10 @@ pub struct Harness<S = Session> {
     /// What is known of the client once TLS is there.
     pub channel: TlsChannel,
     pub pieces: Pieces,
+    /// Why nobody comes in, whatever the password.
+    pub refusal: Option<LoginFailure>,
+    /// The failures of which the session has told.
+    pub failures: u32,
     /// The most that one poll gave.
     pub largest_poll: usize,
 }
@@ -114,6 +118,8 @@ impl<S: server::Session> Harness<S> {
             tls: false,
             channel: TlsChannel::default(),
             pieces: Pieces::Whole,
+            refusal: None,
+            failures: 0,
             largest_poll: 0,
         };
         harness.pump();
@@ -161,17 +167,17 @@ impl<S: server::Session> Harness<S> {
                 let who = authenticating_user.as_ref().unwrap_or(&user);
                 let right = [&who.to_ascii_lowercase()[..], b"pw"].concat();
                 let given = password.expose().trim_ascii_start();
-                let login = if given == right { Ok(self.login(&user)) } else { Err(LoginFailure::Refused) };
+                let login = if given == right { self.login(&user) } else { Err(LoginFailure::Refused) };
                 self.session.handle_login(login, self.now);
             }
             Event::BecomeUser { user, .. } => {
                 let login = self.login(&user);
-                self.session.handle_login(Ok(login), self.now);
+                self.session.handle_login(login, self.now);
             }
-            Event::LoginFailed => {}
+            Event::LoginFailed => self.failures += 1,
             Event::BecomeAnonymous => {
                 let login = self.login(b"nobody");
-                self.session.handle_login(Ok(login), self.now);
+                self.session.handle_login(login, self.now);
             }
             Event::StartTls => {
                 self.drain();
@@ -189,10 +195,13 @@ impl<S: server::Session> Harness<S> {
         while self.session.poll_output(&mut self.out) {}
     }
 
-    fn login(&self, user: &[u8]) -> Login {
+    fn login(&self, user: &[u8]) -> Result<Login, LoginFailure> {
+        if let Some(refusal) = self.refusal {
+            return Err(refusal);
+        }
         let user = String::from_utf8_lossy(user).to_lowercase();
         let mailboxes = self.mailboxes.clone().unwrap_or_else(|| self.memory.mailboxes());
-        Login { user, mailboxes }
+        Ok(Login { user, mailboxes })
     }
 
     /// Sends octets, and takes what comes back.
