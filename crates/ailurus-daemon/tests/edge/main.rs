@@ -13,6 +13,7 @@ mod packaging;
 mod peer;
 mod personal;
 mod pop3;
+mod pop_host;
 mod repair;
 mod settings;
 mod support;

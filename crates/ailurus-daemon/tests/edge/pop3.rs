@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Returns the address at which a server listens for a service.
-fn address(server: &Program, service: &str) -> SocketAddr {
+pub(crate) fn address(server: &Program, service: &str) -> SocketAddr {
     let line = server.logged("listening on ");
     let (_, list) = line.split_once("listening on ").expect("just found");
     let entry = list.split(", ").find(|entry| entry.ends_with(&format!("({service})"))).expect("it listens");

@@ -16,7 +16,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 /// Gives a user a password with `ailurus passwd`.
-fn passwd(host: &Bottle, user: &str, password: &str) {
+pub(crate) fn passwd(host: &Bottle, user: &str, password: &str) {
     let mut command = host.command(program("ailurus"));
     let mut child =
         command.args(["passwd", user]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("run");
@@ -30,17 +30,28 @@ fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// A client of SCRAM-SHA-256, by the letter of RFC 5802: `header` is that of GS2, `data` the channel's. Returns the tagged
-/// response, and what the server sent before it.
+/// Authenticates by SCRAM; returns the tagged response, and what the server sent before it.
 fn scram<S: Read + Write>(
     talk: &mut Talk<S>,
     mechanism: &str,
     header: &str,
     data: &[u8],
+    who: (&str, &str),
+) -> Vec<String> {
+    scram_by(talk, &format!("t AUTHENTICATE {mechanism}"), header, data, who)
+}
+
+/// A client of SCRAM-SHA-256, by the letter of RFC 5802: `header` is that of GS2, `data` the channel's. Returns the answer to
+/// the command, and what the server sent before it.
+pub(crate) fn scram_by<S: Read + Write>(
+    talk: &mut Talk<S>,
+    command: &str,
+    header: &str,
+    data: &[u8],
     (user, password): (&str, &str),
 ) -> Vec<String> {
     let bare = format!("n={user},r=fyko+d2lbbFgONRv9qkxdawL");
-    talk.say(&format!("t AUTHENTICATE {mechanism} {}", STANDARD.encode(format!("{header}{bare}"))));
+    talk.say(&format!("{command} {}", STANDARD.encode(format!("{header}{bare}"))));
     let first = talk.line();
     let Some(challenge) = first.strip_prefix("+ ") else { return vec![first] };
     let challenge = String::from_utf8(STANDARD.decode(challenge).expect("base64")).expect("text");
@@ -74,7 +85,7 @@ fn scram<S: Read + Write>(
 }
 
 #[track_caller]
-fn ends(lines: &[String], with: &str) {
+pub(crate) fn ends(lines: &[String], with: &str) {
     let last = lines.last().expect("an answer");
     assert!(last.starts_with(with), "{with:?} expected: {lines:#?}");
 }
@@ -218,7 +229,7 @@ fn gsasl_logs_in() {
 }
 
 /// An authority of the host's users, and a certificate that it has made for one.
-fn certified(host: &Bottle, user: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+pub(crate) fn certified(host: &Bottle, user: &str) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     let authority = host.path("etc/ssl/users.pem");
     let key_file = host.path("users.key");
     if !authority.exists() {
@@ -244,7 +255,7 @@ fn certified(host: &Bottle, user: &str) -> (Vec<CertificateDer<'static>>, Privat
     )
 }
 
-fn with_certificate(
+pub(crate) fn with_certificate(
     talk: Talk<std::net::TcpStream>,
     server: &Path,
     (chain, key): (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>),
