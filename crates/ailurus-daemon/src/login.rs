@@ -127,7 +127,8 @@ impl Door for HostDoor<'_> {
             .and_then(|user| user.filter(|user| user.uid != 0).ok_or("no such account".into()));
         let user = user.map_err(|why| self.refuse(&identity, &why))?;
         let environment = surroundings::anonymous(&self.host, self.settings);
-        self.sentry = None;
+        // Strangers are one user, or they could have all sessions of the host.
+        self.ask_for_seat(&identity, &user)?;
         self.drop_rights(&user, None);
         std::env::set_current_dir(&environment.home).ok();
         Ok(surroundings::login(environment, Vec::new()))
@@ -211,12 +212,7 @@ impl HostDoor<'_> {
         let mut environment = surroundings::environment(surroundings, self.settings, Confinement::Chroot)
             .map_err(|why| self.refuse(identity, &why))?;
         let jail = (environment.mode == Mode::ClosedBox).then_some(home.as_path());
-        if self.sentry.as_ref().is_some_and(|sentry| !sentry.may_enter(user.uid)) {
-            self.refuse(identity, "too many sessions of this user");
-            return Err(LoginFailure::TooManySessions);
-        }
-        // What runs with the user's rights has nothing to say to the server.
-        self.sentry = None;
+        self.ask_for_seat(identity, &user)?;
         self.drop_rights(&user, jail);
         self.session = checked.session;
         std::env::set_current_dir(&environment.home).ok();
@@ -224,6 +220,17 @@ impl HostDoor<'_> {
             self.say(Facility::Mail, Priority::Warning, &format!("{complaint}, user={}", user.name));
         }
         Ok(surroundings::login(environment, checked.alerts))
+    }
+
+    /// Asks the server for one more session of a user, and lets go of the line to it: what runs with the user's rights has
+    /// nothing to say there.
+    fn ask_for_seat(&mut self, identity: &Identity, user: &User) -> Result<(), LoginFailure> {
+        if self.sentry.as_ref().is_some_and(|sentry| !sentry.may_enter(user.uid)) {
+            self.refuse(identity, "too many sessions of this user");
+            return Err(LoginFailure::TooManySessions);
+        }
+        self.sentry = None;
+        Ok(())
     }
 
     /// Becomes a user for good.

@@ -29,6 +29,10 @@ const MOST_SESSIONS: (usize, usize) = (2000, 100);
 const MOST_OF_ADDRESS: usize = 200;
 /// Sessions at a time of one user, who may have several clients with several connections each.
 const MOST_OF_USER: usize = 100;
+/// So long a client has to log in where there is no room for others: then it may have to go for one of them.
+const TIME_TO_LOG_IN: Duration = Duration::from_secs(5);
+/// Sessions that were told to go and have not gone yet.
+const MOST_LEAVING: usize = 64;
 /// Connections that wait because there were too many wrong passwords from their address: of one address, and in all.
 const MOST_HELD: (usize, usize) = (20, 500);
 /// How long sessions may go on after SIGTERM before they are told to end.
@@ -341,6 +345,8 @@ impl Server {
         let addresses: Vec<_> =
             self.listeners.iter().map(|l| format!("{} ({})", l.address(), l.listening)).collect();
         self.say(Priority::Info, &format!("listening on {}", addresses.join(", ")));
+        // A connection that waits, or the line to a session, each; and a few of our own.
+        process::allow_descriptors(self.most.saturating_add(MOST_HELD.1 + 64));
         activation::notify_ready().ok();
         let mut paused_until = None;
         loop {
@@ -417,8 +423,10 @@ impl Server {
             };
             let listening = self.listeners[index].listening;
             let address = peer.ip().to_canonical();
-            if let Some(why) = self.refusal(address) {
-                self.turn_away(&socket, address, listening, why);
+            if let Some(full) = self.refusal(address)
+                && !self.make_room(full, address, Instant::now())
+            {
+                self.turn_away(&socket, address, listening, full.why());
                 continue;
             }
             let held = Held { socket, address, index };
@@ -431,15 +439,42 @@ impl Server {
         Ok(())
     }
 
-    fn refusal(&self, address: IpAddr) -> Option<&'static str> {
-        if self.sessions.len() + self.held.len() >= self.most {
-            return Some("too many connections");
+    fn refusal(&self, address: IpAddr) -> Option<Full> {
+        let near = neighbourhood(address);
+        let staying = || self.sessions.values().filter(|seat| !seat.leaving);
+        if staying().count() + self.held.len() >= self.most {
+            return Some(Full::Everywhere);
         }
         let most = of_setting(self.settings.sessions_of_address, MOST_OF_ADDRESS);
-        let near = neighbourhood(address);
-        let same = self.sessions.values().filter(|seat| seat.near == near).count();
-        let same = same + self.held_of(near);
-        (same >= most && !self.settings.trusts(address)).then_some("too many connections from this address")
+        let same = staying().filter(|seat| seat.near == near).count() + self.held_of(near);
+        (same >= most && !self.settings.trusts(address)).then_some(Full::There(near))
+    }
+
+    /// Ends a session in which nobody has logged in for long, so that whoever opens connections and says nothing keeps nobody
+    /// out: the oldest, of where there are the most of them. Tells whether there was one.
+    fn make_room(&mut self, full: Full, address: IpAddr, now: Instant) -> bool {
+        // What has come in of late may not be known here yet.
+        let pending: Vec<_> =
+            self.sessions.iter().filter(|(_, seat)| seat.is_pending()).map(|(&pid, _)| pid).collect();
+        pending.into_iter().for_each(|pid| self.hear(pid));
+        let mut slow: HashMap<IpAddr, (usize, Instant, Pid)> = HashMap::new();
+        for (&pid, seat) in &self.sessions {
+            let there = full == Full::Everywhere || full == Full::There(seat.near);
+            if there && seat.is_pending() && now.saturating_duration_since(seat.since) >= TIME_TO_LOG_IN {
+                let (count, oldest, who) = slow.entry(seat.near).or_insert((0, seat.since, pid));
+                *count += 1;
+                if seat.since < *oldest {
+                    (*oldest, *who) = (seat.since, pid);
+                }
+            }
+        }
+        let leaving = self.sessions.values().filter(|seat| seat.leaving).count();
+        let Some((_, _, pid)) = slow.into_values().max_by_key(|(count, ..)| *count) else { return false };
+        let Some(seat) = self.sessions.get_mut(&pid).filter(|_| leaving < MOST_LEAVING) else { return false };
+        seat.leaving = true;
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
+        self.complain(&format!("{}: the slowest to log in has to go for host=[{address}]", full.why()));
+        true
     }
 
     fn held_of(&self, near: IpAddr) -> usize {
@@ -497,8 +532,9 @@ impl Server {
         let Held { socket, address, index } = held;
         let near = neighbourhood(address);
         let (child, line) = self.start(socket, self.listeners[index].listening)?;
-        self.sessions.insert(child, Seat { near, line: Some(line), user: None });
-        self.failures.let_in(near, Instant::now());
+        let since = Instant::now();
+        self.sessions.insert(child, Seat { near, line: Some(line), user: None, since, leaving: false });
+        self.failures.let_in(near, since);
         Ok(())
     }
 
@@ -660,6 +696,34 @@ struct Seat {
     line: Option<Line>,
     /// Who has.
     user: Option<u32>,
+    /// When it began.
+    since: Instant,
+    /// It was told to go.
+    leaving: bool,
+}
+
+impl Seat {
+    /// Tells whether nobody has logged in.
+    fn is_pending(&self) -> bool {
+        self.line.is_some() && self.user.is_none() && !self.leaving
+    }
+}
+
+/// Where there is no room.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Full {
+    Everywhere,
+    /// In this neighbourhood.
+    There(IpAddr),
+}
+
+impl Full {
+    fn why(self) -> &'static str {
+        match self {
+            Self::Everywhere => "too many connections",
+            Self::There(_) => "too many connections from this address",
+        }
+    }
 }
 
 /// A connection that waits for its session.
@@ -711,7 +775,7 @@ mod tests {
     }
 
     fn seat(near: IpAddr) -> Seat {
-        Seat { near, line: None, user: None }
+        Seat { near, line: None, user: None, since: Instant::now(), leaving: false }
     }
 
     #[test]
@@ -723,12 +787,16 @@ mod tests {
             assert_eq!(server.refusal(address(1)), None);
             server.sessions.insert(pid(n), seat(address(1)));
         }
-        assert_eq!(server.refusal(address(1)), Some("too many connections from this address"));
+        assert_eq!(server.refusal(address(1)), Some(Full::There(address(1))));
         assert_eq!(server.refusal(address(2)), None);
         for n in 0..10 {
             server.sessions.insert(pid(MOST_OF_ADDRESS + n), seat(address(2)));
         }
-        assert_eq!(server.refusal(address(3)), Some("too many connections"));
+        assert_eq!(server.refusal(address(3)), Some(Full::Everywhere));
+        assert!(
+            !server.make_room(Full::Everywhere, address(3), Instant::now() + TIME_TO_LOG_IN),
+            "all are in"
+        );
     }
 
     #[test]

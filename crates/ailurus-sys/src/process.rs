@@ -34,6 +34,17 @@ pub fn keep_descriptors() {
     }
 }
 
+/// Raises the limit of open descriptors to a number, or as near to it as is allowed. It is 1024 where nobody has set it, which
+/// is for programs that use select(2).
+pub fn allow_descriptors(wanted: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = u64::try_from(wanted).unwrap_or(u64::MAX).min(limit.maximum.unwrap_or(u64::MAX));
+    if limit.current.is_some_and(|current| current < wanted) {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit }).ok();
+    }
+}
+
 /// Asks another session to give up its mailbox (SIGUSR2, the kiss of death).
 ///
 /// # Errors

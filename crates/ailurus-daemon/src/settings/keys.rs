@@ -109,7 +109,7 @@ pub(super) const KEYS: [Key; 51] = [
         table: "server",
         name: "sessions-of-user",
         sample: "100",
-        about: "How many of them may be one user's.",
+        about: "How many of them may be one user's. All anonymous sessions are those of one user.",
         old: &[],
         take: |settings, value| settings.sessions_of_user = value.number(1..=1_000_000),
     },

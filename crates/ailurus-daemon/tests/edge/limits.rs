@@ -102,6 +102,71 @@ fn limits_of_addresses_and_users() {
     connect_from("127.0.0.3", plain).expect("* OK");
 }
 
+/// Connections in which nobody logs in have to go when others need the room; sessions of users and new connections have not.
+#[test]
+fn who_says_nothing_keeps_nobody_out() {
+    let Some(host) = host() else { return };
+    host.publish("ailurus.toml", "[server]\nsessions = 3\nreverse-dns = false\n");
+    let (_server, plain, _) = serve(&host);
+    let mut ada = connect_from("127.0.0.3", plain);
+    ada.expect("* OK");
+    ada.command("LOGIN ada adapw", "OK");
+    let mut silent: Vec<_> = (0..2).map(|_| connect_from("127.0.0.2", plain)).collect();
+    for talk in &mut silent {
+        talk.expect("* OK");
+    }
+    connect_from("127.0.0.4", plain).expect("* BYE too many connections");
+    thread::sleep(Duration::from_secs(6));
+    let mut ben = connect_from("127.0.0.4", plain);
+    ben.expect("* OK");
+    ben.command("LOGIN ben adapw", "OK");
+    silent[0].expect("* BYE");
+    silent[0].ended();
+    let mut last = connect_from("127.0.0.5", plain);
+    last.expect("* OK");
+    silent[1].expect("* BYE");
+    silent[1].ended();
+    // There are two users and a connection that has just come.
+    connect_from("127.0.0.6", plain).expect("* BYE too many connections");
+    ada.command("NOOP", "OK");
+    ben.command("NOOP", "OK");
+    last.command("NOOP", "OK");
+}
+
+#[test]
+fn anonymous_sessions_are_those_of_one_user() {
+    let Some(host) = host() else { return };
+    host.publish("anonymous.newsgroups", "");
+    host.publish("ailurus.toml", "[server]\nsessions-of-user = 1\n");
+    let (_server, plain, _) = serve(&host);
+    let mut talks: Vec<_> = (0..3).map(|_| connect(plain)).collect();
+    for (talk, (command, answer)) in talks.iter_mut().zip([
+        ("LOGIN anonymous joe", "OK"),
+        ("AUTHENTICATE ANONYMOUS =", "NO [LIMIT] Too many sessions of this user"),
+        ("LOGIN ada adapw", "OK"),
+    ]) {
+        talk.expect("* OK");
+        talk.command(command, answer);
+    }
+    talks[1].command("LOGIN ben adapw", "OK");
+}
+
+/// With 1024, a few addresses could have all of them.
+#[test]
+fn there_are_descriptors_for_all_sessions() {
+    let Some(host) = host() else { return };
+    let mut command = host.command(std::path::Path::new("sh"));
+    command.args(["-c", "ulimit -Sn 64; exec \"$0\" \"$@\""]).arg(program("ailurus"));
+    command.args(["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::null());
+    let server = Program::start(&mut command);
+    let (plain, _) = crate::support::addresses(&server);
+    connect(plain).expect("* OK");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.id())).expect("it lives");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("Linux has it");
+    let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    assert!(numbers[0] >= numbers[1].min(2500), "{line}");
+}
+
 #[test]
 fn virtual_hosts_by_address_and_by_name() {
     let Some(host) = host() else { return };
