@@ -61,6 +61,12 @@ impl Home {
         self.scratch.path()
     }
 
+    /// Returns where the INBOX is that is one file of text.
+    fn file(&self) -> std::path::PathBuf {
+        let names = if self.format == "mbox" { ["mbox", "mbox"] } else { ["INBOX", "spool"] };
+        names.map(|name| self.path().join(name)).into_iter().find(|path| path.exists()).expect("a mailbox")
+    }
+
     fn mailboxes(&self, disk: &Arc<dyn Disk>) -> Mailboxes {
         let home = self.path();
         let mut environment = Environment::new("ada", home.into(), home.join("spool"), "mail.example.com");
@@ -243,4 +249,108 @@ fn messages_that_others_expunge() {
         let wanted: Vec<_> = wanted.iter().map(|number| format!("Subject: message {number}")).collect();
         assert_eq!(left, wanted, "{format}");
     }
+}
+
+/// What programs that know nothing of sessions may do to a mailbox between a login and QUIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outside {
+    /// The first message is removed, and what tells the others apart is that of the one before.
+    Packed,
+    /// Two messages change places (files of their own alone: in one file that cannot be told if they are of one length).
+    Swapped,
+    /// The first message is removed, and all fields that only servers know.
+    Bare,
+    /// All messages change places, and have no UIDs any more.
+    Reversed,
+}
+
+impl Outside {
+    /// Does it, if the format is one that others write.
+    fn acts(self, home: &Home) -> bool {
+        match home.format {
+            "mh" => self.on_files(&home.path().join("Mail/inbox")),
+            "unix" | "mmdf" | "mbox" => self.on_mailbox(home),
+            _ => false,
+        }
+    }
+
+    fn on_files(self, directory: &Path) -> bool {
+        let to = |from: u32, to: u32| {
+            fs::rename(directory.join(from.to_string()), directory.join(to.to_string())).expect("there");
+        };
+        match self {
+            Self::Packed => {
+                fs::remove_file(directory.join("1")).expect("there");
+                (2..=5).for_each(|number| to(number, number - 1));
+            }
+            Self::Swapped => [(2, 9), (3, 2), (9, 3)].into_iter().for_each(|(old, new)| to(old, new)),
+            Self::Bare | Self::Reversed => return false,
+        }
+        true
+    }
+
+    fn on_mailbox(self, home: &Home) -> bool {
+        let path = home.file();
+        let text = fs::read_to_string(&path).expect("text");
+        let start = if home.format == "mmdf" { "\u{1}\u{1}\u{1}\u{1}\nFrom " } else { "From " };
+        let starts = text.match_indices(start).map(|(at, _)| at);
+        let mut starts: Vec<_> = starts.filter(|at| *at == 0 || text[..*at].ends_with('\n')).collect();
+        starts.push(text.len());
+        let mut messages: Vec<_> = starts.windows(2).map(|pair| text[pair[0]..pair[1]].to_owned()).collect();
+        let without = |message: &String, fields: &[&str]| {
+            let keeps = |line: &&str| !fields.iter().any(|field| line.starts_with(field));
+            message.split_inclusive('\n').filter(keeps).collect()
+        };
+        match self {
+            Self::Packed | Self::Bare => {
+                messages.retain(|message| !message.contains("\nSubject: message 1\n"))
+            }
+            Self::Reversed => messages.reverse(),
+            Self::Swapped => return false,
+        }
+        match self {
+            Self::Bare => messages.iter_mut().for_each(|m| *m = without(m, &["X-UID:", "X-IMAP", "Status:"])),
+            Self::Reversed => {
+                messages.iter_mut().for_each(|message| *message = without(message, &["X-UID:"]))
+            }
+            Self::Packed | Self::Swapped => {}
+        }
+        fs::write(path, messages.concat()).expect("ours");
+        true
+    }
+}
+
+#[test]
+fn messages_that_outside_programs_move() {
+    let mut acted = 0;
+    for format in FORMATS {
+        for how in [Outside::Packed, Outside::Swapped, Outside::Bare, Outside::Reversed] {
+            for has_uids in [false, true] {
+                let home = Home::new(format);
+                if has_uids {
+                    home.mark(5, SystemFlags::FLAGGED);
+                }
+                let mut harness = home.login(&Os::shared());
+                assert_eq!(harness.ask("PASS adapw"), ["+OK Mailbox open, 5 messages"], "{format}");
+                assert_eq!(harness.ask("DELE 2"), ["+OK Message deleted"], "{format}");
+                if !how.acts(&home) {
+                    continue;
+                }
+                acted += 1;
+                let told = harness.ask("QUIT");
+                drop(harness);
+                let mut left: Vec<_> = home.contents().into_iter().map(|(subject, ..)| subject).collect();
+                left.sort();
+                let wanted = |number: &u32| match how {
+                    Outside::Packed | Outside::Bare if *number == 1 => false,
+                    // It was deleted, or the client was told that it was not.
+                    _ => *number != 2 || told[0].starts_with("-ERR "),
+                };
+                let numbers = (1..=5).filter(wanted);
+                let wanted: Vec<_> = numbers.map(|number| format!("Subject: message {number}")).collect();
+                assert_eq!(left, wanted, "{format}, {how:?}: {told:?}");
+            }
+        }
+    }
+    assert_eq!(acted, 2 * (3 * 3 + 2));
 }
