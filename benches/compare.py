@@ -160,6 +160,8 @@ class Server:
         client = self.login()
         client.command(b"SELECT " + self.mailbox)
         client.command(b"FETCH 1:* (UID FLAGS ENVELOPE BODYSTRUCTURE)")
+        client.command(b"SORT (DATE) UTF-8 ALL")
+        client.command(b"THREAD REFERENCES UTF-8 ALL")
         client.command(b"CLOSE")
         client.command(b"LOGOUT")
         client.socket.close()

@@ -26,6 +26,7 @@ use support::{change, expunge, read_all, store};
 
 const KINDS: [Kind; 3] = [Kind::Unix, Kind::Mmdf, Kind::Mbx];
 const KIND: NoteKind = NoteKind(1);
+const MANY: NoteKind = NoteKind(0x0101);
 const BUCKET: u64 = 16 * 1024;
 
 /// What the tests note of a message: it follows from all octets, and is of any length.
@@ -60,8 +61,32 @@ fn look(mailbox: &mut dyn Mailbox, message: &MessageInfo, met: &mut Met, what: &
     }
 }
 
+/// As [`look`], with many messages at once and another kind.
+#[track_caller]
+fn look_at_many(mailbox: &mut dyn Mailbox, what: &str) {
+    let short = |octets: &[u8]| digest(octets)[..8].to_vec();
+    let messages = mailbox.snapshot().messages.clone();
+    for some in messages.chunks(50) {
+        let mut noted = vec![None; some.len()];
+        let told = &mut |at: usize, octets: &[u8]| noted[at] = Some(octets.to_vec());
+        let holds = mailbox.notes().is_some_and(|mut notes| notes.get_all(some, MANY, told));
+        let mut new = Vec::new();
+        for (message, noted) in some.iter().zip(noted) {
+            let Ok(octets) = read_all(mailbox, message.uid(), Extent::Whole, 5000) else { continue };
+            match noted.filter(|_| holds) {
+                Some(noted) => assert!(noted == short(&octets), "{what}: wrong note of {}", message.uid()),
+                None => new.push((*message, short(&octets))),
+            }
+        }
+        if let Some(mut notes) = mailbox.notes() {
+            notes.put_all(&new, MANY);
+        }
+    }
+}
+
 #[track_caller]
 fn look_at_all(mailbox: &mut dyn Mailbox, what: &str) -> Met {
+    look_at_many(mailbox, what);
     let mut met = Met::default();
     for message in mailbox.snapshot().messages.clone() {
         look(mailbox, &message, &mut met, what);
@@ -196,6 +221,9 @@ fn nothing_is_noted_that_was_not_asked_for_in_this_state() {
         mailbox.notes().unwrap().put(&messages[0], KIND, b"never asked");
         assert!(!mailbox.notes().unwrap().get(&messages[1], KIND, &mut Vec::new()));
         mailbox.notes().unwrap().put(&messages[0], KIND, b"another's");
+        mailbox.notes().unwrap().put_all(&[(messages[0], b"never asked".to_vec())], KIND);
+        assert!(mailbox.notes().unwrap().get_all(&messages, MANY, &mut |_, _| panic!("nothing is noted")));
+        mailbox.notes().unwrap().put_all(&[(messages[0], b"another kind".to_vec())], KIND);
         assert!(!mailbox.notes().unwrap().get(&messages[1], KIND, &mut Vec::new()));
         drop(expunge(mailbox, &[20].into_iter().filter_map(Uid::new).collect()).unwrap());
         mailbox.notes().unwrap().put(&messages[1], KIND, b"of the state before");

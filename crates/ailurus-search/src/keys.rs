@@ -83,8 +83,7 @@ impl<'h> Fields<'h> {
 
     /// Returns the sent date in seconds since 1970 UTC, or else the internal date (RFC 5256 §2.2).
     pub(crate) fn sent(&self, info: &MessageInfo) -> i64 {
-        let sent = self.value(FieldName::Date).and_then(Date::sent);
-        sent.unwrap_or_else(|| info.internal_date().timestamp())
+        or_arrived(self.value(FieldName::Date).and_then(Date::sent), info)
     }
 
     /// Writes the base subject in canonical form; tells whether the message is a reply or a forward.
@@ -149,6 +148,19 @@ impl<'h> Fields<'h> {
     fn raw_charset(&self, value: &[u8]) -> Option<Charset> {
         if is_raw(value) { header_charset(self.header) } else { None }
     }
+}
+
+/// Returns the sent date of a header in seconds since 1970 UTC, if there is one that can be made out: see
+/// [`crate::Sorter::add_dated`].
+#[must_use]
+pub fn sent_date(header: &[u8]) -> Option<i64> {
+    let date = header::fields(header).find(|field| FieldName::of(field.name) == Some(FieldName::Date));
+    date.and_then(|field| Date::sent(field.value))
+}
+
+/// Returns the sent date, or else the internal date.
+pub(crate) fn or_arrived(sent: Option<i64>, info: &MessageInfo) -> i64 {
+    sent.unwrap_or_else(|| info.internal_date().timestamp())
 }
 
 /// So many more address fields are looked at.

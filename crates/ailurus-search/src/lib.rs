@@ -28,6 +28,7 @@ use ailurus_charset::Charset;
 use ailurus_store::{Mailbox, MessageInfo, Result};
 use ailurus_types::{Keywords, SearchProgram, SeqNum, Uid, UidSet};
 use evaluate::Node;
+pub use keys::sent_date;
 use needle::Needle;
 pub use sort::Sorter;
 use text::Texts;

@@ -5,7 +5,7 @@
 //! bits of a number round. Rows are compared from left to right; the message's own position decides between equal ones.
 
 use crate::interned::{Strings, at, number};
-use crate::keys::{FieldName, Fields};
+use crate::keys::{FieldName, Fields, or_arrived};
 use ailurus_store::MessageInfo;
 use ailurus_types::{SortCriterion, SortKey, SortOrder};
 
@@ -45,20 +45,30 @@ impl Sorter {
         self.criteria.iter().any(|criterion| !matches!(criterion.key, SortKey::Arrival | SortKey::Size))
     }
 
+    /// Tells whether the sent date is all that [`Sorter::add`] takes from headers: then [`Sorter::add_dated`] does as well.
+    #[must_use]
+    pub fn wants_only_dates(&self) -> bool {
+        self.criteria.iter().all(|criterion| !is_string(criterion.key))
+    }
+
+    /// Adds a message of whose header nothing is wanted but the sent date, as [`crate::sent_date`] has it.
+    pub fn add_dated(&mut self, number: u32, info: &MessageInfo, sent: Option<i64>) {
+        self.numbers.push(number);
+        for criterion in &self.criteria {
+            let value = number_of(criterion.key, info, || or_arrived(sent, info));
+            self.rows.push(value.unwrap_or(0));
+        }
+    }
+
     /// Adds a message. `number` is what stands for it in the result; messages come in the order of their numbers.
     pub fn add(&mut self, number: u32, info: &MessageInfo, header: &[u8]) {
         self.numbers.push(number);
         let fields = Fields::read(header);
         for criterion in &self.criteria {
-            let value = match criterion.key {
-                SortKey::Arrival => ascending(info.internal_date().timestamp()),
-                SortKey::Date => ascending(fields.sent(info)),
-                SortKey::Size => info.rfc822_size().into(),
-                key => {
-                    write_string(key, &fields, &mut self.scratch);
-                    self.strings.intern(self.scratch.as_bytes()).into()
-                }
-            };
+            let value = number_of(criterion.key, info, || fields.sent(info)).unwrap_or_else(|| {
+                write_string(criterion.key, &fields, &mut self.scratch);
+                self.strings.intern(self.scratch.as_bytes()).into()
+            });
             self.rows.push(value);
         }
         if self.scratch.capacity() > KEPT_CAPACITY {
@@ -105,6 +115,16 @@ const KEPT_CAPACITY: usize = 64 * 1024;
 /// Returns a number without sign that is ordered as the one with a sign.
 fn ascending(value: i64) -> u64 {
     value.cast_unsigned() ^ (1 << 63)
+}
+
+/// Returns what stands for a key that is a number; `None` for a string.
+fn number_of(key: SortKey, info: &MessageInfo, sent: impl FnOnce() -> i64) -> Option<u64> {
+    match key {
+        SortKey::Arrival => Some(ascending(info.internal_date().timestamp())),
+        SortKey::Date => Some(ascending(sent())),
+        SortKey::Size => Some(info.rfc822_size().into()),
+        _ => None,
+    }
 }
 
 fn is_string(key: SortKey) -> bool {

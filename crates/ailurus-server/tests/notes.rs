@@ -13,7 +13,7 @@ use ailurus_types::{MailboxName, Uid};
 use harness::{Harness, config};
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 /// What a store keeps between sessions.
@@ -21,6 +21,14 @@ use std::sync::{Arc, Mutex};
 struct Kept {
     notes: Mutex<HashMap<(Uid, u16), Vec<u8>>>,
     reads: AtomicUsize,
+    /// Whether what `get_all` told counts.
+    holds: AtomicBool,
+}
+
+impl Kept {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { holds: true.into(), ..Self::default() })
+    }
 }
 
 struct Format(Memory, Arc<Kept>);
@@ -29,6 +37,7 @@ struct Open {
     inner: Box<dyn Mailbox>,
     kept: Arc<Kept>,
     asked: Option<(Uid, u16)>,
+    asked_all: Option<u16>,
 }
 
 struct Looking<'o>(&'o mut Open);
@@ -44,6 +53,27 @@ impl MessageNotes for Looking<'_> {
         let key = (message.uid(), kind.0);
         if self.0.asked.take() == Some(key) {
             self.0.kept.notes.lock().expect("one thread").insert(key, octets.to_vec());
+        }
+    }
+    fn get_all(
+        &mut self,
+        messages: &[MessageInfo],
+        kind: NoteKind,
+        found: &mut dyn FnMut(usize, &[u8]),
+    ) -> bool {
+        let notes = self.0.kept.notes.lock().expect("one thread");
+        for (position, message) in messages.iter().enumerate() {
+            if let Some(octets) = notes.get(&(message.uid(), kind.0)) {
+                found(position, octets);
+            }
+        }
+        self.0.asked_all = Some(kind.0);
+        self.0.kept.holds.load(Relaxed)
+    }
+    fn put_all(&mut self, notes: &[(MessageInfo, Vec<u8>)], kind: NoteKind) {
+        if self.0.asked_all.take() == Some(kind.0) {
+            let mut kept = self.0.kept.notes.lock().expect("one thread");
+            kept.extend(notes.iter().map(|(message, octets)| ((message.uid(), kind.0), octets.clone())));
         }
     }
 }
@@ -72,7 +102,7 @@ impl Driver for Format {
     }
     fn open(&self, at: &Location, access: Access, manner: Manner) -> Result<Box<dyn Mailbox>> {
         let inner = self.0.open(at, access, manner)?;
-        Ok(Box::new(Open { inner, kept: Arc::clone(&self.1), asked: None }))
+        Ok(Box::new(Open { inner, kept: Arc::clone(&self.1), asked: None, asked_all: None }))
     }
     fn append<'d>(&'d self, at: &Location) -> Result<Box<dyn Append + 'd>> {
         self.0.append(at)
@@ -162,7 +192,7 @@ fn answers_are_the_same_with_notes() {
     plain.ask("s SELECT INBOX");
     let truth = COMMANDS.map(|command| plain.ask(command));
     for (index, command) in COMMANDS.iter().enumerate() {
-        let kept = Arc::new(Kept::default());
+        let kept = Kept::new();
         for round in 0..3 {
             let answer = session(&memory, &kept).ask(command);
             assert!(answer == truth[index], "{command}, round {round}");
@@ -176,7 +206,7 @@ fn answers_are_the_same_with_notes() {
 
 #[test]
 fn a_structure_that_is_noted_is_not_worked_out_again() {
-    let (memory, kept) = (memory(), Arc::new(Kept::default()));
+    let (memory, kept) = (memory(), Kept::new());
     let mut first = session(&memory, &kept);
     first.ask(COMMANDS[0]);
     assert_eq!(kept.notes.lock().expect("one thread").len(), MESSAGES + 5);
@@ -188,17 +218,68 @@ fn a_structure_that_is_noted_is_not_worked_out_again() {
     assert_eq!(kept.reads.load(Relaxed), before);
 }
 
+#[test]
+fn sent_dates_are_noted_for_the_next_sort() {
+    let memory = memory();
+    let mut plain = Harness::preauthenticated(&memory);
+    plain.ask("s SELECT INBOX");
+    let commands = [
+        "a SORT (DATE) US-ASCII ALL",
+        "b UID SORT (REVERSE DATE SIZE) US-ASCII 3:290 NOT 7",
+        "c SORT RETURN (MIN MAX COUNT) (DATE ARRIVAL) US-ASCII SUBJECT e",
+        "d SORT (ARRIVAL) US-ASCII ALL",
+        "e SORT (SUBJECT DATE) US-ASCII ALL",
+    ];
+    let truth = commands.map(|command| plain.ask(command));
+    let kept = Kept::new();
+    for holds in [true, false, true] {
+        kept.holds.store(holds, Relaxed);
+        for (command, truth) in commands.iter().zip(&truth) {
+            assert!(session(&memory, &kept).ask(command) == *truth, "{command}, {holds}");
+        }
+    }
+    assert_eq!(kept.notes.lock().expect("one thread").len(), MESSAGES + 5);
+    let before = kept.reads.load(Relaxed);
+    session(&memory, &kept).ask(commands[0]);
+    session(&memory, &kept).ask(commands[1]);
+    assert_eq!(kept.reads.load(Relaxed), before, "nothing is read again");
+    // One that is gone is read, and noted again.
+    let kind = *kept.notes.lock().expect("one thread").keys().next().expect("there are some");
+    kept.notes.lock().expect("one thread").remove(&kind);
+    assert!(session(&memory, &kept).ask(commands[0]) == truth[0]);
+    assert!(kept.reads.load(Relaxed) > before);
+    assert_eq!(kept.notes.lock().expect("one thread").len(), MESSAGES + 5);
+}
+
+/// What is noted stays valid as long as the number of its kind is the same.
+#[test]
+fn sent_dates_are_what_they_were() {
+    let (memory, kept) = (memory(), Kept::new());
+    session(&memory, &kept).ask("a SORT (DATE) US-ASCII ALL");
+    let notes = kept.notes.lock().expect("one thread");
+    let mut dates: Vec<_> = notes.iter().map(|((uid, _), octets)| (*uid, octets.clone())).collect();
+    dates.sort_unstable();
+    let sum = sum(dates.iter().flat_map(|(_, octets)| octets.iter().copied()));
+    assert_eq!(
+        sum, 2_648_277_005_768_830_329,
+        "if this is not because the corpus changed: give SENT_DATE in dates.rs the next number, for users have notes"
+    );
+}
+
+fn sum(octets: impl Iterator<Item = u8>) -> u64 {
+    octets.fold(0xcbf2_9ce4_8422_2325, |sum: u64, octet| {
+        (sum ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// What is noted stays valid as long as the number of its kind is the same.
 #[test]
 fn structures_are_what_they_were() {
     let mut plain = Harness::preauthenticated(&memory());
     plain.ask("s SELECT INBOX");
-    let mut sum = 0xcbf2_9ce4_8422_2325_u64;
-    for octet in plain.ask(COMMANDS[0]).concat().bytes() {
-        sum = (sum ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3);
-    }
     assert_eq!(
-        sum, 303_522_696_153_391_825,
+        sum(plain.ask(COMMANDS[0]).concat().bytes()),
+        303_522_696_153_391_825,
         "if this is not because the corpus changed: give BODY_STRUCTURE in fetch.rs the next number, for users have notes"
     );
 }

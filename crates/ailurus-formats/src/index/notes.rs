@@ -64,6 +64,15 @@ pub(crate) enum Notes {
 /// The lineage, the UID validity value and the group: the first words of a bucket.
 type Key = [u8; 16];
 
+/// What was looked for.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Asked {
+    /// This note.
+    One([u8; NAME]),
+    /// Notes of this kind.
+    Many(NoteKind),
+}
+
 /// Notes at a moment.
 struct Look<'n> {
     notes: &'n mut Opened,
@@ -78,8 +87,8 @@ pub(crate) struct Opened {
     /// What is proven of the mailbox.
     proof: Proof,
     validity: UidValidity,
-    /// The last look that found nothing.
-    asked: Option<([u8; NAME], Proof, UidValidity)>,
+    /// The last look that found nothing, or not all.
+    asked: Option<(Asked, Proof, UidValidity)>,
     bucket: Vec<u8>,
     is_dirty: bool,
     /// In the file, newer messages have this bucket.
@@ -214,7 +223,7 @@ impl Opened {
             return;
         }
         if self.bucket.len() > room {
-            self.keep_only(kind);
+            self.drop_superseded(kind);
         }
         if self.bucket.len() <= room {
             append(&mut self.bucket, name, octets);
@@ -222,10 +231,12 @@ impl Opened {
         }
     }
 
-    /// Gives up notes of other kinds than this: an older program's.
-    fn keep_only(&mut self, kind: NoteKind) {
+    /// Gives up notes of the same thing in other editions: an older program's.
+    fn drop_superseded(&mut self, kind: NoteKind) {
+        let [edition, what] = kind.0.to_le_bytes();
         let mut kept = self.bucket[..HEAD].to_vec();
-        for (name, octets) in entries(&self.bucket).filter(|(name, _)| name[4..6] == kind.0.to_le_bytes()) {
+        for (name, octets) in entries(&self.bucket).filter(|(name, _)| name[5] != what || name[4] == edition)
+        {
             append(&mut kept, name, octets);
         }
         self.bucket = kept;
@@ -237,10 +248,9 @@ impl MessageNotes for Look<'_> {
         let notes = &mut *self.notes;
         notes.turn_to(message.uid().get() / GROUP);
         let name = name(message, kind);
-        let found = entries(&notes.bucket).find(|(other, _)| **other == name);
-        let Some((_, octets)) = found else {
+        let Some(octets) = find(&notes.bucket, &name) else {
             // Whether the file is what it was is looked at when all of the message was read.
-            notes.asked = Some((name, notes.proof, notes.validity));
+            notes.asked = Some((Asked::One(name), notes.proof, notes.validity));
             return false;
         };
         notes.asked = None;
@@ -252,13 +262,47 @@ impl MessageNotes for Look<'_> {
     }
 
     fn put(&mut self, message: &MessageInfo, kind: NoteKind, octets: &[u8]) {
-        let notes = &mut *self.notes;
         let name = name(message, kind);
-        let is_asked = notes.asked.take() == Some((name, notes.proof, notes.validity));
-        if is_asked && notes.writable && notes.proof.still(self.mailbox).is_some() {
-            notes.turn_to(message.uid().get() / GROUP);
-            notes.add(&name, kind, octets);
+        if self.may_note(Asked::One(name)) {
+            self.notes.turn_to(message.uid().get() / GROUP);
+            self.notes.add(&name, kind, octets);
         }
+    }
+
+    fn get_all(
+        &mut self,
+        messages: &[MessageInfo],
+        kind: NoteKind,
+        found: &mut dyn FnMut(usize, &[u8]),
+    ) -> bool {
+        let notes = &mut *self.notes;
+        for (position, message) in messages.iter().enumerate() {
+            notes.turn_to(message.uid().get() / GROUP);
+            if let Some(octets) = find(&notes.bucket, &name(message, kind)) {
+                found(position, octets);
+            }
+        }
+        notes.asked = Some((Asked::Many(kind), notes.proof, notes.validity));
+        notes.proof.still(self.mailbox).is_some()
+    }
+
+    fn put_all(&mut self, notes: &[(MessageInfo, Vec<u8>)], kind: NoteKind) {
+        if !self.may_note(Asked::Many(kind)) {
+            return;
+        }
+        for (message, octets) in notes {
+            self.notes.turn_to(message.uid().get() / GROUP);
+            self.notes.add(&name(message, kind), kind, octets);
+        }
+    }
+}
+
+impl Look<'_> {
+    /// Tells whether what was read since this was asked can be noted.
+    fn may_note(&mut self, asked: Asked) -> bool {
+        let notes = &mut *self.notes;
+        let is_asked = notes.asked.take() == Some((asked, notes.proof, notes.validity));
+        is_asked && notes.writable && notes.proof.still(self.mailbox).is_some()
     }
 }
 
@@ -288,6 +332,10 @@ fn append(bucket: &mut Vec<u8>, name: &[u8; NAME], octets: &[u8]) {
     bucket.extend_from_slice(name);
     bucket.extend_from_slice(&length.to_le_bytes());
     bucket.extend_from_slice(octets);
+}
+
+fn find<'b>(bucket: &'b [u8], name: &[u8; NAME]) -> Option<&'b [u8]> {
+    entries(bucket).find(|(other, _)| *other == name).map(|(_, octets)| octets)
 }
 
 fn entries(bucket: &[u8]) -> impl Iterator<Item = (&[u8; NAME], &[u8])> {

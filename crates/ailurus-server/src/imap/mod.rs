@@ -37,6 +37,7 @@ mod append;
 mod capability;
 mod close;
 mod copy;
+mod dates;
 mod expunge;
 mod fetch;
 mod found;

@@ -4,6 +4,7 @@
 //! and THREAD go by, out of the header that was read for the keys; then the result is put in order at once, and sent as the
 //! client takes it.
 
+use crate::imap::dates::Dates;
 use crate::imap::found::{Found, Sending, append_empty};
 use crate::imap::select::Selected;
 use crate::imap::session::{Account, Session, State, Step, Task};
@@ -25,6 +26,7 @@ pub(crate) struct Search {
     hint: usize,
     /// What was found.
     order: Order,
+    dates: Dates,
     sending: Option<Sending>,
 }
 
@@ -34,6 +36,13 @@ pub(crate) enum Order {
     Mailbox(Vec<u32>),
     Sort(Box<Sorter>),
     Thread(Box<Threader>),
+}
+
+impl Order {
+    /// Tells whether the sent date is all that is wanted of a header.
+    fn wants_dates(&self) -> bool {
+        matches!(self, Self::Sort(sorter) if sorter.wants_header() && sorter.wants_only_dates())
+    }
 }
 
 /// How much is looked at, in octets or what takes as long, before others have their turn.
@@ -63,7 +72,17 @@ impl Session {
         match ailurus_search::Search::compile(program, &context) {
             Ok(search) => {
                 let last = context.exists;
-                let search = Search { name, search, returns, next: 1, last, hint: 0, order, sending: None };
+                let search = Search {
+                    name,
+                    search,
+                    returns,
+                    next: 1,
+                    last,
+                    hint: 0,
+                    order,
+                    dates: Dates::default(),
+                    sending: None,
+                };
                 self.run(tag, name, Task::Search(Box::new(search)));
             }
             Err(error @ BadCharset(_)) => {
@@ -123,8 +142,12 @@ impl Search {
 
     fn look(&mut self, selected: &mut Selected) -> ailurus_store::Result<()> {
         let mut cost = 0;
+        let wants_dates = self.order.wants_dates();
         while self.next <= self.last && cost < SLICE {
             let seq = self.next;
+            if wants_dates {
+                self.dates.turn_to(seq, self.last, selected);
+            }
             self.next += 1;
             let Some(seq) = SeqNum::new(seq) else { continue };
             let Some(uid) = selected.view.uid(seq) else { continue };
@@ -134,6 +157,9 @@ impl Search {
                 Ok(()) | Err(Error::Expunged { .. }) => {}
                 Err(error) => return Err(error),
             }
+        }
+        if self.next > self.last {
+            self.dates.write(selected);
         }
         Ok(())
     }
@@ -157,6 +183,18 @@ impl Search {
         match &mut self.order {
             Order::Mailbox(found) => found.push(number),
             Order::Sort(sorter) if !sorter.wants_header() => sorter.add(number, info, b""),
+            Order::Sort(sorter) if sorter.wants_only_dates() => {
+                let noted = self.dates.noted(candidate.seq);
+                let sent = match noted {
+                    Some(sent) => sent,
+                    None => {
+                        let sent = ailurus_search::sent_date(self.search.header(mailbox, uid, cost)?);
+                        self.dates.learn(info, sent);
+                        sent
+                    }
+                };
+                sorter.add_dated(number, info, sent);
+            }
             Order::Sort(sorter) => sorter.add(number, info, self.search.header(mailbox, uid, cost)?),
             Order::Thread(threader) => threader.add(number, info, self.search.header(mailbox, uid, cost)?),
         }
