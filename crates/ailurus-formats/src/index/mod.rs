@@ -53,7 +53,7 @@
 //!
 //! # Notes
 //!
-//! What a session worked out of a message (BODYSTRUCTURE as it is sent) is kept in a second file, whose name ends in `-notes`:
+//! What a session worked out of a message (BODYSTRUCTURE as it is sent, the sent date) is kept in a second file, whose name ends in `-notes`:
 //! see [`notes`].
 //!
 //! # For another format
