@@ -22,7 +22,7 @@ pub fn special_uses(input: &[u8]) {
     let uses = mailboxes.special_uses().expect("the file can be read");
     assert!(uses.keys().all(|name| mailboxes.has_name(name)), "{uses:?}");
     // What is written is synced, and takes its time.
-    if input.len() % 8 != 0 {
+    if !input.len().is_multiple_of(8) {
         return;
     }
     let made = mailboxes.create_for(&"made".into(), [SpecialUse::Sent].into_iter().collect());
