@@ -34,14 +34,14 @@ pub(super) struct Node {
 impl Forest {
     /// Adds a message: its position, the hash of its id if it has a valid one, those of its references.
     pub(super) fn add(&mut self, message: u32, id: Option<u64>, references: &[u64]) {
-        let spare = self.nodes.len() < at(message).saturating_mul(2).saturating_add(SPARE_NODES);
+        let most = at(message).saturating_mul(2).saturating_add(SPARE_NODES);
         let mut last = NONE;
         // (A) Each is the parent of the next.
         for (place, id) in references.iter().enumerate() {
             let known = self.find(*id);
             let node = match known {
                 Some(node) => node,
-                None if spare || place + 1 == references.len() => self.push(Some(*id)),
+                None if self.nodes.len() < most || place + 1 == references.len() => self.push(Some(*id)),
                 None => continue,
             };
             if last != NONE && self.nodes[at(node)].parent == NONE {

@@ -463,4 +463,9 @@ fn references_that_are_made_up_cost_little() {
     }
     assert!(threader.forest.nodes.len() < 80_000, "{}", threader.forest.nodes.len());
     assert_eq!(threader.finish().filter(|token| matches!(token, Token::Number(_))).count(), 100);
+    // All of them in one message.
+    let mut threader = Threader::new(ThreadAlgorithm::References);
+    let mail = Mail { references: (0..200_000).collect(), ..Mail::default() };
+    threader.add(1, &mail.info(1), mail.header().as_bytes());
+    assert!(threader.forest.nodes.len() < 70_000, "{}", threader.forest.nodes.len());
 }
