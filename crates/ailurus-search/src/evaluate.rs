@@ -100,6 +100,16 @@ impl Node {
         }
     }
 
+    /// Returns how many keys there are.
+    pub(crate) fn keys(&self) -> usize {
+        match self {
+            Self::And(nodes) => nodes.iter().map(Self::keys).sum(),
+            Self::Or(one, other) => one.keys() + other.keys(),
+            Self::Not(node) => node.keys(),
+            _ => 1,
+        }
+    }
+
     /// Returns whether the message matches, or `None` when more of it has to be read first.
     pub(crate) fn evaluate(&self, message: &Candidate, texts: &Texts) -> Option<bool> {
         let info = &message.info;

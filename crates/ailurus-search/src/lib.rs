@@ -40,6 +40,8 @@ pub const WHOLE: u64 = 1 << 20;
 /// A search program, made ready for a mailbox.
 pub struct Search {
     root: Node,
+    /// What it costs to ask all keys of what is known of a message.
+    cost: usize,
     texts: Texts,
 }
 
@@ -99,7 +101,7 @@ impl Search {
             Needle::new(&text)
         };
         let root = Node::compile(&program.key, context, &mut texts, &mut needle);
-        Ok(Self { root, texts })
+        Ok(Self { cost: 64 + 4 * root.keys(), root, texts })
     }
 
     /// Tells whether a message matches. Adds to `cost` about how many octets were looked at, so that a long search can
@@ -114,7 +116,7 @@ impl Search {
         candidate: &Candidate,
         cost: &mut usize,
     ) -> Result<bool> {
-        *cost += 64;
+        *cost += self.cost;
         self.texts.begin();
         if let Some(answer) = self.root.evaluate(candidate, &self.texts) {
             return Ok(answer);

@@ -231,6 +231,34 @@ fn a_body_without_ascii_takes_linear_time() {
     assert!(start.elapsed().as_secs() < 30);
 }
 
+#[test]
+fn many_keys_cost_more_than_few() {
+    let memory = Memory::new();
+    memory.deliver(&MailboxName::inbox(), PLAIN);
+    let mut mailbox =
+        memory.mailboxes().select(&MailboxName::inbox(), Access::ReadOnly).expect("INBOX is there");
+    let info = mailbox.snapshot().messages[0];
+    let context = Context {
+        exists: 1,
+        largest_uid: None,
+        keywords: &mailbox.snapshot().keywords.clone(),
+        saved: &UidSet::new(),
+        now: 0,
+    };
+    let mut cost_of = |keys: usize| {
+        let all = vec![not(SearchKey::Has(SystemFlags::SEEN)); keys];
+        let key = SearchKey::Or(Box::new(SearchKey::And(all)), Box::new(SearchKey::All));
+        let mut search =
+            Search::compile(&SearchProgram { charset: None, key }, &context).expect("no charset");
+        let mut cost = 0;
+        let candidate = Candidate { seq: SeqNum::new(1).expect("1"), info, recent: false };
+        assert!(search.matches(mailbox.as_mut(), &candidate, &mut cost).expect("memory"));
+        cost
+    };
+    // So that the answer to 58,000 keys over many messages is worked out in slices, too.
+    assert!(cost_of(1) < 100 && cost_of(10_000) > 10_000);
+}
+
 /// Numbers that look random, the same each time.
 pub(crate) struct Random(pub(crate) u64);
 
