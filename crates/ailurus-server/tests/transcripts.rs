@@ -121,6 +121,16 @@ fn idle_and_autologout() {
     }
 }
 
+/// The clock of these is in the recording alone: nothing is sent but what is shown.
+#[test]
+fn autologout_of_pop() {
+    let all = sections("timers.txt");
+    let script = |name: &str| all.iter().find(|section| section.name == name).expect("recorded").script();
+    Harness::pop3(&Memory::new(), config()).play(&script("POP3 auth timeout"));
+    Harness::pop3(&mailbox(5), config()).play(&script("POP3 transaction timeout"));
+    Harness::pop2(&Memory::new(), config()).play(&script("POP2 timeout"));
+}
+
 fn hold(harness: &mut Harness, file: &str, name: &str) {
     let sections = sections(file);
     sections.iter().find(|section| section.name == name).expect("recorded").hold(harness);
@@ -159,6 +169,36 @@ fn sections(file: &str) -> Vec<Section> {
 }
 
 impl Section {
+    /// Returns what the harness plays: what was sent after some time comes then, and not a second earlier. The time that the
+    /// reference took to answer does not count.
+    fn script(&self) -> String {
+        let (mut script, mut at_seconds, mut is_answer) = (String::new(), 0, true);
+        for line in &self.lines {
+            let played = if let Some((text, seconds)) = line.rsplit_once("   [@") {
+                let seconds: u64 = seconds.trim_end_matches("s]").parse().expect("seconds");
+                let waited = if is_answer { 0 } else { seconds - at_seconds };
+                (at_seconds, is_answer) = (seconds, false);
+                let version = text.replace(" 2010.104 ", " <*> ").replace(" 2010.75 ", " <*> ");
+                if waited > 0 { format!("T: {}\nT: 1\n{version}", waited - 1) } else { version }
+            } else if let Some(status) = line.strip_prefix("# exit ") {
+                format!("X: {status}")
+            } else if let Some(logged) =
+                line.strip_prefix("SYSLOG ").filter(|line| !line.contains("service init"))
+            {
+                // POP2 had another facility, and another word for nobody.
+                let ours =
+                    logged.replace("1.info ipop2d: Autologout user= ", "mail.info Autologout user=??? ");
+                format!("L: {}", ours.replace(" ipop3d[PID]: ", " "))
+            } else {
+                is_answer |= line.starts_with("C: ");
+                if line.starts_with("SYSLOG ") { continue } else { line.clone() }
+            };
+            script.push_str(&(played + "\n"));
+        }
+        assert!(at_seconds >= 180, "{script}");
+        script
+    }
+
     /// Says what the client said, and compares what comes back with what came then.
     fn hold(&self, harness: &mut Harness) {
         let mut at_seconds = 0;
