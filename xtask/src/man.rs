@@ -32,10 +32,11 @@ fn pages() -> Vec<(String, Vec<u8>)> {
         page(ailurus_daemon::cli::ipop3d_command(), "ipop3d", "8"),
         page(ailurus_daemon::cli::ipop2d_command(), "ipop2d", "8"),
     ];
-    let mut ailurus = ailurus_daemon::cli::ailurus_command();
+    // `ailurus help` has no page.
+    let mut ailurus = ailurus_daemon::cli::ailurus_command().disable_help_subcommand(true);
     // Gives subcommands their full names, and options their values.
     ailurus.build();
-    for task in ailurus.get_subcommands().filter(|task| !task.is_hide_set() && task.get_name() != "help") {
+    for task in ailurus.get_subcommands().filter(|task| !task.is_hide_set()) {
         pages.push(page(task.clone(), &format!("ailurus-{}", task.get_name()), "8"));
     }
     pages.push(page(ailurus, "ailurus", "8"));

@@ -327,12 +327,16 @@ Files:
   /etc/pam.d/pop
       How PAM checks passwords. Without it shadow is used.
   /etc/cram-md5.pwd
-      While it exists, all passwords are checked against it, and APOP
-      and CRAM-MD5 work.
+      Passwords for CRAM-MD5 and APOP. While it exists, no password of
+      the system counts.
+  /etc/ailurus.passwd
+      Verifiers for SCRAM, made by ailurus passwd. Who has an entry has
+      that password and not the system's.
   /etc/ailurus.toml, /etc/c-client.cf
       Settings, if there are any: see ailurus.toml(5).
   /var/mail/USER, ~/mbox, ~/INBOX
-      INBOX; instead a traditional mailbox, or one in mbx format, to which new mail is moved.
+      INBOX; instead of it a traditional mailbox, or one in another
+      format, to which new mail is moved.
   /tmp/.DEVICE.INODE, MAILBOX.lock
       Locks, shared with UW IMAP, mutt, procmail and others.
 
@@ -368,8 +372,11 @@ Files:
       Nobody is served while it exists, and sessions end.
   /etc/imapd.alert, ~/.imapalert
       Shown to everybody, and to that user.
-  /var/mail/USER, ~/mbox, ~/INBOX, ~/.mailboxlist
-      INBOX; instead a traditional mailbox, or one in mbx format, to which new mail is moved; subscriptions.
+  /var/mail/USER, ~/mbox, ~/INBOX
+      INBOX; instead of it a traditional mailbox, or one in another
+      format, to which new mail is moved.
+  ~/.mailboxlist, ~/.mailboxuse
+      Subscriptions; which mailbox is for what is sent, and the like.
   /tmp/.DEVICE.INODE, MAILBOX.lock
       Locks, shared with UW IMAP, mutt, procmail and others.
 
