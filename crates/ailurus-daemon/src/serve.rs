@@ -1,13 +1,13 @@
 //! `ailurus serve`: the standing server of all protocols. It accepts connections and starts one process for each; it speaks no
 //! protocol itself and holds no certificate, so that there is nothing to reload.
 
+use crate::check;
 use crate::guard::{Failures, Heard, Line};
-use crate::imapd::{CERTIFICATE_NAME, Personal, Role};
+use crate::imapd::{Personal, Role};
 use crate::logging::{self, server_line};
 use crate::personal;
 use crate::protocol::{Listening, Protocol, Wanted};
 use crate::settings::{Files, Settings};
-use crate::tls::CertificateStore;
 use ailurus_sys::signals::{Signal, SignalPipe};
 use ailurus_sys::syslog::{Log, Priority};
 use ailurus_sys::{activation, process};
@@ -110,9 +110,8 @@ fn serve_host(asked: &[(Listening, SocketAddr)]) -> Result<(), String> {
     let listeners = listeners(asked, &settings, &host_addresses)?;
     let log = logging::open("ailurus");
     warn(&log, &settings);
-    if CertificateStore::system(CERTIFICATE_NAME).all().is_empty() {
-        let text = "there is no certificate: no TLS, and passwords are taken from this host only (see ailurus check)";
-        server_line(&log, Priority::Warning, text);
+    for problem in check::problems_of_certificates(&settings) {
+        server_line(&log, Priority::Warning, &format!("{problem} (see ailurus check)"));
     }
     Server::new(listeners, Role::Host, log, MOST_SESSIONS.0).limited(settings).run(install()?, None)
 }

@@ -13,9 +13,11 @@ pub(super) fn certificates(store: &CertificateStore, now: i64) -> Vec<Finding> {
     let all = store.all();
     if all.is_empty() {
         return vec![Finding::problem(
-            format!("no certificate: {} does not exist", store.expected().display()),
-            "put the certificate chain there and the key beside it or into the directory of keys, as one PEM file \
-             each; until then there is no TLS, and passwords are accepted from this host only",
+            format!(
+                "no certificate: {} does not exist; there is no TLS, and passwords are taken from this host only",
+                store.expected().display()
+            ),
+            "put the certificate chain there and the key beside it or into the directory of keys, as one PEM file each",
         )];
     }
     let mut findings: Vec<_> = all.iter().map(|files| certificate(files, now)).collect();

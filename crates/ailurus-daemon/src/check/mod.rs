@@ -96,15 +96,9 @@ pub fn check() -> ExitCode {
 pub fn of_host() -> Vec<Finding> {
     let files = Files::of_host();
     let settings = Settings::read(&files);
-    let now = jiff::Timestamp::now().as_second();
-    let mut findings = certificates(&CertificateStore::system(CERTIFICATE_NAME), now);
-    let of_pop = CertificateStore::system(Protocol::Pop3.program());
-    if !of_pop.all().is_empty() {
-        findings.extend(certificates(&of_pop, now));
-    }
+    let mut findings = certificates_of_host(&settings);
     findings.extend(passwords());
     findings.extend(verifiers(Path::new(PASSWORD_DATABASE)));
-    findings.extend(client_authorities(&settings));
     findings.extend(nobody());
     findings.extend(plaintext(&settings, &Passwords::of_host(Protocol::Imap)));
     findings.extend(lock_directory(Path::new("/tmp")));
@@ -148,6 +142,24 @@ fn nobody() -> Option<Finding> {
             "make that account, without a password",
         )
     })
+}
+
+/// Looks at all that TLS needs.
+fn certificates_of_host(settings: &Settings) -> Vec<Finding> {
+    let now = jiff::Timestamp::now().as_second();
+    let mut findings = certificates(&CertificateStore::system(CERTIFICATE_NAME), now);
+    let of_pop = CertificateStore::system(Protocol::Pop3.program());
+    if !of_pop.all().is_empty() {
+        findings.extend(certificates(&of_pop, now));
+    }
+    findings.extend(client_authorities(settings));
+    findings
+}
+
+/// Returns what keeps clients from TLS, for the log of a server that starts.
+pub(crate) fn problems_of_certificates(settings: &Settings) -> impl Iterator<Item = String> {
+    let problems = certificates_of_host(settings).into_iter();
+    problems.filter(|finding| finding.weight == Weight::Problem).map(|finding| finding.what)
 }
 
 /// Looks over everything that a person's own server depends on.
