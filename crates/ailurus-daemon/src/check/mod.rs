@@ -109,9 +109,7 @@ pub fn of_host() -> Vec<Finding> {
     findings.extend(settings.protocols().iter().map(|wanted| port(wanted.host_port())));
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     findings.extend(accounts(&passwd));
-    if settings.mbox_is_inbox() {
-        findings.extend(mbox_inboxes(&passwd));
-    }
+    findings.extend(mbox_inboxes(&passwd, &settings));
     for (path, effect, remedy) in FILES {
         if Path::new(path).exists() {
             findings.push(Finding::note(format!("{path} exists: {effect}"), remedy));
@@ -192,9 +190,7 @@ pub fn of_person() -> Vec<Finding> {
     findings.push(spool_directory(spool.parent().unwrap_or(Path::new("/"))));
     findings.push(mlock());
     findings.extend(settings.protocols().iter().map(|wanted| port(wanted.personal_port())));
-    if settings.mbox_is_inbox() {
-        findings.extend(mbox_inbox(&own.user, &own.home.join("mbox")));
-    }
+    findings.extend(mbox_inbox(&own.user, &own.home, &settings));
     let surroundings = surroundings::Surroundings {
         user: own.user,
         home: own.home,
@@ -385,20 +381,21 @@ fn accounts(passwd: &str) -> Vec<Finding> {
 }
 
 /// Whose INBOX is `~/mbox`, as in the original: mailx makes that file by itself.
-fn mbox_inboxes(passwd: &str) -> Vec<Finding> {
+fn mbox_inboxes(passwd: &str, settings: &Settings) -> Vec<Finding> {
     let homes = passwd.lines().filter_map(|line| {
         let mut fields = line.split(':');
         Some((fields.next()?, fields.nth(4)?))
     });
-    homes.filter_map(|(user, home)| mbox_inbox(user, &Path::new(home).join("mbox"))).collect()
+    homes.filter_map(|(user, home)| mbox_inbox(user, Path::new(home), settings)).collect()
 }
 
-fn mbox_inbox(user: &str, mbox: &Path) -> Option<Finding> {
+fn mbox_inbox(user: &str, home: &Path, settings: &Settings) -> Option<Finding> {
     use std::io::Read;
+    let mbox = settings.mbox_inbox(home)?;
     let mut start = [0; 5];
     // Neither a FIFO nor a device.
-    let found = fs::symlink_metadata(mbox).ok().filter(fs::Metadata::is_file)?;
-    let read = fs::File::open(mbox).and_then(|mut file| file.read_exact(&mut start));
+    let found = fs::symlink_metadata(&mbox).ok().filter(fs::Metadata::is_file)?;
+    let read = fs::File::open(&mbox).and_then(|mut file| file.read_exact(&mut start));
     (found.len() == 0 || read.is_ok() && &start == b"From ").then(|| {
         Finding::note(
             format!("the INBOX of {user} is {}, and new mail is moved there", mbox.display()),
@@ -479,12 +476,12 @@ mod tests {
     fn an_inbox_in_mbox_is_noted() {
         let scratch = tempfile::tempdir().expect("a directory");
         let passwd = format!("ada:x:1000:1000:Ada:{}:/bin/sh\nben:x:1001:1001\n", scratch.path().display());
-        assert_eq!(mbox_inboxes(&passwd), []);
+        assert_eq!(mbox_inboxes(&passwd, &Settings::default()), []);
         fs::write(scratch.path().join("mbox"), "notes\n").expect("ours");
-        assert_eq!(mbox_inboxes(&passwd), []);
+        assert_eq!(mbox_inboxes(&passwd, &Settings::default()), []);
         for content in ["", "From ada\n"] {
             fs::write(scratch.path().join("mbox"), content).expect("ours");
-            assert_eq!(weights(&mbox_inboxes(&passwd)), [Weight::Note]);
+            assert_eq!(weights(&mbox_inboxes(&passwd, &Settings::default())), [Weight::Note]);
         }
     }
 

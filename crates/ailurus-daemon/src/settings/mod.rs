@@ -249,11 +249,12 @@ impl Settings {
         }
     }
 
-    /// Tells whether a `~/mbox` is INBOX.
+    /// Returns the file that is INBOX if it is there and a traditional mailbox.
     #[must_use]
-    pub fn mbox_is_inbox(&self) -> bool {
+    pub fn mbox_inbox(&self, home: &Path) -> Option<PathBuf> {
         let boxed = self.closed_box == Some(true) || self.black_box.is_some();
-        !boxed && self.mbox_inbox != Some(false)
+        let directory = self.subdirectory.as_ref().map_or_else(|| home.into(), |below| home.join(below));
+        (!boxed && self.mbox_inbox != Some(false)).then(|| directory.join("mbox"))
     }
 
     fn boxes(&self) -> impl Eq {

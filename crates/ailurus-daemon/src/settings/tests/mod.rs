@@ -185,11 +185,13 @@ fn mbox_is_inbox_unless_it_is_switched_off() {
     let of = |text: &str| {
         let (settings, mut environment) = (of_toml(text), ada());
         assert_eq!(settings.apply(&mut environment, Confinement::Names), Ok(()));
-        (environment.mbox_as_inbox, settings.mbox_is_inbox())
+        (environment.mbox_as_inbox, settings.mbox_inbox(Path::new("/home/ada")))
     };
-    assert_eq!(of(""), (true, true));
-    assert_eq!(of("[mailboxes]\nmbox-as-inbox = true\n"), (true, true));
-    assert_eq!(of("[mailboxes]\nmbox-as-inbox = false\n"), (false, false));
+    let at = |path: &str| (true, Some(path.into()));
+    assert_eq!(of(""), at("/home/ada/mbox"));
+    assert_eq!(of("[mailboxes]\nmbox-as-inbox = true\n"), at("/home/ada/mbox"));
+    assert_eq!(of("[mailboxes]\nsubdirectory = 'mail'\n"), at("/home/ada/mail/mbox"));
+    assert_eq!(of("[mailboxes]\nmbox-as-inbox = false\n"), (false, None));
 }
 
 #[test]
