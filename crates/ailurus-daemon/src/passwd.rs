@@ -8,7 +8,9 @@ use crate::personal;
 use ailurus_auth::scram::SALT;
 use ailurus_auth::{CramDatabase, CramEditor, PasswordDatabase, PasswordEditor};
 use ailurus_sys::{process, users};
+use std::fs::{DirBuilder, File};
 use std::io::{self, IsTerminal, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use zeroize::Zeroizing;
@@ -107,6 +109,7 @@ impl Databases {
     }
 
     fn remove(&self, user: &str) -> Result<(), String> {
+        let _lock = self.lock()?;
         let mut secrets = CramEditor::new(&read(&self.secrets)?);
         let mut verifiers = PasswordEditor::new(&self.read_verifiers()?);
         let (had_secret, had_verifiers) =
@@ -136,8 +139,6 @@ impl Databases {
     fn set(&self, user: &str, kinds: Kinds) -> Result<(), String> {
         // A bad name is refused before a password is asked for.
         PasswordEditor::check(user.as_bytes(), b"x").map_err(|error| error.to_string())?;
-        let mut secrets = CramEditor::new(&read(&self.secrets)?);
-        let mut verifiers = PasswordEditor::new(&self.read_verifiers()?);
         if self.of_host && users::by_name(user.as_bytes()).is_ok_and(|user| user.is_none()) {
             note(&format!("{user} has no account on this host and cannot log in before it has"));
         }
@@ -148,6 +149,10 @@ impl Databases {
         }
         let begins = |file: &Path| self.of_host && !file.exists();
         let password = ask_secret(user)?;
+        // Whoever thinks about a password keeps nobody waiting, and what others did meanwhile stays.
+        let _lock = self.lock()?;
+        let mut secrets = CramEditor::new(&read(&self.secrets)?);
+        let mut verifiers = PasswordEditor::new(&self.read_verifiers()?);
         let keep_secret = match kinds {
             // Of one's own server both are kept, until one is not wanted.
             Kinds::Usual => {
@@ -182,6 +187,15 @@ impl Databases {
             write(&self.secrets, secrets.text())?;
         }
         Ok(())
+    }
+
+    /// Keeps others from changing the databases, as long as the lock is there: each change is of a whole file.
+    fn lock(&self) -> Result<Lock, String> {
+        let file = self.verifiers.as_ref().unwrap_or(&self.secrets);
+        make_directory(file)?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let path = file.with_file_name(format!(".{name}.lock"));
+        Lock::of(path.clone()).map_err(|error| format!("cannot lock {}: {error}", path.display()))
     }
 
     fn read_verifiers(&self) -> Result<Zeroizing<Vec<u8>>, String> {
@@ -234,15 +248,42 @@ fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     }
 }
 
-fn write(file: &Path, text: &[u8]) -> Result<(), String> {
-    if let Some(directory) = file.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        use std::os::unix::fs::DirBuilderExt;
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|error| format!("cannot make {}: {error}", directory.display()))?;
+/// A locked file that is there as long as the lock is. Nobody else can open it, and so nobody else can hold it.
+struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    fn of(path: PathBuf) -> io::Result<Self> {
+        loop {
+            let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+            file.lock()?;
+            // Whoever had it before has removed it.
+            let (locked, there) = (file.metadata()?, std::fs::symlink_metadata(&path));
+            if there.is_ok_and(|there| (there.dev(), there.ino()) == (locked.dev(), locked.ino())) {
+                return Ok(Self { path, _file: file });
+            }
+        }
     }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.path).ok();
+    }
+}
+
+fn make_directory(file: &Path) -> Result<(), String> {
+    let Some(directory) = file.parent().filter(|directory| !directory.as_os_str().is_empty()) else {
+        return Ok(());
+    };
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|error| format!("cannot make {}: {error}", directory.display()))
+}
+
+fn write(file: &Path, text: &[u8]) -> Result<(), String> {
+    make_directory(file)?;
     replace_secret_file(file, text, 0o600)
         .map_err(|error| format!("cannot write {}: {error}", file.display()))
 }

@@ -107,6 +107,37 @@ fn passwd_keeps_a_private_file() {
     assert_eq!(left, 1, "nothing beside the file");
 }
 
+/// One who thinks about a password while others change theirs, and many at once.
+#[test]
+fn passwd_keeps_what_others_change_meanwhile() {
+    let home = scratch();
+    let file = home.path().join("secrets");
+    let start = |user: &str| {
+        let mut command = ordinary("ailurus", home.path());
+        command.args(["passwd", user, "--file"]).arg(&file).stdin(std::process::Stdio::piped());
+        let mut child = command.stderr(std::process::Stdio::null()).spawn().expect("started");
+        let input = child.stdin.take().expect("piped");
+        (child, input)
+    };
+    let (mut slow, input) = start("ada");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let names: Vec<_> = (0..8).map(|number| format!("user{number}")).collect();
+    let others: Vec<_> = names.iter().map(|name| start(name)).collect();
+    let give = |(child, mut input): (std::process::Child, std::process::ChildStdin)| {
+        std::io::Write::write_all(&mut input, b"secret").expect("written");
+        child
+    };
+    let others: Vec<_> = others.into_iter().map(give).collect();
+    for mut child in others {
+        assert!(child.wait().expect("ended").success());
+    }
+    std::io::Write::write_all(&mut { input }, b"adapw").expect("written");
+    assert!(slow.wait().expect("ended").success());
+    let text = fs::read_to_string(&file).expect("there");
+    assert!(text.contains("ada\tadapw\n"), "{text}");
+    assert!(names.iter().all(|name| text.contains(&format!("{name}\tsecret\n"))), "{text}");
+}
+
 #[test]
 fn help_is_there_for_both_programs() {
     for name in ["ailurus", "imapd"] {
