@@ -52,7 +52,11 @@ pub fn program(protocol: Protocol) -> ExitCode {
         Protocol::Imap => one.serve_own_user(&store, service.tls_first),
         // POP has no way to greet somebody who need not log in: the password is that of the user's own server.
         Protocol::Pop3 | Protocol::Pop2 => match personal::own() {
-            Ok(own) => one.serve_personal(&own, service.tls_first),
+            // Or it is the user who has started us.
+            Ok(own) => {
+                let started = one.ends.remote.is_none() && one.ends.local.is_none();
+                one.serve_personal(&own, service.tls_first, started.then(|| own.user.clone().into_bytes()))
+            }
             Err(error) => one.fail(&error),
         },
     }
@@ -139,7 +143,7 @@ pub fn connection(role: &Role, protocol: Protocol, tls_first: bool) -> ExitCode 
     let root = rustix::process::geteuid().is_root();
     match role {
         Role::Host if root => one.serve_host(&certificates(protocol), tls_first),
-        Role::Personal(personal) if !root => one.serve_personal(personal, tls_first),
+        Role::Personal(personal) if !root => one.serve_personal(personal, tls_first, None),
         Role::Host => one.fail("a mail host is served by root"),
         Role::Personal(_) => one.fail("a person's own server never runs as root"),
     }
@@ -159,6 +163,8 @@ struct Ways {
     secrets: Option<SecretFile>,
     verifiers: Option<VerifierFile>,
     anonymous: bool,
+    /// Who has started us, where that is who is at the other end: as with IMAP's PREAUTH, the surroundings vouch for it.
+    started_by: Option<Vec<u8>>,
 }
 
 /// If this file exists, anybody can log in and read what is there for everybody. What is in it does not matter.
@@ -215,7 +221,7 @@ impl One {
         let secrets = passwords.secrets();
         let verifiers = VerifierFile::existing(PASSWORD_DATABASE);
         let anonymous = self.protocol == Protocol::Imap && Path::new(ANONYMOUS).exists();
-        let ways = Ways { secrets, verifiers: verifiers.clone(), anonymous };
+        let ways = Ways { secrets, verifiers: verifiers.clone(), anonymous, started_by: None };
         let mut door = HostDoor {
             passwords,
             verifiers,
@@ -261,7 +267,7 @@ impl One {
         self.serve(store, tls_first, Ways::default(), &mut NoDoor, start)
     }
 
-    fn serve_personal(&self, personal: &Personal, tls_first: bool) -> ExitCode {
+    fn serve_personal(&self, personal: &Personal, tls_first: bool, started_by: Option<Vec<u8>>) -> ExitCode {
         let secrets = SecretFile(personal.password_file());
         let surroundings = Surroundings {
             user: personal.user.clone(),
@@ -276,6 +282,7 @@ impl One {
             secrets: secrets.0.exists().then(|| secrets.clone()),
             verifiers: verifiers.clone(),
             anonymous: false,
+            started_by,
         };
         let mut door = PersonalDoor {
             secrets,
@@ -315,8 +322,10 @@ impl One {
                 Err(error) => return self.no_handshake(&error),
             },
         };
+        let started_by = ways.started_by.clone();
         let mut config = self.config(tls_state, ways);
         config.channel = client_certificate::channel(&secured, &self.settings);
+        config.channel.user = config.channel.user.or(started_by);
         let tls: &mut dyn FnMut() -> _ = &mut || certificate.clone().ok_or("no certificate".to_owned());
         // COMPAT(ipop3d): POP is served all the same while nobody else is.
         let nologin = self.protocol == Protocol::Imap && Path::new(NOLOGIN).exists();

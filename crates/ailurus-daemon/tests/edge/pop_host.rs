@@ -172,3 +172,31 @@ fn login_of_one(address: SocketAddr) -> Talk<TcpStream> {
     ask(&mut talk, "PASS adapw", "+OK Mailbox open, 1 messages");
     talk
 }
+
+/// As `ssh host ipop3d` does it; over a network socket nobody is the user who has started us.
+#[test]
+fn who_starts_ipop3d_is_known() {
+    let Some(host) = host() else { return };
+    let ipop3d = std::path::Path::new(env!("CARGO_BIN_EXE_ipop3d"));
+    let mut command = host.command_of_ada(ipop3d);
+    let mut session = Program::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
+    let mut talk = session.pipes();
+    talk.expect("+OK POP3");
+    assert!(capabilities(&mut talk).contains(&"SASL EXTERNAL".into()));
+    ask(&mut talk, "AUTH EXTERNAL YmVu", "-ERR [AUTH] Bad authentication");
+    ask(&mut talk, "AUTH EXTERNAL =", "+OK Mailbox open, 2 messages");
+    ask(&mut talk, "QUIT", "+OK Sayonara");
+    assert_eq!(session.wait().code(), Some(0));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let client = connect(listener.local_addr().expect("bound"));
+    let (accepted, _) = listener.accept().expect("somebody");
+    let mut command = host.command_of_ada(ipop3d);
+    let output = accepted.try_clone().expect("a socket");
+    command.stdin(std::os::fd::OwnedFd::from(accepted)).stdout(std::os::fd::OwnedFd::from(output));
+    let _session = Program::start(&mut command);
+    drop(command);
+    let mut talk = client;
+    talk.expect("+OK POP3");
+    assert!(!capabilities(&mut talk).iter().any(|line| line.contains("EXTERNAL")));
+    ask(&mut talk, "AUTH EXTERNAL =", "-ERR Bad authentication");
+}
