@@ -373,3 +373,96 @@ fn anybody_may_read_what_is_everybodys() {
     let line = server.logged("Authenticated anonymous=aaaa");
     assert!(line.contains(&format!("anonymous={} host=", "a".repeat(80))), "{line}");
 }
+
+/// References and patterns that only together lead somewhere, with all that lists names.
+#[test]
+fn no_list_shows_strangers_what_is_somebodys() {
+    let Some(host) = host() else { return };
+    let open = |path: &Path| {
+        let everybodys: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        fs::set_permissions(path, everybodys).expect("ours");
+    };
+    host.add_user("imappublic", FIRST_UID + 20, "!");
+    host.add_user("imapshared", FIRST_UID + 21, "!");
+    // Whatever the rights of files say.
+    for user in ["ada", "imappublic", "imapshared"] {
+        let directory = host.home(user).join("directory");
+        fs::create_dir(&directory).expect("ours");
+        fs::write(host.home(user).join(format!("{user}s-mail")), crate::alone::MAIL).expect("ours");
+        fs::write(directory.join(format!("{user}s-mail")), crate::alone::MAIL).expect("ours");
+        [host.home(user), directory].iter().for_each(|path| open(path));
+    }
+    host.publish("anonymous.newsgroups", "");
+    let (_server, plain, _) = serve(&host);
+    let mut talk = login(plain, "LOGIN anonymous joe", "OK");
+    let references = [
+        "",
+        "#public/",
+        "#public/.",
+        "#public",
+        "#public/directory/.",
+        "#PUBLIC/../ada/",
+        "#",
+        "#shared/",
+        "~",
+        "~ada/",
+        "/home/ada/",
+        "/",
+        ".",
+        "#news.",
+        "#driver.unix/",
+        "{h}",
+    ];
+    let patterns = [
+        "",
+        "*",
+        "%",
+        "./ada/%",
+        "../%",
+        "../ada/*",
+        "./../../ada/%",
+        "/%",
+        "/home/ada/%",
+        "/../ada/%",
+        "~ada/%",
+        "shared/%",
+        "#shared/%",
+        "#public/../ada/%",
+        "public/*",
+        "home/ada/%",
+        "/./ada/%",
+        "ada/%",
+    ];
+    let mut shown = 0;
+    for reference in references {
+        for pattern in patterns {
+            let both = format!("\"{reference}\" \"{pattern}\"");
+            for command in [
+                format!("LIST {both}"),
+                format!(
+                    "LIST \"{reference}\" (\"#public/%\" \"{pattern}\") RETURN (CHILDREN STATUS (MESSAGES))"
+                ),
+                format!("LIST (SUBSCRIBED RECURSIVEMATCH) {both}"),
+                format!("LSUB {both}"),
+                format!("RLIST {both}"),
+                format!("SCAN {both} first"),
+                format!("FIND ALL.MAILBOXES \"{reference}{pattern}\""),
+            ] {
+                talk.say(&format!("t {command}"));
+                loop {
+                    let line = talk.line();
+                    assert!(
+                        !line.contains("adas-mail") && !line.contains("imapshareds-mail"),
+                        "{command}: {line}"
+                    );
+                    shown += usize::from(line.contains("imappublics-mail"));
+                    if line.starts_with("t ") {
+                        break;
+                    }
+                    assert!(!line.is_empty(), "{command}: the connection ended");
+                }
+            }
+        }
+    }
+    assert!(shown > 100, "{shown}");
+}
