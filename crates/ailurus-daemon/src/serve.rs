@@ -452,10 +452,23 @@ impl Server {
     /// Ends a session in which nobody has logged in for long, so that whoever opens connections and says nothing keeps nobody
     /// out: the oldest, of where there are the most of them. Tells whether there was one.
     fn make_room(&mut self, full: Full, address: IpAddr, now: Instant) -> bool {
-        // What has come in of late may not be known here yet.
-        let pending: Vec<_> =
-            self.sessions.iter().filter(|(_, seat)| seat.is_pending()).map(|(&pid, _)| pid).collect();
-        pending.into_iter().for_each(|pid| self.hear(pid));
+        // Who has come in of late may not be known here yet: few at a time, and the next who comes finds others.
+        for _ in 0..3 {
+            let Some(pid) = self.slowest(full, now) else { return false };
+            self.hear(pid);
+            let Some(seat) = self.sessions.get_mut(&pid).filter(|seat| seat.is_pending()) else { continue };
+            seat.leaving = true;
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
+            self.complain(&format!("{}: the slowest to log in has to go for host=[{address}]", full.why()));
+            return true;
+        }
+        false
+    }
+
+    fn slowest(&self, full: Full, now: Instant) -> Option<Pid> {
+        if self.sessions.values().filter(|seat| seat.leaving).count() >= MOST_LEAVING {
+            return None;
+        }
         let mut slow: HashMap<IpAddr, (usize, Instant, Pid)> = HashMap::new();
         for (&pid, seat) in &self.sessions {
             let there = full == Full::Everywhere || full == Full::There(seat.near);
@@ -467,13 +480,7 @@ impl Server {
                 }
             }
         }
-        let leaving = self.sessions.values().filter(|seat| seat.leaving).count();
-        let Some((_, _, pid)) = slow.into_values().max_by_key(|(count, ..)| *count) else { return false };
-        let Some(seat) = self.sessions.get_mut(&pid).filter(|_| leaving < MOST_LEAVING) else { return false };
-        seat.leaving = true;
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
-        self.complain(&format!("{}: the slowest to log in has to go for host=[{address}]", full.why()));
-        true
+        slow.into_values().max_by_key(|(count, ..)| *count).map(|(_, _, pid)| pid)
     }
 
     fn held_of(&self, near: IpAddr) -> usize {
