@@ -2,9 +2,12 @@
 
 mod harness;
 
+use ailurus_server::Start;
+use ailurus_store::Mailboxes;
 use ailurus_store::memory::Memory;
 use ailurus_types::MailboxName;
 use harness::{Harness, config};
+use std::sync::Arc;
 use std::time::Duration;
 
 fn memory() -> Memory {
@@ -15,6 +18,25 @@ fn memory() -> Memory {
         b"Subject: two\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n",
     );
     memory
+}
+
+#[test]
+fn a_long_list_of_subscriptions_is_told_in_pieces() {
+    let home = tempfile::tempdir().expect("a directory");
+    let names: String = (0..20_000).map(|number| format!("{}/{number:05}\n", "x/".repeat(20))).collect();
+    std::fs::write(home.path().join(".mailboxlist"), names).expect("the file is ours");
+    let memory = memory();
+    let mut environment = memory.mailboxes().environment().clone();
+    environment.home = home.path().into();
+    let mailboxes = Mailboxes::new(Arc::new(environment), vec![Arc::new(memory.clone())]);
+    let start = Start::PreAuthenticated { user: "ada".into(), mailboxes };
+    let mut harness = Harness::start(&memory, config(), start);
+    harness.out.clear();
+    // More than 320 KB at once would end the test.
+    let lines = harness.ask("a LSUB \"\" *");
+    assert_eq!((lines.len(), &lines[20_000][..]), (20_001, "a OK LSUB completed"));
+    assert!(lines[7].ends_with(" \"/\" x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x/x//00007"), "{}", lines[7]);
+    assert_eq!(harness.ask("b RLSUB \"\" x/%").len(), 20_001);
 }
 
 /// A session that does about everything.

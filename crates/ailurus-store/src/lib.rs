@@ -43,7 +43,7 @@ pub use environment::{
 pub use error::{Error, Result};
 pub use extended::{ExtendedListing, ExtendedName, ExtendedQuery};
 pub use keywords::make_keywords;
-pub use list::{Attributes, ListQuery, Listed, Listing};
+pub use list::{Attributes, ListQuery, Listed, Listing, SubscribedListing};
 pub use location::{Location, Place};
 pub use mailboxes::Mailboxes;
 pub use namespaces::{Namespace, Namespaces};

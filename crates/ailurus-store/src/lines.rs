@@ -195,21 +195,47 @@ impl<'p> Piece<'p> {
 }
 
 /// Calls back with the whole file from its start, in lines, or in pieces of those that are too long.
-fn each_piece(mut file: &File, found: &mut dyn FnMut(Piece<'_>) -> io::Result<()>) -> io::Result<()> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut reader = BufReader::new(file);
-    let mut line = Vec::new();
-    let mut starts = true;
-    loop {
-        line.clear();
-        let most = MAX_LINE + 1;
-        let taken = reader.by_ref().take(most as u64).read_until(b'\n', &mut line)?;
-        if taken == 0 {
-            return Ok(());
+fn each_piece(file: &File, found: &mut dyn FnMut(Piece<'_>) -> io::Result<()>) -> io::Result<()> {
+    let mut pieces = Pieces::new(file)?;
+    while let Some(piece) = pieces.next_piece()? {
+        found(piece)?;
+    }
+    Ok(())
+}
+
+/// A file that is read from its start, in lines, or in pieces of those that are too long.
+pub(crate) struct Pieces<F> {
+    reader: BufReader<F>,
+    line: Vec<u8>,
+    starts: bool,
+}
+
+impl<F: Read + Seek> Pieces<F> {
+    pub(crate) fn new(mut file: F) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(0))?;
+        Ok(Self { reader: BufReader::new(file), line: Vec::new(), starts: true })
+    }
+
+    /// Returns the next line; those that are too long are passed over.
+    pub(crate) fn next_line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        while let Some(piece) = self.next_piece()? {
+            if let Some(line) = piece.line() {
+                return Ok(Some(line.to_vec()));
+            }
         }
-        let ends = line.ends_with(b"\n") || taken < most;
-        let octets = line.strip_suffix(b"\n").unwrap_or(&line);
-        found(Piece { octets, starts, ends })?;
-        starts = ends;
+        Ok(None)
+    }
+
+    fn next_piece(&mut self) -> io::Result<Option<Piece<'_>>> {
+        self.line.clear();
+        let most = MAX_LINE + 1;
+        let taken = self.reader.by_ref().take(most as u64).read_until(b'\n', &mut self.line)?;
+        if taken == 0 {
+            return Ok(None);
+        }
+        let ends = self.line.ends_with(b"\n") || taken < most;
+        let octets = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+        let starts = std::mem::replace(&mut self.starts, ends);
+        Ok(Some(Piece { octets, starts, ends }))
     }
 }

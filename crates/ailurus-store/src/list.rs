@@ -1,7 +1,7 @@
 //! LIST and LSUB (spec/storage-common.md §5).
 
 use crate::resolve::{MAX_NAME, is_our_entry, is_our_own, mailbox_file};
-use crate::subscriptions::Subscriptions;
+use crate::subscriptions::Names;
 use crate::{Driver, Environment, Error, Mailboxes, Pattern, Place, Result};
 use ailurus_types::MailboxName;
 use std::collections::VecDeque;
@@ -353,59 +353,92 @@ fn of_driver(mailboxes: &Mailboxes, name: &[u8]) -> Option<Listed> {
     found
 }
 
-/// Reports the subscribed names that match. Where the pattern ends in `%`, parents that match stand for what is below
-/// them; they may be reported several times.
-pub(crate) fn lsub(
-    mailboxes: &Mailboxes,
-    subscriptions: &Subscriptions<'_>,
-    reference: &[u8],
-    pattern: &[u8],
-    found: &mut dyn FnMut(Listed),
-) -> Result<()> {
-    check_lengths("LSUB", reference, pattern)?;
-    let canonical_text = canonical(mailboxes.environment(), reference, pattern)?;
-    let query = ListQuery { reference, pattern, canonical: None };
-    for driver in mailboxes.drivers() {
-        driver.lsub(&query, found)?;
+/// What LSUB reports. Where the pattern ends in `%`, parents that match stand for what is below them; they may be reported
+/// several times.
+///
+/// Keeps nothing of what was reported.
+pub struct SubscribedListing {
+    names: Names,
+    pattern: Pattern,
+    /// Of what other than the names of a namespace that a driver parses itself (`#mh/…`).
+    files: Option<FilePattern>,
+    found: VecDeque<Listed>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct FilePattern {
+    inbox: bool,
+    parents: bool,
+}
+
+impl SubscribedListing {
+    pub(crate) fn new(
+        mailboxes: &Mailboxes,
+        names: impl FnOnce() -> Result<Names>,
+        reference: &[u8],
+        pattern: &[u8],
+    ) -> Result<Self> {
+        check_lengths("LSUB", reference, pattern)?;
+        let canonical = canonical(mailboxes.environment(), reference, pattern)?;
+        let mut found = VecDeque::new();
+        let query = ListQuery { reference, pattern, canonical: None };
+        for driver in mailboxes.drivers() {
+            driver.lsub(&query, &mut |listed| found.push_back(listed))?;
+        }
+        let files = canonical
+            .as_ref()
+            .map(|text| FilePattern { inbox: matches_inbox(text), parents: pattern.ends_with(b"%") });
+        let text = match canonical {
+            Some(text) => text,
+            None if pattern.starts_with(b"#") => pattern.to_vec(),
+            None => [reference, pattern].concat(),
+        };
+        if files.is_none() {
+            check_wildcards(&text)?;
+        }
+        let is_local = files.is_some() || text.starts_with(b"#");
+        let names = if is_local { names()? } else { Names::none() };
+        Ok(Self { names, pattern: Pattern::new(&text), files, found })
     }
-    let Some(text) = canonical_text else { return lsub_special(subscriptions, reference, pattern, found) };
-    let (canonical, inbox) = (Pattern::new(&text), matches_inbox(&text));
-    subscriptions.each(&mut |name| {
+
+    fn take(&mut self, name: &[u8]) {
         let mut report = |name: &[u8], delimiter, attributes| {
-            found(Listed { name: name.into(), delimiter, attributes });
+            self.found.push_back(Listed { name: name.into(), delimiter, attributes });
+        };
+        let Some(FilePattern { inbox, parents }) = self.files else {
+            if self.pattern.matches(name) {
+                report(name, Some(b'/'), Attributes::NONE);
+            }
+            return;
         };
         if name.first() == Some(&b'{') {
         } else if name.eq_ignore_ascii_case(b"INBOX") && inbox {
             report(b"INBOX", None, Attributes::NO_INFERIORS);
-        } else if canonical.matches(name) {
+        } else if self.pattern.matches(name) {
             report(name, Some(b'/'), Attributes::NONE);
-        } else if pattern.ends_with(b"%") {
+        } else if parents {
             let slashes = (0..name.len()).rev().filter(|position| name[*position] == b'/');
-            for parent in slashes.map(|slash| &name[..slash]).filter(|parent| canonical.matches(parent)) {
+            for parent in slashes.map(|slash| &name[..slash]).filter(|parent| self.pattern.matches(parent)) {
                 report(parent, Some(b'/'), Attributes::NO_SELECT);
             }
         }
-    })
+    }
 }
 
-/// Reports what is subscribed in a namespace that a driver parses itself (`#mh/…`).
-fn lsub_special(
-    subscriptions: &Subscriptions<'_>,
-    reference: &[u8],
-    pattern: &[u8],
-    found: &mut dyn FnMut(Listed),
-) -> Result<()> {
-    let text = if pattern.starts_with(b"#") { pattern.to_vec() } else { [reference, pattern].concat() };
-    if !text.starts_with(b"#") {
-        return Ok(());
-    }
-    check_wildcards(&text)?;
-    let pattern = Pattern::new(&text);
-    subscriptions.each(&mut |name| {
-        if pattern.matches(name) {
-            found(Listed { name: name.into(), delimiter: Some(b'/'), attributes: Attributes::NONE });
+impl Iterator for SubscribedListing {
+    type Item = Result<Listed>;
+
+    fn next(&mut self) -> Option<Result<Listed>> {
+        loop {
+            if let Some(listed) = self.found.pop_front() {
+                return Some(Ok(listed));
+            }
+            match self.names.next()? {
+                Ok(name) => self.take(&name),
+                Err(error) => return Some(Err(error)),
+            }
         }
-    })
+    }
 }
 
 const MAX_WILDCARDS: usize = 10;

@@ -11,7 +11,8 @@ use crate::subscriptions::Subscriptions;
 use crate::uses::Uses;
 use crate::{
     Abilities, Access, Append, Claim, Driver, Environment, Error, Level, Listed, Listing, Location, Mailbox,
-    Manner, Namespaces, Place, Rejection, Result, Status, Subscription, list, namespaces, resolve,
+    Manner, Namespaces, Place, Rejection, Result, Status, SubscribedListing, Subscription, namespaces,
+    resolve,
 };
 use ailurus_types::MailboxName;
 use rustix::fs::{Mode, OFlags};
@@ -267,7 +268,12 @@ impl Mailboxes {
     /// Reports the subscribed names that match a pattern (LSUB, RFC 3501 §6.3.9), whether or not there is such a
     /// mailbox now.
     pub fn lsub(&self, reference: &[u8], pattern: &[u8], found: &mut dyn FnMut(Listed)) -> Result<()> {
-        list::lsub(self, &self.subscriptions(), reference, pattern, found)
+        self.lsub_listing(reference, pattern)?.try_for_each(|listed| listed.map(&mut *found))
+    }
+
+    /// Returns what [`Mailboxes::lsub`] reports, found only as it is asked for.
+    pub fn lsub_listing(&self, reference: &[u8], pattern: &[u8]) -> Result<SubscribedListing> {
+        SubscribedListing::new(self, || self.subscriptions().names(), reference, pattern)
     }
 
     /// Subscribes to a mailbox that is there.

@@ -3,10 +3,12 @@
 //! One name a line, LF, no quoting, names as they were given but INBOX in capitals. The reference takes no lock and
 //! replaces the file by name when a line is removed; how we change it is in `lines.rs`. Whatever else stands in the file stays.
 
-use crate::lines::{Lines, MAX_LINE, Rewrite, WriteFailure, append_line, contains_line, each_line};
+use crate::lines::{Lines, MAX_LINE, Pieces, Rewrite, WriteFailure, append_line, contains_line};
 use crate::{Environment, Error, Level, Result};
 use ailurus_types::MailboxName;
+use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 
 /// The user's subscriptions.
 pub(crate) struct Subscriptions<'e> {
@@ -19,14 +21,23 @@ impl<'e> Subscriptions<'e> {
         Self { environment, lines: Lines::new(environment, ".mailboxlist", ".mlbxlsttmp") }
     }
 
-    /// Calls back with each name, in the order of the file. No file is no subscriptions.
+    /// Calls back with each name, in the order of the file.
     pub(crate) fn each(&self, found: &mut dyn FnMut(&[u8])) -> Result<()> {
-        let path = self.lines.path();
-        match self.lines.open(false) {
-            Ok(file) => each_line(&file, found).map_err(Error::io("read", path)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(Error::io("open", path)(error)),
+        for name in self.names()? {
+            found(&name?);
         }
+        Ok(())
+    }
+
+    /// Returns the names in the order of the file. No file is no subscriptions.
+    pub(crate) fn names(&self) -> Result<Names> {
+        let path = self.lines.path();
+        let lines = match self.lines.open(false) {
+            Ok(file) => Some(Pieces::new(file).map_err(Error::io("read", &path))?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::io("open", path)(error)),
+        };
+        Ok(Names { path, lines })
     }
 
     /// Adds a name at the end.
@@ -78,6 +89,31 @@ impl<'e> Subscriptions<'e> {
     }
 }
 
+/// Names that are read as they are asked for: they may be more than fits into memory.
+pub(crate) struct Names {
+    path: PathBuf,
+    /// `None` at the end.
+    lines: Option<Pieces<File>>,
+}
+
+impl Names {
+    pub(crate) fn none() -> Self {
+        Self { path: PathBuf::new(), lines: None }
+    }
+}
+
+impl Iterator for Names {
+    type Item = Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Result<Vec<u8>>> {
+        let line = self.lines.as_mut()?.next_line();
+        if !matches!(line, Ok(Some(_))) {
+            self.lines = None;
+        }
+        line.map_err(Error::io("read", &self.path)).transpose()
+    }
+}
+
 fn canonical(name: &MailboxName) -> &[u8] {
     if name.is_inbox() { b"INBOX" } else { name.as_bytes() }
 }
@@ -89,10 +125,8 @@ fn show(name: &[u8]) -> MailboxName {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::File;
     use std::io::{Seek, SeekFrom, Write};
     use std::os::unix::fs::{PermissionsExt, symlink};
-    use std::path::PathBuf;
     use std::sync::Arc;
 
     struct Home {

@@ -178,7 +178,7 @@ impl Session {
             CommandBody::List(args) | CommandBody::Rlist(args) => self.list(tag, name, &account, args),
             CommandBody::ListExtended(args) => self.list_extended(tag, &account, *args),
             CommandBody::Scan { names, text } => self.scan(tag, &account, names, text),
-            CommandBody::Lsub(args) | CommandBody::Rlsub(args) => self.lsub(tag, name, &account, &args),
+            CommandBody::Lsub(args) | CommandBody::Rlsub(args) => self.lsub(tag, name, &account, args),
             CommandBody::Find(find) => self.find(tag, &account, find),
             CommandBody::Namespace => self.namespace(tag, &account),
             CommandBody::Status(args) => self.status(tag, &account, &args),

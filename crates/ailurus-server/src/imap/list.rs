@@ -7,21 +7,26 @@ use crate::imap::wording;
 use crate::referral::Referrals;
 use ailurus_proto::imap::response::{self, ListAttributes, ListKind};
 use ailurus_proto::imap::{CommandName, Find, ListArgs, Tag};
-use ailurus_store::{Attributes, Error, Listed, Listing, Mailboxes, Pattern, Result};
+use ailurus_store::{Attributes, Error, Listed, Listing, Mailboxes, Pattern, Result, SubscribedListing};
 use ailurus_types::MailboxName;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// A LIST, SCAN or FIND ALL.MAILBOXES under way.
+/// A LIST, LSUB, SCAN or FIND under way.
 pub(crate) struct List {
     name: CommandName,
     pattern: Vec<u8>,
-    listing: Listing,
+    names: Names,
     /// What mailboxes have to hold to be told, and who can say.
     wanted: Option<(Arc<Mailboxes>, Vec<u8>)>,
     /// What has moved: left out, but for RLIST, which tells it last.
     referrals: Arc<Referrals>,
     moved: VecDeque<Listed>,
+}
+
+enum Names {
+    All(Listing),
+    Subscribed(SubscribedListing),
 }
 
 /// How many names are told before others have their turn.
@@ -48,58 +53,52 @@ impl Session {
         wanted: Option<(Arc<Mailboxes>, Vec<u8>)>,
     ) {
         let ListArgs { reference, pattern } = names;
-        match account.mailboxes.listing(&reference, &pattern) {
-            Ok(listing) => {
+        let referrals = &self.base.config.referrals;
+        let moved = match name {
+            CommandName::Rlist => moved_names(referrals, account, &reference, &[&pattern]),
+            _ => VecDeque::new(),
+        };
+        let names = account.mailboxes.listing(&reference, &pattern).map(Names::All);
+        self.run_list(tag, name, pattern, names, wanted, moved);
+    }
+
+    fn run_list(
+        &mut self,
+        tag: Tag,
+        name: CommandName,
+        pattern: Vec<u8>,
+        names: Result<Names>,
+        wanted: Option<(Arc<Mailboxes>, Vec<u8>)>,
+        moved: VecDeque<Listed>,
+    ) {
+        match names {
+            Ok(names) => {
                 let referrals = Arc::clone(&self.base.config.referrals);
-                let moved = match name {
-                    CommandName::Rlist => moved_names(&referrals, account, &reference, &[&pattern]),
-                    _ => VecDeque::new(),
-                };
-                let list = List { name, pattern, listing, wanted, referrals, moved };
+                let list = List { name, pattern, names, wanted, referrals, moved };
                 self.run(tag, name, Task::List(Box::new(list)));
             }
-            Err(error) => self.listed(tag, name, &pattern, Err(error)),
+            Err(error) => {
+                let outcome = failure(&error, name, &pattern);
+                self.finish(tag, name, outcome);
+            }
         }
     }
 
-    /// LSUB and RLSUB.
-    pub(crate) fn lsub(&mut self, tag: Tag, name: CommandName, account: &Account, args: &ListArgs) {
-        let out = &mut self.output;
-        let referrals = &self.base.config.referrals;
-        let done = account.mailboxes.lsub(&args.reference, &args.pattern, &mut |listed| {
-            if name == CommandName::Rlsub || !referrals.has_moved(&listed.name) {
-                append_listed(out, ListKind::Lsub, &listed);
-            }
-        });
-        self.listed(tag, name, &args.pattern, done);
+    /// LSUB, RLSUB and FIND MAILBOXES.
+    pub(crate) fn lsub(&mut self, tag: Tag, name: CommandName, account: &Account, args: ListArgs) {
+        let ListArgs { reference, pattern } = args;
+        let names = account.mailboxes.lsub_listing(&reference, &pattern).map(Names::Subscribed);
+        self.run_list(tag, name, pattern, names, None, VecDeque::new());
     }
 
     /// FIND (IMAP2bis), which the reference has and always refuses by mistake.
     pub(crate) fn find(&mut self, tag: Tag, account: &Account, find: Find) {
         let name = CommandName::Find;
+        let of = |pattern| ListArgs { reference: Vec::new(), pattern };
         match find {
-            Find::Mailboxes(pattern) => {
-                let out = &mut self.output;
-                let referrals = &self.base.config.referrals;
-                let done = account.mailboxes.lsub(b"", &pattern, &mut |listed| {
-                    if !referrals.has_moved(&listed.name) {
-                        append_found(out, &listed);
-                    }
-                });
-                self.listed(tag, name, &pattern, done);
-            }
-            Find::AllMailboxes(pattern) => {
-                self.list(tag, name, account, ListArgs { reference: Vec::new(), pattern });
-            }
+            Find::Mailboxes(pattern) => self.lsub(tag, name, account, of(pattern)),
+            Find::AllMailboxes(pattern) => self.list(tag, name, account, of(pattern)),
         }
-    }
-
-    fn listed(&mut self, tag: Tag, name: CommandName, pattern: &[u8], done: Result<()>) {
-        let outcome = match done {
-            Ok(()) => Outcome::ok(),
-            Err(error) => failure(&error, name, pattern),
-        };
-        self.finish(tag, name, outcome);
     }
 
     /// NAMESPACE.
@@ -128,7 +127,7 @@ impl List {
             match self.next() {
                 Some(Ok(None)) => return Step::Yield,
                 Some(Ok(Some(listed))) if self.name == CommandName::Find => append_found(out, &listed),
-                Some(Ok(Some(listed))) => append_listed(out, ListKind::List, &listed),
+                Some(Ok(Some(listed))) => append_listed(out, self.kind(), &listed),
                 Some(Err(error)) => {
                     return Step::Next(Task::Refresh(failure(&error, self.name, &self.pattern)));
                 }
@@ -138,14 +137,26 @@ impl List {
         Step::Yield
     }
 
+    fn kind(&self) -> ListKind {
+        match self.names {
+            Names::All(_) => ListKind::List,
+            Names::Subscribed(_) => ListKind::Lsub,
+        }
+    }
+
     /// Returns the next name; `Ok(None)`: one that does not hold what is wanted, though that took its time to find out.
     fn next(&mut self) -> Option<Result<Option<Listed>>> {
-        let listed = match self.listing.next() {
+        let next = match &mut self.names {
+            Names::All(names) => names.next(),
+            Names::Subscribed(names) => names.next(),
+        };
+        let listed = match next {
             None => return self.moved.pop_front().map(|moved| Ok(Some(moved))),
             Some(Ok(listed)) => listed,
             Some(Err(error)) => return Some(Err(error)),
         };
-        if self.name != CommandName::Rlist && self.referrals.has_moved(&listed.name) {
+        let tells_moved = matches!(self.name, CommandName::Rlist | CommandName::Rlsub);
+        if !tells_moved && self.referrals.has_moved(&listed.name) {
             return Some(Ok(None));
         }
         let Some((mailboxes, text)) = &self.wanted else { return Some(Ok(Some(listed))) };
