@@ -12,8 +12,8 @@ use crate::journal::{Places, recover};
 use crate::lock::{LockedFile, Mode, Opening, SessionLock};
 use crate::rewrite::RewriteError;
 use ailurus_store::{
-    Access, Changes, Edit, Error, Extent, Level, Mailbox, Manner, MessageNotes, PermanentFlags, Result,
-    Snapshot, Wake,
+    Access, Changes, Edit, Error, Extent, Level, Mailbox, Manner, MessageInfo, MessageNotes, PermanentFlags,
+    Result, Snapshot, Wake,
 };
 use ailurus_types::{SystemFlags, Uid, UidSet, UidValidity};
 use std::fs::{File, Metadata};
@@ -363,7 +363,32 @@ impl UnixMailbox {
     /// Writes everything, without the messages that are `gone`.
     pub(super) fn write(&mut self, gone: &dyn Fn(usize) -> bool) -> Result<()> {
         let locked = self.lock_for_change()?;
+        if (0..self.snapshot.messages.len()).any(gone) {
+            self.check_places(&locked)?;
+        }
         self.write_locked(&locked, gone)
+    }
+
+    /// Makes sure, before messages are removed, that they are still where they were. A program that takes no session lock may
+    /// have put others there, which nothing but a look at all of the file tells if the size and the end are the same.
+    fn check_places(&mut self, locked: &LockedFile) -> Result<()> {
+        if self.proof.is_some() {
+            return Ok(());
+        }
+        let found = match self.shared.scan(locked.file(), Manner::Silent) {
+            Ok(reached) => reached.scan,
+            Err(error) => return Err(self.lose(parse_text(&error))),
+        };
+        let starts = |scan: &Scan| scan.slots.iter().map(|slot| slot.start).collect::<Vec<_>>();
+        let uids = |messages: &[MessageInfo]| messages.iter().map(MessageInfo::uid).collect::<Vec<_>>();
+        // UIDs that are not in the file tell nothing.
+        let are_same = found.file_len == self.scan.file_len
+            && starts(&found) == starts(&self.scan)
+            && (self.scan.unwritten_uids || uids(&found.messages) == uids(&self.snapshot.messages));
+        if are_same {
+            return Ok(());
+        }
+        Err(self.lose("Unexpected changes to mailbox (try restarting): messages were moved".into()))
     }
 
     fn write_locked(&mut self, locked: &LockedFile, gone: &dyn Fn(usize) -> bool) -> Result<()> {
@@ -400,7 +425,7 @@ impl UnixMailbox {
         let now = self.shared.env.clock.now();
         let (accessed, modified, changed) = (before.atime(), before.mtime(), before.ctime());
         let was_new = accessed < modified || accessed < changed;
-        let has_recent = self.snapshot.messages.iter().any(ailurus_store::MessageInfo::is_recent);
+        let has_recent = self.snapshot.messages.iter().any(MessageInfo::is_recent);
         // One with an index is as the last session left it, and stays so.
         let is_settled = self.stored.is_some() && !was_new && modified < accessed;
         let times = if self.lock.is_some() && is_settled {
