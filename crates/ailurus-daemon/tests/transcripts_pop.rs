@@ -48,6 +48,15 @@ fn from_network(bottle: &Bottle, name: &str) -> Session {
     Session::accepted(&mut bottle.command(&program(name)), &listener)
 }
 
+/// A client of the service pop3s, which is on another port in this host.
+fn pop3s(bottle: &Bottle) -> Session {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let services = fs::read_to_string("/etc/services").unwrap_or_default();
+    bottle.publish("services", &format!("pop3s {port}/tcp\n{services}"));
+    Session::accepted(&mut bottle.command(&program("ipop3d")), &listener)
+}
+
 fn recording(file: &'static str) -> Player {
     let replacements = vec![
         ("/var/mail/ada".to_owned(), "/var/spool/mail/ada".to_owned()),
@@ -141,11 +150,7 @@ fn tls() {
     // One that is for POP3 alone, and one that is for all.
     for name in ["ipop3d", "imapd"] {
         let certificate = bottle.install_certificate(name, "localhost");
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        let port = listener.local_addr().expect("bound").port();
-        let services = fs::read_to_string("/etc/services").unwrap_or_default();
-        bottle.publish("services", &format!("pop3s {port}/tcp\n{services}"));
-        let mut session = Session::accepted(&mut bottle.command(&program("ipop3d")), &listener);
+        let mut session = pop3s(&bottle);
         session.client.start_tls(&certificate, "localhost");
         player.session(session, "pop3s", |_| {});
 
@@ -282,4 +287,72 @@ fn a_holder_that_will_not_die() {
     player.session(from_network(&bottle, "ipop3d"), "POP3 when lock holder will not die", |_| {});
     holder.process.signal(Signal::CONT);
     player.finish();
+}
+
+/// A host that shuts down, and an INBOX that is no mailbox.
+#[test]
+fn nologin_and_a_damaged_inbox() {
+    let Some(bottle) = bottle() else { return };
+    bottle.publish("nologin", "");
+    let mut player = recording("imap-nologin-alert-anonymous.txt");
+    let section = player.section("nologin pop3");
+    let mut session = from_network(&bottle, "ipop3d");
+    player.exchange(&mut session, &section.name, &section.exchanges[0]);
+    session.client.send(b"USER ada\r\nPASS adapw\r\n");
+    for line in &section.exchanges[1].expected {
+        assert_eq!(session.client.greeting(), *line);
+    }
+    player.exchange(&mut session, &section.name, &section.exchanges[2]);
+    assert_eq!(session.process.end(), Some(0));
+    player.compare_log(&section.name, &session.process.log());
+    player.finish();
+    fs::remove_file(bottle.path("etc/nologin")).expect("there");
+
+    let text = "From ada@example.test Mon Sep 7 10:00:00 2026\nSubject: x\n\nbody\n";
+    put(&bottle, text);
+    let mut player = recording("faq-checks.txt");
+    let section = player.section("POP bad first line");
+    let mut session = from_network(&bottle, "ipop3d");
+    for exchange in &section.exchanges[..3] {
+        player.exchange(&mut session, &section.name, exchange);
+    }
+    drop(session.client);
+    assert_eq!(session.process.end(), Some(0));
+    player.compare_log(&section.name, &session.process.log());
+    player.finish();
+    assert_eq!(fs::read_to_string(bottle.spool("ada")).expect("there"), text);
+}
+
+/// Whoever has started the program is known to it.
+#[test]
+fn external() {
+    let Some(bottle) = bottle() else { return };
+    let mut player = recording("imap-misc.txt");
+    for section in ["ipop3d as user, EXTERNAL", "ipop3d as user, EXTERNAL as other; then PASS"] {
+        let session = Session::paired(&mut bottle.command_of_ada(&program("ipop3d")));
+        player.session(session, section, |_| {});
+    }
+    player.finish();
+}
+
+#[test]
+fn pam() {
+    let Some(bottle) = Bottle::new("") else { return };
+    if !ailurus_sys::pam::available() {
+        return support::skip("no libpam");
+    }
+    bottle.publish("c-client.cf", HOST);
+    bottle.put("pam.d/pop", "auth required pam_unix.so\naccount required pam_unix.so\n");
+    let certificate = bottle.install_certificate("ipop3d", "localhost");
+    let mut player = recording("pam.txt");
+    let mut session = pop3s(&bottle);
+    session.client.start_tls(&certificate, "localhost");
+    player.session(session, "PAM pop", |_| {});
+    // The service decides, and it alone.
+    bottle.put("pam.d/pop", "auth required pam_deny.so\naccount required pam_deny.so\n");
+    let mut session = from_network(&bottle, "ipop3d");
+    session.client.greeting();
+    session.client.send(b"USER ada\r\nPASS adapw\r\n");
+    session.client.greeting();
+    assert_eq!(session.client.greeting(), "-ERR [AUTH] Bad login");
 }
