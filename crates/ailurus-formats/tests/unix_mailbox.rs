@@ -172,6 +172,50 @@ fn a_session_whose_messages_were_moved_ends_and_writes_nothing() {
     }
 }
 
+/// Two messages of one length in each other's places: the size is the same, and so is the end.
+#[test]
+fn a_message_in_the_place_of_another_is_not_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("box");
+    let driver = unix(&environment(directory.path()));
+    std::fs::write(&path, "").unwrap();
+    for n in 1..=4 {
+        let message = format!("Subject: {n}\r\n\r\nText {n}.\r\n");
+        append(&driver, &path, message.as_bytes(), SystemFlags::NONE, &[]).unwrap();
+    }
+    let expunge = |mailbox: &mut dyn Mailbox, uid: u32| {
+        let mut edit = mailbox.edit().unwrap();
+        edit.expunge(&Uid::new(uid).into_iter().collect()).unwrap();
+        edit.commit()
+    };
+    let mut mailbox = open(&driver, &path);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut starts: Vec<_> = text.match_indices("From ").map(|(at, _)| at).collect();
+    starts.push(text.len());
+    let mut messages: Vec<_> = starts.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
+    let at = |subject: &str| messages.iter().position(|message| message.contains(subject)).unwrap();
+    let (one, other) = (at("Subject: 2\n"), at("Subject: 3\n"));
+    messages.swap(one, other);
+    let swapped = messages.concat();
+    assert_eq!(swapped.len(), text.len());
+    std::fs::write(&path, &swapped).unwrap();
+    assert!(matches!(expunge(mailbox.as_mut(), 2), Err(Error::Lost { .. })));
+    drop(mailbox);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), swapped);
+
+    // What others deliver is no reason to remove nothing.
+    let mut mailbox = open(&driver, &path);
+    for subject in ["delivered", "delivered later"] {
+        deliver(&path, subject);
+        drop(mailbox.refresh().unwrap());
+        let first = mailbox.snapshot().messages[0].uid();
+        assert_eq!(expunge(mailbox.as_mut(), first.get()).unwrap().expunged.count(), 1);
+    }
+    let left = texts(mailbox.as_mut());
+    assert_eq!(left.len(), 4, "{left:?}");
+    mailbox.close().unwrap();
+}
+
 #[test]
 fn one_session_writes_and_others_read() {
     let directory = tempfile::tempdir().unwrap();

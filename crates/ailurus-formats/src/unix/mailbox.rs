@@ -375,8 +375,8 @@ impl UnixMailbox {
         if self.proof.is_some() {
             return Ok(());
         }
-        let found = match self.shared.scan(locked.file(), Manner::Silent) {
-            Ok(reached) => reached.scan,
+        let Reached { scan: found, proof, .. } = match self.shared.scan(locked.file(), Manner::Silent) {
+            Ok(reached) => reached,
             Err(error) => return Err(self.lose(parse_text(&error))),
         };
         let starts = |scan: &Scan| scan.slots.iter().map(|slot| slot.start).collect::<Vec<_>>();
@@ -386,9 +386,25 @@ impl UnixMailbox {
             && starts(&found) == starts(&self.scan)
             && (self.scan.unwritten_uids || uids(&found.messages) == uids(&self.snapshot.messages));
         if are_same {
+            // The next time it need not be read, unless others write to it again.
+            self.proof = proof.filter(|_| self.agrees_with(&found));
             return Ok(());
         }
         Err(self.lose("Unexpected changes to mailbox (try restarting): messages were moved".into()))
+    }
+
+    /// Tells whether all that is known of the file is what a reading of it found, but for what is about to be written.
+    fn agrees_with(&self, found: &Scan) -> bool {
+        let lengths = |slot: &Slot| {
+            (slot.text_len, slot.from_len, slot.header_len, slot.visible_len, slot.separator_len)
+        };
+        let known = self.scan.slots.iter().zip(&self.snapshot.messages);
+        let mut pairs = known.zip(found.slots.iter().zip(&found.messages));
+        (found.uid_validity, found.uid_last) == (self.scan.uid_validity, self.scan.uid_last)
+            && found.keywords == self.snapshot.keywords
+            && pairs.all(|((slot, message), (found_slot, found_message))| {
+                lengths(slot) == lengths(found_slot) && (slot.has(Slot::DIRTY) || message == found_message)
+            })
     }
 
     fn write_locked(&mut self, locked: &LockedFile, gone: &dyn Fn(usize) -> bool) -> Result<()> {
