@@ -31,13 +31,6 @@ impl Anonymous {
 }
 
 impl Mechanism for Anonymous {
-    fn start(&mut self, initial: Option<&[u8]>) -> Step {
-        match initial {
-            Some(response) => self.step(response),
-            None => Step::Challenge(Vec::new()),
-        }
-    }
-
     fn step(&mut self, response: &[u8]) -> Step {
         if std::mem::replace(&mut self.finished, true) {
             return Step::Failed(Failure::Finished);

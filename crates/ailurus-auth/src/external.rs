@@ -30,13 +30,6 @@ impl External {
 }
 
 impl Mechanism for External {
-    fn start(&mut self, initial: Option<&[u8]>) -> Step {
-        match initial {
-            Some(response) => self.step(response),
-            None => Step::Challenge(Vec::new()),
-        }
-    }
-
     fn step(&mut self, response: &[u8]) -> Step {
         let Some(authcid) = self.known.take() else { return Step::Failed(Failure::Finished) };
         if response.contains(&0) {

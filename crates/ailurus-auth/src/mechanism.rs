@@ -11,8 +11,14 @@ use crate::identity::Identity;
 /// After [`Step::Done`] or [`Step::Failed`] the exchange is over; any further call returns
 /// `Step::Failed(Failure::Finished)`.
 pub trait Mechanism: Send {
-    /// Begins the exchange, with the initial response if the client sent one (`Some(b"")` for an empty one).
-    fn start(&mut self, initial: Option<&[u8]>) -> Step;
+    /// Begins the exchange, with the initial response if the client sent one (`Some(b"")` for an empty one). As it stands, this is
+    /// that of a mechanism in which the client speaks first.
+    fn start(&mut self, initial: Option<&[u8]>) -> Step {
+        match initial {
+            Some(response) => self.step(response),
+            None => Step::Challenge(Vec::new()),
+        }
+    }
 
     /// Takes the client's decoded response to the last challenge.
     fn step(&mut self, response: &[u8]) -> Step;
