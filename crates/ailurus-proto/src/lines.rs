@@ -11,6 +11,15 @@ pub struct Lines {
     state: State,
 }
 
+/// Divides a command line into its verb, in capital letters, and its argument: the rest of the line behind one separator, as it
+/// was sent. Spaces before the verb are passed over; `None` if there is nothing else.
+pub(crate) fn verb_and_argument(line: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let line = line.trim_ascii_start();
+    let end = line.iter().position(|octet| *octet == b' ').unwrap_or(line.len());
+    let (verb, rest) = line.split_at(end);
+    (!verb.is_empty()).then(|| (verb.to_ascii_uppercase(), rest.strip_prefix(b" ").unwrap_or(rest)))
+}
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
     Part,

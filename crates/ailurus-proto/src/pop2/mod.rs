@@ -2,6 +2,8 @@
 //!
 //! Lines come from [`crate::Lines`].
 
+use crate::lines::verb_and_argument;
+
 /// The longest command line in octets, its line end included.
 pub const MAX_LINE: usize = 1023;
 
@@ -34,14 +36,8 @@ impl<'l> Command<'l> {
     /// Reads a line without its line end. Verbs are of any letter case.
     #[must_use]
     pub fn parse(line: &'l [u8]) -> Self {
-        let line = line.trim_ascii_start();
-        if line.is_empty() {
-            return Self::Null;
-        }
-        let end = line.iter().position(|octet| *octet == b' ').unwrap_or(line.len());
-        let (verb, rest) = line.split_at(end);
-        let argument = rest.strip_prefix(b" ").unwrap_or(rest);
-        match verb.to_ascii_uppercase().as_slice() {
+        let Some((verb, argument)) = verb_and_argument(line) else { return Self::Null };
+        match verb.as_slice() {
             b"HELO" => Self::Helo(argument),
             b"FOLD" => Self::Fold(argument),
             b"READ" => Self::Read(argument),

@@ -1,5 +1,7 @@
 //! Command lines.
 
+use crate::lines::verb_and_argument;
+
 /// A command with its argument: the rest of the line behind one separator, as it was sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Command<'l> {
@@ -49,14 +51,8 @@ impl<'l> Command<'l> {
     /// Reads a line without its line end. Verbs are of any letter case; spaces before them are passed over.
     #[must_use]
     pub fn parse(line: &'l [u8]) -> Self {
-        let line = line.trim_ascii_start();
-        if line.is_empty() {
-            return Self::Null;
-        }
-        let end = line.iter().position(|octet| *octet == b' ').unwrap_or(line.len());
-        let (verb, rest) = line.split_at(end);
-        let argument = rest.strip_prefix(b" ").unwrap_or(rest);
-        match verb.to_ascii_uppercase().as_slice() {
+        let Some((verb, argument)) = verb_and_argument(line) else { return Self::Null };
+        match verb.as_slice() {
             b"APOP" => Self::Apop(argument),
             b"AUTH" => Self::Auth(argument),
             b"CAPA" => Self::Capa,
