@@ -36,6 +36,42 @@ pub trait Session {
     fn handle_tls_started(&mut self, channel: TlsChannel, now: Instant);
 }
 
+/// What [`give_output`] asks of a session.
+pub(crate) trait Outgoing {
+    /// What is to be written.
+    fn output(&mut self) -> &mut Vec<u8>;
+    /// Octets that are given at once, about.
+    fn limit(&self) -> usize;
+    /// Does what can be done without more input or answers, until enough output is waiting. Returns whether there is more to do at
+    /// once.
+    fn advance(&mut self) -> bool;
+    /// Takes note that the client took output, for which it may have needed long.
+    fn output_taken(&mut self);
+}
+
+/// Appends octets to be written to the client, going on with what the session does. Returns `false` when there is nothing to
+/// write and nothing more to do for now.
+pub(crate) fn give_output(session: &mut impl Outgoing, out: &mut Vec<u8>) -> bool {
+    let before = out.len();
+    loop {
+        if out.is_empty() {
+            std::mem::swap(out, session.output());
+        } else {
+            out.append(session.output());
+        }
+        if out.len() - before >= session.limit() {
+            break;
+        }
+        let more = session.advance();
+        if session.output().is_empty() {
+            return more || out.len() > before;
+        }
+        session.output_taken();
+    }
+    session.output_taken();
+    true
+}
+
 macro_rules! sessions {
     ($($session:ty),*) => {$(
         impl Session for $session {

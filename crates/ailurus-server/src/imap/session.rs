@@ -17,6 +17,7 @@ use crate::imap::select::Selected;
 use crate::imap::store::Storing;
 use crate::imap::tagged::{Notes, Outcome};
 use crate::login::{Attempt, Exchange};
+use crate::session::{Outgoing, give_output};
 use ailurus_proto::imap::response::{self, Code, Status};
 use ailurus_proto::imap::{CommandName, Splitter, Tag};
 use ailurus_store::{Mailboxes, Wake};
@@ -223,24 +224,7 @@ impl Session {
     /// nothing to write and nothing more to do for now; until then it is to be called again, also when it appended
     /// nothing (a long SEARCH).
     pub fn poll_output(&mut self, out: &mut Vec<u8>) -> bool {
-        let before = out.len();
-        loop {
-            if out.is_empty() {
-                std::mem::swap(out, &mut self.output);
-            } else {
-                out.append(&mut self.output);
-            }
-            if out.len() - before >= self.limits.output {
-                break;
-            }
-            let more = self.advance();
-            if self.output.is_empty() {
-                return more || out.len() > before;
-            }
-            self.now_is_old = true;
-        }
-        self.now_is_old = true;
-        true
+        give_output(self, out)
     }
 
     /// Returns what the session wants done.
@@ -497,5 +481,23 @@ impl Task {
             Self::Refresh(outcome) | Self::Announce(outcome) => std::mem::take(outcome),
             _ => Outcome::ok(),
         }
+    }
+}
+
+impl Outgoing for Session {
+    fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
+    fn limit(&self) -> usize {
+        self.limits.output
+    }
+
+    fn advance(&mut self) -> bool {
+        self.advance()
+    }
+
+    fn output_taken(&mut self) {
+        self.now_is_old = true;
     }
 }

@@ -9,6 +9,7 @@ use crate::pop::maildrop::{Maildrop, Unusable, Updated};
 use crate::pop::timer::LOGIN;
 use crate::pop::transmission::Transmission;
 use crate::pop3::Scan;
+use crate::session::{Outgoing, give_output};
 use ailurus_proto::{Line, Lines, imap};
 use ailurus_store::{Error, Level, Mailboxes, Notice, Result, Wake};
 use std::time::{Duration, Instant};
@@ -160,24 +161,7 @@ impl<P: Protocol> Session<P> {
     /// Appends octets to be written to the client, about 64 KiB at most. Returns `false` when there is nothing to write and
     /// nothing more to do for now; until then it is to be called again, also when it appended nothing.
     pub fn poll_output(&mut self, out: &mut Vec<u8>) -> bool {
-        let before = out.len();
-        loop {
-            if out.is_empty() {
-                std::mem::swap(out, &mut self.output);
-            } else {
-                out.append(&mut self.output);
-            }
-            if out.len() - before >= OUTPUT {
-                break;
-            }
-            let more = self.advance();
-            if self.output.is_empty() {
-                return more || out.len() > before;
-            }
-            self.now_is_old = true;
-        }
-        self.now_is_old = true;
-        true
+        give_output(self, out)
     }
 
     /// Returns what the session wants done.
@@ -402,5 +386,23 @@ impl<P: Protocol> Session<P> {
     pub(crate) fn answer(&mut self, text: &str) {
         imap::print::text(&mut self.output, text);
         self.output.extend_from_slice(b"\r\n");
+    }
+}
+
+impl<P: Protocol> Outgoing for Session<P> {
+    fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
+    fn limit(&self) -> usize {
+        OUTPUT
+    }
+
+    fn advance(&mut self) -> bool {
+        self.advance()
+    }
+
+    fn output_taken(&mut self) {
+        self.now_is_old = true;
     }
 }
