@@ -331,36 +331,43 @@ fn mbsync() {
         for name in ["trad", "shared"] {
             assert_eq!(texts(&store.join(name)).len(), 3, "nothing twice in {name}");
         }
-        // Both sides change: a flag and a new message here, one gone and one new there.
-        for name in ["trad", "shared"] {
-            let box_ = store.join(name);
-            fs::write(box_.join("new/1.own.host"), message(4)).expect("room for a message");
-            let second = file_of(&box_, "number 2");
-            let flagged = second.to_string_lossy().replace(":2,S", ":2,FS").replace("/new/", "/cur/");
-            assert_ne!(flagged, second.to_string_lossy(), "it is seen");
-            fs::rename(&second, &flagged).expect("it is there");
-            let mut client = stage.server.login();
-            client.ok(&format!("SELECT {name}"));
-            client.ok("STORE 1 +FLAGS (\\Deleted)");
-            client.ok("EXPUNGE");
-            client.append(name, "(\\Seen \\Answered) ", &message(5));
-            client.ok("LOGOUT");
-        }
+        change_both_sides(&stage, &store);
         sync();
         sync();
         for name in ["trad", "shared"] {
-            let mut contents = stage.contents(name);
-            contents.sort();
-            let wanted = [
-                "number 2 (\\Flagged \\Seen)",
-                "number 3 (\\Seen)",
-                "number 4 ()",
-                "number 5 (\\Answered \\Seen)",
-            ];
-            assert_eq!(contents, wanted, "{name} here");
+            assert_changed(&stage, name);
             assert_eq!(texts(&store.join(name)), (2..=5).map(message).collect::<Vec<_>>(), "{name} there");
         }
     }
+}
+
+/// Changes the mailboxes "trad" and "shared" on both sides: in the maildirs a message is flagged and one is new, at the server one
+/// is gone and one is new.
+fn change_both_sides(stage: &Stage, store: &Path) {
+    for name in ["trad", "shared"] {
+        let folder = store.join(name);
+        fs::write(folder.join("new/1.own.host"), message(4)).expect("room for a message");
+        let second = file_of(&folder, "number 2");
+        let flagged = second.to_string_lossy().replace(":2,S", ":2,FS").replace("/new/", "/cur/");
+        assert_ne!(flagged, second.to_string_lossy(), "it is seen");
+        fs::rename(&second, &flagged).expect("it is there");
+        let mut client = stage.server.login();
+        client.ok(&format!("SELECT {name}"));
+        client.ok("STORE 1 +FLAGS (\\Deleted)");
+        client.ok("EXPUNGE");
+        client.append(name, "(\\Seen \\Answered) ", &message(5));
+        client.ok("LOGOUT");
+    }
+}
+
+/// Fails unless the server has what both sides changed.
+#[track_caller]
+fn assert_changed(stage: &Stage, name: &str) {
+    let mut contents = stage.contents(name);
+    contents.sort();
+    let wanted =
+        ["number 2 (\\Flagged \\Seen)", "number 3 (\\Seen)", "number 4 ()", "number 5 (\\Answered \\Seen)"];
+    assert_eq!(contents, wanted, "{name} here");
 }
 
 /// Returns the messages of a maildir in the order of their subjects, without the field that mbsync adds.

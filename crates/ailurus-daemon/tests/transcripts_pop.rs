@@ -6,9 +6,9 @@ mod support;
 
 use rustix::process::Signal;
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use support::bottle::{Bottle, FIRST_UID};
+use support::host::{of_program, of_service};
 use support::player::{Player, folder};
 use support::{PATIENCE, Session, program};
 
@@ -40,21 +40,6 @@ fn imapd(bottle: &Bottle) -> Session {
     let mut session = Session::paired(&mut bottle.command_of_ada(&program("imapd")));
     session.client.greeting();
     session
-}
-
-/// A client from the network.
-fn from_network(bottle: &Bottle, name: &str) -> Session {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    Session::accepted(&mut bottle.command(&program(name)), &listener)
-}
-
-/// A client of the service pop3s, which is on another port in this host.
-fn pop3s(bottle: &Bottle) -> Session {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    let port = listener.local_addr().expect("bound").port();
-    let services = fs::read_to_string("/etc/services").unwrap_or_default();
-    bottle.publish("services", &format!("pop3s {port}/tcp\n{services}"));
-    Session::accepted(&mut bottle.command(&program("ipop3d")), &listener)
 }
 
 fn recording(file: &'static str) -> Player {
@@ -97,7 +82,7 @@ fn pop3() {
         "AUTH PLAIN IR (hidden mech)",
         "transaction",
     ] {
-        player.session(from_network(&bottle, "ipop3d"), section, |_| {});
+        player.session(of_program(&bottle, "ipop3d"), section, |_| {});
     }
     let seen = |uid: u32| format!("(UID {uid} FLAGS ())");
     assert_eq!(left(&bottle), [1, 2, 3, 4].map(seen), "as the recording shows the file");
@@ -106,7 +91,7 @@ fn pop3() {
         "From x@y Mon Sep  7 10:00:00 2026\nSubject: dots\nFrom: x@y\n\n.leading\n..two\nlast no newline dot\n.\nend\n\n\
          From x@y Mon Sep  7 10:00:00 2026\nSubject: nobody\nFrom: x@y\n\n\n",
     );
-    player.session(from_network(&bottle, "ipop3d"), "dot stuffing, empty body", |_| {});
+    player.session(of_program(&bottle, "ipop3d"), "dot stuffing, empty body", |_| {});
     player.finish();
 }
 
@@ -122,7 +107,7 @@ fn messages_that_others_deleted() {
     let mut player = recording("pop3-predeleted-bug.txt");
     let section =
         "POP with a message already \\Deleted via IMAP: message 2 hidden; DELE 3 should delete IMAP msg 4";
-    player.session(from_network(&bottle, "ipop3d"), section, |_| {});
+    player.session(of_program(&bottle, "ipop3d"), section, |_| {});
     let flags = [(1, ""), (2, "\\Deleted"), (3, ""), (5, "\\Seen")];
     assert_eq!(left(&bottle), flags.map(|(uid, flags)| format!("(UID {uid} FLAGS ({flags}))")));
     player.finish();
@@ -135,7 +120,7 @@ fn apop_and_cram_md5() {
     let mut player = recording("cram-md5-apop.txt");
     player.secrets = vec!["adaCRAM"];
     for section in ["APOP", "POP AUTH CRAM"] {
-        player.session(from_network(&bottle, "ipop3d"), section, |_| {});
+        player.session(of_program(&bottle, "ipop3d"), section, |_| {});
     }
     player.finish();
 }
@@ -145,16 +130,16 @@ fn tls() {
     let Some(bottle) = bottle() else { return };
     bottle.publish("c-client.cf", &format!("{HOST}set disable-plaintext 2\n"));
     let mut player = recording("tls.txt");
-    player.session(from_network(&bottle, "ipop3d"), "POP STLS, no cert file", |_| {});
-    player.session(from_network(&bottle, "ipop2d"), "pop2 with plaintext disabled", |_| {});
+    player.session(of_program(&bottle, "ipop3d"), "POP STLS, no cert file", |_| {});
+    player.session(of_program(&bottle, "ipop2d"), "pop2 with plaintext disabled", |_| {});
     // One that is for POP3 alone, and one that is for all.
     for name in ["ipop3d", "imapd"] {
         let certificate = bottle.install_certificate(name, "localhost");
-        let mut session = pop3s(&bottle);
+        let mut session = of_service(&bottle, "pop3s", "ipop3d");
         session.client.start_tls(&certificate, "localhost");
         player.session(session, "pop3s", |_| {});
 
-        let mut session = from_network(&bottle, "ipop3d");
+        let mut session = of_program(&bottle, "ipop3d");
         session.client.greeting();
         // What is behind STLS in the clear is not obeyed.
         session.client.send(b"STLS\r\nUSER mallory\r\n");
@@ -177,7 +162,7 @@ fn pop2() {
     let Some(bottle) = Bottle::new(&inbox()) else { return };
     bottle.publish("c-client.cf", HOST);
     let mut player = recording("pop2.txt");
-    let mut session = from_network(&bottle, "ipop2d");
+    let mut session = of_program(&bottle, "ipop2d");
     let recorded = player.section("POP2");
     let folds = recorded.exchanges.iter().position(|exchange| exchange.tag == "FOLD").expect("recorded");
     for exchange in &recorded.exchanges[..folds] {
@@ -198,9 +183,9 @@ fn pop2() {
         "UID 2 is gone"
     );
     for section in ["POP2 bad login", "POP2 out of sequence"] {
-        player.session(from_network(&bottle, "ipop2d"), section, |_| {});
+        player.session(of_program(&bottle, "ipop2d"), section, |_| {});
     }
-    player.session(from_network(&bottle, "ipop2d"), "POP2 bad number", |_| {});
+    player.session(of_program(&bottle, "ipop2d"), "POP2 bad number", |_| {});
     player.finish();
 }
 
@@ -213,7 +198,7 @@ fn signals() {
         // The kiss of death is nothing to a client who is there.
         ("pop signal 12", Signal::USR2, None),
     ] {
-        let mut session = from_network(&bottle, "ipop3d");
+        let mut session = of_program(&bottle, "ipop3d");
         let recorded = player.section(section);
         for exchange in &recorded.exchanges[..2] {
             player.exchange(&mut session, section, exchange);
@@ -239,7 +224,7 @@ fn signals() {
 fn one_session_a_mailbox() {
     let Some(bottle) = bottle() else { return };
     let mut player = recording("locking-and-signals.txt");
-    let mut pop = from_network(&bottle, "ipop3d");
+    let mut pop = of_program(&bottle, "ipop3d");
     pop.client.greeting();
     pop.client.send(b"USER ada\r\nPASS adapw\r\nDELE 1\r\n");
     for line in
@@ -250,7 +235,7 @@ fn one_session_a_mailbox() {
     let imap = Session::paired(&mut bottle.command_of_ada(&program("imapd")));
     player.session(imap, "SELECT while POP3 active (pop refuses KOD when not idle 5min)", |_| {});
     // Nor does another POP session get it.
-    let mut other = from_network(&bottle, "ipop3d");
+    let mut other = of_program(&bottle, "ipop3d");
     other.client.greeting();
     other.client.send(b"USER ada\r\nPASS adapw\r\n");
     assert_eq!(other.client.greeting(), "+OK User name accepted, password please");
@@ -259,12 +244,12 @@ fn one_session_a_mailbox() {
     drop(pop.client);
     assert_eq!(pop.process.end(), Some(1));
     assert_eq!(left(&bottle).len(), 5, "nobody said QUIT");
-    player.session(from_network(&bottle, "ipop3d"), "pop session", |_| {});
+    player.session(of_program(&bottle, "ipop3d"), "pop session", |_| {});
 
     // An IMAP session gives way at once.
     let mut imap = imapd(&bottle);
     imap.client.ok("SELECT INBOX");
-    let mut pop = from_network(&bottle, "ipop3d");
+    let mut pop = of_program(&bottle, "ipop3d");
     pop.client.greeting();
     pop.client.send(b"USER ada\r\nPASS adapw\r\nDELE 1\r\nQUIT\r\n");
     pop.client.greeting();
@@ -284,7 +269,7 @@ fn a_holder_that_will_not_die() {
     let mut holder = imapd(&bottle);
     holder.client.ok("SELECT INBOX");
     holder.process.signal(Signal::STOP);
-    player.session(from_network(&bottle, "ipop3d"), "POP3 when lock holder will not die", |_| {});
+    player.session(of_program(&bottle, "ipop3d"), "POP3 when lock holder will not die", |_| {});
     holder.process.signal(Signal::CONT);
     player.finish();
 }
@@ -296,7 +281,7 @@ fn nologin_and_a_damaged_inbox() {
     bottle.publish("nologin", "");
     let mut player = recording("imap-nologin-alert-anonymous.txt");
     let section = player.section("nologin pop3");
-    let mut session = from_network(&bottle, "ipop3d");
+    let mut session = of_program(&bottle, "ipop3d");
     player.exchange(&mut session, &section.name, &section.exchanges[0]);
     session.client.send(b"USER ada\r\nPASS adapw\r\n");
     for line in &section.exchanges[1].expected {
@@ -312,7 +297,7 @@ fn nologin_and_a_damaged_inbox() {
     put(&bottle, text);
     let mut player = recording("faq-checks.txt");
     let section = player.section("POP bad first line");
-    let mut session = from_network(&bottle, "ipop3d");
+    let mut session = of_program(&bottle, "ipop3d");
     for exchange in &section.exchanges[..3] {
         player.exchange(&mut session, &section.name, exchange);
     }
@@ -345,12 +330,12 @@ fn pam() {
     bottle.put("pam.d/pop", "auth required pam_unix.so\naccount required pam_unix.so\n");
     let certificate = bottle.install_certificate("ipop3d", "localhost");
     let mut player = recording("pam.txt");
-    let mut session = pop3s(&bottle);
+    let mut session = of_service(&bottle, "pop3s", "ipop3d");
     session.client.start_tls(&certificate, "localhost");
     player.session(session, "PAM pop", |_| {});
     // The service decides, and it alone.
     bottle.put("pam.d/pop", "auth required pam_deny.so\naccount required pam_deny.so\n");
-    let mut session = from_network(&bottle, "ipop3d");
+    let mut session = of_program(&bottle, "ipop3d");
     session.client.greeting();
     session.client.send(b"USER ada\r\nPASS adapw\r\n");
     session.client.greeting();

@@ -26,13 +26,24 @@ pub fn to_address(bottle: &Bottle, address: &str) -> Session {
     Session::accepted(&mut bottle.command(&program("imapd")), &listener)
 }
 
-/// A client of the service imaps, which is on another port in this host.
+/// A client from the network of this program.
+pub fn of_program(bottle: &Bottle, name: &str) -> Session {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    Session::accepted(&mut bottle.command(&program(name)), &listener)
+}
+
+/// A client of the service imaps.
 pub fn imaps(bottle: &Bottle) -> Session {
+    of_service(bottle, "imaps", "imapd")
+}
+
+/// A client of a service, which is on another port in this host.
+pub fn of_service(bottle: &Bottle, service: &str, name: &str) -> Session {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let port = listener.local_addr().expect("bound").port();
     let services = fs::read_to_string("/etc/services").unwrap_or_default();
-    bottle.publish("services", &format!("imaps {port}/tcp\n{services}"));
-    Session::accepted(&mut bottle.command(&program("imapd")), &listener)
+    bottle.publish("services", &format!("{service} {port}/tcp\n{services}"));
+    Session::accepted(&mut bottle.command(&program(name)), &listener)
 }
 
 /// A session of ada's, who has logged in to the host.
