@@ -11,7 +11,7 @@ mod support;
 use ailurus_formats::Mh;
 use ailurus_store::{Driver, Error, Result};
 use ailurus_testkit::faulty::{Fault, FaultyDisk, NoSync};
-use cut::{CASES_OF_FOLDERS, Case, Format, Told};
+use cut::{CASES_OF_FOLDERS, Case, Format, Kind, Told};
 use session::set_times;
 use std::fs;
 use std::path::Path;
@@ -45,22 +45,6 @@ fn prepare() -> tempfile::TempDir {
     drop(open(&driver(&home), &home.special("#mh/box")).unwrap());
     (7..=8).for_each(|n| deliver(&folder, n));
     home.directory
-}
-
-/// Which disk a case runs on.
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    New,
-    Old,
-}
-
-impl Kind {
-    fn of(self) -> fn(FaultyDisk) -> FaultyDisk {
-        match self {
-            Self::New => |disk| disk,
-            Self::Old => FaultyDisk::of_an_old_kind,
-        }
-    }
 }
 
 const FORMAT: Format = Format {

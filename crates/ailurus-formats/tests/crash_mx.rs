@@ -12,7 +12,7 @@ use ailurus_formats::Mx;
 use ailurus_store::{Driver, Error, Extent, Result};
 use ailurus_testkit::faulty::{Fault, FaultyDisk, NoSync};
 use ailurus_types::{FlagOp, SystemFlags, UidSet};
-use cut::{CASES_OF_FOLDERS, Case, Format, Told};
+use cut::{CASES_OF_FOLDERS, Case, Format, Kind, Told};
 use session::set_times;
 use std::fs;
 use std::path::Path;
@@ -48,26 +48,10 @@ fn prepare() -> tempfile::TempDir {
     home.directory
 }
 
-/// Which disk a case runs on.
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    New,
-    Old,
-}
-
 /// An old disk matters for what is renamed.
 fn cases() -> impl Iterator<Item = (&'static Case, Kind)> {
     let old = CASES_OF_FOLDERS.iter().filter(|case| matches!(case.name, "append three" | "expunge"));
     CASES_OF_FOLDERS.iter().map(|case| (case, Kind::New)).chain(old.map(|case| (case, Kind::Old)))
-}
-
-impl Kind {
-    fn of(self) -> fn(FaultyDisk) -> FaultyDisk {
-        match self {
-            Self::New => |disk| disk,
-            Self::Old => FaultyDisk::of_an_old_kind,
-        }
-    }
 }
 
 const FORMAT: Format = Format {

@@ -13,6 +13,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tempfile::TempDir;
 
+/// Which disk a case runs on.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    New,
+    Old,
+}
+
+impl Kind {
+    pub fn of(self) -> fn(FaultyDisk) -> FaultyDisk {
+        match self {
+            Self::New => |disk| disk,
+            Self::Old => FaultyDisk::of_an_old_kind,
+        }
+    }
+}
+
 /// What a format has to tell to be cut short.
 pub struct Format {
     pub driver: fn(&Home) -> Box<dyn Driver>,
